@@ -1,0 +1,168 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"cloudburst/wire/pb"
+)
+
+// Sentinels, one per code. errors.Is(err, wire.ErrKeyNotFound) holds for every *Error with that code.
+var (
+	// ErrInvalidArgument says that the request can never succeed as it is.
+	ErrInvalidArgument = errors.New("invalid argument")
+	// ErrUnauthenticated says that the token is missing or wrong.
+	ErrUnauthenticated = errors.New("unauthenticated")
+	// ErrFunctionNotFound says that no function of that name (and version) is registered.
+	ErrFunctionNotFound = errors.New("function not found")
+	// ErrDAGNotFound says that no DAG of that name is registered.
+	ErrDAGNotFound = errors.New("dag not found")
+	// ErrDAGExists says that the name of a DAG is taken.
+	ErrDAGExists = errors.New("dag exists")
+	// ErrKeyNotFound says that nothing is stored under a key.
+	ErrKeyNotFound = errors.New("key not found")
+	// ErrExecution says that user code raised.
+	ErrExecution = errors.New("execution error")
+	// ErrWorkerDied says that the process running a function ended before it answered.
+	ErrWorkerDied = errors.New("worker died")
+	// ErrDeadlineExceeded says that a wait was longer than its deadline.
+	ErrDeadlineExceeded = errors.New("deadline exceeded")
+	// ErrNoResources says that a queue or pool is at its named bound.
+	ErrNoResources = errors.New("no resources")
+	// ErrTooLarge says that a value crosses its named limit.
+	ErrTooLarge = errors.New("too large")
+	// ErrUnavailable says that the node is draining, gone, or cut off from its log.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrUnsupported says that the request is understood and not built.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrLatticeMismatch says that a key holds a lattice of another type.
+	ErrLatticeMismatch = errors.New("lattice mismatch")
+	// ErrIncompatible says that two versions cannot work together.
+	ErrIncompatible = errors.New("incompatible")
+	// ErrCancelled says that the caller gave up.
+	ErrCancelled = errors.New("cancelled")
+	// ErrInternal says that the fault is ours.
+	ErrInternal = errors.New("internal error")
+)
+
+type errorRow struct {
+	code     pb.Code
+	sentinel error
+	status   int
+}
+
+// errorRows is the one place where a sentinel, its code and its HTTP status meet. The Python half is cloudburst.errors.
+var errorRows = [...]errorRow{
+	{pb.Code_CODE_INVALID_ARGUMENT, ErrInvalidArgument, http.StatusBadRequest},
+	{pb.Code_CODE_UNAUTHENTICATED, ErrUnauthenticated, http.StatusUnauthorized},
+	{pb.Code_CODE_FUNCTION_NOT_FOUND, ErrFunctionNotFound, http.StatusNotFound},
+	{pb.Code_CODE_DAG_NOT_FOUND, ErrDAGNotFound, http.StatusNotFound},
+	{pb.Code_CODE_DAG_EXISTS, ErrDAGExists, http.StatusConflict},
+	{pb.Code_CODE_KEY_NOT_FOUND, ErrKeyNotFound, http.StatusNotFound},
+	{pb.Code_CODE_EXECUTION, ErrExecution, http.StatusUnprocessableEntity},
+	{pb.Code_CODE_WORKER_DIED, ErrWorkerDied, http.StatusBadGateway},
+	{pb.Code_CODE_DEADLINE_EXCEEDED, ErrDeadlineExceeded, http.StatusGatewayTimeout},
+	{pb.Code_CODE_NO_RESOURCES, ErrNoResources, http.StatusTooManyRequests},
+	{pb.Code_CODE_TOO_LARGE, ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{pb.Code_CODE_UNAVAILABLE, ErrUnavailable, http.StatusServiceUnavailable},
+	{pb.Code_CODE_UNSUPPORTED, ErrUnsupported, http.StatusNotImplemented},
+	{pb.Code_CODE_LATTICE_MISMATCH, ErrLatticeMismatch, http.StatusConflict},
+	{pb.Code_CODE_INCOMPATIBLE, ErrIncompatible, http.StatusUpgradeRequired},
+	{pb.Code_CODE_CANCELLED, ErrCancelled, 499},
+	{pb.Code_CODE_INTERNAL, ErrInternal, http.StatusInternalServerError},
+}
+
+// Error is an error as it crosses a boundary: its code decides what errors.Is answers, its message is for people.
+type Error struct {
+	Code    pb.Code
+	Message string
+	// Exception is set with CODE_EXECUTION: what user code raised.
+	Exception *pb.RemoteException
+	// Pickle is the raised exception itself, pickled; nil when it could not be.
+	Pickle []byte
+}
+
+// Errorf returns an *Error with the code.
+func Errorf(code pb.Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Exception != nil && e.Message == "" {
+		return e.Exception.GetType() + ": " + e.Exception.GetMessage()
+	}
+	return e.Message
+}
+
+// Is reports whether target is the sentinel of e's code.
+func (e *Error) Is(target error) bool {
+	for i := range errorRows {
+		if errorRows[i].code == e.Code {
+			return errorRows[i].sentinel == target
+		}
+	}
+	return false
+}
+
+// Proto returns e as it goes into a frame; its pickle, if any, is the frame's value.
+func (e *Error) Proto() *pb.Error {
+	return &pb.Error{Code: e.Code, Message: e.Message, Exception: e.Exception}
+}
+
+// ErrorFromFrame returns the error that a frame carries, or nil when it carries none.
+func ErrorFromFrame(f Frame) *Error {
+	body := f.Header.GetError()
+	if body == nil {
+		return nil
+	}
+	e := &Error{Code: body.GetCode(), Message: body.GetMessage(), Exception: body.GetException()}
+	if len(f.Values) > 0 {
+		e.Pickle = f.Values[0]
+	}
+	return e
+}
+
+// CodeOf returns the code that stands for err: its own, that of the sentinel it wraps, or CODE_INTERNAL. It is the only
+// place where an error becomes a code.
+func CodeOf(err error) pb.Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return pb.Code_CODE_DEADLINE_EXCEEDED
+	case errors.Is(err, context.Canceled):
+		return pb.Code_CODE_CANCELLED
+	}
+	for i := range errorRows {
+		if errors.Is(err, errorRows[i].sentinel) {
+			return errorRows[i].code
+		}
+	}
+	return pb.Code_CODE_INTERNAL
+}
+
+// AsError returns err as an *Error, keeping its code and its whole message.
+func AsError(err error) *Error {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // a wrapped one would lose the words around it
+		return e
+	}
+	wrapped := &Error{Code: CodeOf(err), Message: err.Error()}
+	if e, ok := errors.AsType[*Error](err); ok {
+		wrapped.Exception, wrapped.Pickle = e.Exception, e.Pickle
+	}
+	return wrapped
+}
+
+// HTTPStatus returns the HTTP status that stands for a code.
+func HTTPStatus(code pb.Code) int {
+	for i := range errorRows {
+		if errorRows[i].code == code {
+			return errorRows[i].status
+		}
+	}
+	return http.StatusInternalServerError
+}

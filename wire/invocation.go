@@ -1,0 +1,41 @@
+package wire
+
+import (
+	"encoding/hex"
+	"time"
+
+	"cloudburst/wire/pb"
+)
+
+// RunID names a run; chosen at random by the client, so that a call sent twice is recognised.
+type RunID [16]byte
+
+// String returns the id in hexadecimal, which is also the key of the run's result.
+func (id RunID) String() string { return hex.EncodeToString(id[:]) }
+
+// Step is one function of an invocation.
+type Step struct {
+	Function *pb.Function
+	// Positional is the number of positional arguments, of which Spread names those whose tuples are spread.
+	Positional int
+	Spread     []uint32
+	Keywords   []string
+}
+
+// Invocation is one or several functions in a row that one worker runs. The scheduler makes it, an executor takes it; both
+// live in one process, so it is passed by pointer. Immutable once it has been handed over.
+type Invocation struct {
+	RunID    RunID
+	Steps    []Step
+	Values   [][]byte // the steps' arguments, one step after another
+	Level    pb.Level
+	Deadline time.Time
+	// Done is called exactly once, on any goroutine, and must not block.
+	Done func(Result)
+}
+
+// Result is what an invocation or a run ends with: a value or an error, never both.
+type Result struct {
+	Value []byte
+	Err   *Error
+}
