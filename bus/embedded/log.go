@@ -1,0 +1,40 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// logBridge gives the server's log to slog. Its notices are of no interest to who runs a node, hence debug level.
+type logBridge struct {
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	reason error
+}
+
+func (l *logBridge) Noticef(format string, args ...any) { l.logger.Debug(text(format, args)) }
+func (l *logBridge) Warnf(format string, args ...any)   { l.logger.Warn(text(format, args)) }
+func (l *logBridge) Errorf(format string, args ...any)  { l.logger.Error(text(format, args)) }
+func (l *logBridge) Debugf(format string, args ...any)  { l.logger.Debug(text(format, args)) }
+func (l *logBridge) Tracef(format string, args ...any)  { l.logger.Debug(text(format, args)) }
+
+// Fatalf keeps the reason for fatal: a server that cannot start is an error of Start, not the end of the process.
+func (l *logBridge) Fatalf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reason == nil {
+		l.reason = errors.New(fmt.Sprintf(format, args...))
+	}
+}
+
+// fatal returns what the server reported as the end of it, or nil.
+func (l *logBridge) fatal() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reason
+}
+
+func text(format string, args []any) string { return "nats-server: " + fmt.Sprintf(format, args...) }

@@ -1,0 +1,144 @@
+// Package embedded runs a NATS server with JetStream inside the process.
+//
+// A server owns its data directory: as long as it runs, no other process can start one there.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"cloudburst/bus"
+)
+
+const (
+	// memoryStreamsMax bounds the streams that live in memory only. It is a limit, nothing is reserved.
+	memoryStreamsMax = 256 << 20
+	// syncIntervalDefault is how long a write may sit in the operating system's cache.
+	syncIntervalDefault = time.Second
+)
+
+// Config says where the server keeps its data.
+type Config struct {
+	// DataDir is the node's data directory, made if it is missing; JetStream lives in its folder "jetstream", the lock in
+	// its file "lock".
+	DataDir string
+	// SyncAlways makes every write reach the disk before it is acknowledged. Without it an acknowledged write survives the
+	// end of the process at once, and the end of the machine after SyncInterval.
+	SyncAlways bool
+	// SyncInterval is how long a write may stay in the operating system's cache. Default 1s.
+	SyncInterval time.Duration
+	// StoreMax bounds the bytes of all streams on disk. Default: the free space of the disk.
+	StoreMax int64
+	// Logger gets the server's log: notices at debug level, warnings and errors at their own. Default: discarded.
+	Logger *slog.Logger
+}
+
+// Server is a NATS server in this process. It listens on no port: connections are made by Connect. Safe for concurrent use.
+type Server struct {
+	nats     *server.Server
+	logger   *slog.Logger
+	lock     *directoryLock
+	shutdown sync.Once
+}
+
+// Start starts a server and returns when it takes connections, with everything that the data directory holds recovered. It
+// fails with ErrDataDirInUse while another process, or another Server of this one, uses the directory.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.DataDir == "" {
+		return nil, errors.New("start the embedded NATS server: no data directory given")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.SyncInterval <= 0 {
+		cfg.SyncInterval = syncIntervalDefault
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	lock, err := lockDirectory(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{logger: cfg.Logger, lock: lock}
+	if err := s.start(ctx, cfg); err != nil {
+		s.Shutdown()
+		return nil, fmt.Errorf("start the embedded NATS server on %s: %w", cfg.DataDir, err)
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, cfg Config) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	natsServer, err := server.NewServer(&server.Options{
+		ServerName: "cloudburst",
+		DontListen: true,
+		NoSigs:     true,
+		NoLog:      true,
+		MaxPayload: bus.PayloadMax,
+		// Pings between two ends of one process find nothing that could be wrong.
+		PingInterval:           time.Hour,
+		JetStream:              true,
+		DisableJetStreamBanner: true,
+		StoreDir:               cfg.DataDir,
+		JetStreamMaxMemory:     memoryStreamsMax,
+		JetStreamMaxStore:      cfg.StoreMax,
+		SyncAlways:             cfg.SyncAlways,
+		SyncInterval:           cfg.SyncInterval,
+	})
+	if err != nil {
+		return err
+	}
+	s.nats = natsServer
+	log := &logBridge{logger: cfg.Logger}
+	natsServer.SetLoggerV2(log, cfg.Logger.Enabled(ctx, slog.LevelDebug), false, false)
+
+	// Start returns when recovery is over, because there is no port to accept connections on. It knows no context, but
+	// ends early when the server is shut down meanwhile.
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		natsServer.Start()
+	}()
+	select {
+	case <-started:
+	case <-ctx.Done():
+		natsServer.Shutdown()
+		<-started
+		return ctx.Err()
+	}
+	if err := log.fatal(); err != nil {
+		return err
+	}
+	if !natsServer.JetStreamEnabled() {
+		return errors.New("JetStream did not start")
+	}
+	return nil
+}
+
+// Connect returns a connection that never leaves the process. The caller closes it before Shutdown.
+func (s *Server) Connect(ctx context.Context) (*bus.Conn, error) {
+	return bus.Connect(ctx, bus.Config{InProcess: s.nats, Logger: s.logger})
+}
+
+// Shutdown stops the server, gives the data directory free and returns when both are done. A second call waits for the first.
+func (s *Server) Shutdown() {
+	s.shutdown.Do(func() {
+		if s.nats != nil {
+			s.nats.Shutdown()
+			s.nats.WaitForShutdown()
+		}
+		if err := s.lock.release(); err != nil {
+			s.logger.Warn("release the data directory", "error", err)
+		}
+	})
+}
