@@ -1,0 +1,97 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"cloudburst/dag"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// DAG is a registered composition. It is immutable.
+type DAG struct {
+	*pb.Dag
+	// Graph is its shape, validated.
+	Graph *dag.DAG
+}
+
+// RegisterDAG stores a composition. It fails with ErrDAGExists when the name is taken, with ErrFunctionNotFound when a function
+// is not registered, and with an invalid-argument error that wraps the reason of package dag when the shape is none. When it
+// returns the DAG is durable and the next call of this process finds it. d is not kept.
+func (r *Registry) RegisterDAG(ctx context.Context, d *pb.Dag) error {
+	name := d.GetName()
+	if err := CheckName("dag", name); err != nil {
+		return err
+	}
+	graph, err := newGraph(d)
+	if err != nil {
+		return refuse(err, pb.Code_CODE_INVALID_ARGUMENT, "register dag %q: %v", name, err)
+	}
+	for _, function := range d.GetColocated() {
+		if _, ok := graph.Index(function); !ok {
+			return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "register dag %q: colocated names %q, which is none of its functions", name, function)
+		}
+	}
+	kept := proto.CloneOf(d)
+	kept.RegisteredMilliseconds = time.Now().UnixMilli()
+	if err := checkRecord("dag", name, kept); err != nil {
+		return err
+	}
+	_, err = r.commit(ctx, fmt.Sprintf("register dag %q", name), func(s *state) (record, error) {
+		if _, taken := s.dags[name]; taken {
+			return record{}, wire.Errorf(pb.Code_CODE_DAG_EXISTS, "dag %q exists; delete it first (cloudburst dag rm %s) or choose another name", name, name)
+		}
+		for _, function := range kept.GetFunctions() {
+			if s.function(function) == nil {
+				return record{}, fmt.Errorf("register dag %q: %w", name, s.functionNotFound(function))
+			}
+		}
+		return dagRecord(&DAG{Dag: kept, Graph: graph}), nil
+	})
+	return err
+}
+
+// DAG returns a registered composition. It answers from memory; ErrDAGNotFound suggests names that look alike.
+func (r *Registry) DAG(name string) (*DAG, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if d, ok := r.state.dags[name]; ok {
+		return d, nil
+	}
+	return nil, r.state.dagNotFound(name)
+}
+
+// DeleteDAG removes a composition; its functions stay. It fails with ErrDAGNotFound.
+func (r *Registry) DeleteDAG(ctx context.Context, name string) error {
+	if err := CheckName("dag", name); err != nil {
+		return err
+	}
+	_, err := r.commit(ctx, fmt.Sprintf("delete dag %q", name), func(s *state) (record, error) {
+		if _, ok := s.dags[name]; !ok {
+			return record{}, s.dagNotFound(name)
+		}
+		return dagRecord(&DAG{Dag: &pb.Dag{Name: name}}), nil
+	})
+	return err
+}
+
+// DAGs returns the compositions whose names start with prefix, by name.
+func (r *Registry) DAGs(prefix string) []*pb.Dag {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var found []*pb.Dag
+	for name, d := range r.state.dags {
+		if strings.HasPrefix(name, prefix) {
+			found = append(found, d.Dag)
+		}
+	}
+	slices.SortFunc(found, func(a, b *pb.Dag) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return found
+}

@@ -1,0 +1,189 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Register stores a new version of the function that meta describes: version, time, size and definition key are set here. The
+// definition is stored first, so whoever sees the function can load it. When Register returns the function is durable and the
+// next call of this process finds it. meta and definition are not kept.
+func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition []byte) (*pb.Function, error) {
+	name := meta.GetName()
+	if err := CheckName("function", name); err != nil {
+		return nil, err
+	}
+	if meta.GetRuntime() == pb.Runtime_RUNTIME_UNSPECIFIED {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "register function %q: no runtime given", name)
+	}
+	if err := wire.CheckValue(fmt.Sprintf("the definition of function %q", name), definition); err != nil {
+		return nil, err
+	}
+	f := proto.CloneOf(meta)
+	f.DefinitionKey = name + "/" + newID()
+	f.SizeBytes = uint64(len(definition))
+	f.RegisteredMilliseconds = time.Now().UnixMilli()
+	if err := checkRecord("function", name, f); err != nil {
+		return nil, err
+	}
+	if err := r.definitions.Put(ctx, f.GetDefinitionKey(), definition); err != nil {
+		return nil, fmt.Errorf("store the definition of function %q, %d bytes: %w", name, len(definition), err)
+	}
+	var registered *pb.Function
+	_, err := r.commit(ctx, fmt.Sprintf("register function %q", name), func(s *state) (record, error) {
+		// A clone each time: an earlier attempt may yet turn out to be the one that counts.
+		next := proto.CloneOf(f)
+		next.Version = 1
+		if known := s.functions[name]; known != nil {
+			next.Version = known.last + 1
+		}
+		registered = next
+		return functionRecord(next), nil
+	})
+	if err != nil {
+		// The definition stays, since the log may yet have taken the function.
+		return nil, err
+	}
+	r.cached.put(f.GetDefinitionKey(), definition)
+	return registered, nil
+}
+
+// Function returns the latest version of a function ("sq") or the one named ("sq@3"). It answers from memory, without
+// allocating; ErrFunctionNotFound suggests names that look alike.
+func (r *Registry) Function(ref string) (*pb.Function, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if f := r.state.function(ref); f != nil {
+		return f, nil
+	}
+	return nil, r.state.functionNotFound(ref)
+}
+
+func (s *state) function(ref string) *pb.Function {
+	name, version, ok := splitRef(ref)
+	known := s.functions[name]
+	if !ok || known == nil {
+		return nil
+	}
+	if version == 0 {
+		return known.latest()
+	}
+	return known.version(version)
+}
+
+// Definition returns what a function is made of; it must not be changed. It is fetched unless it was used lately.
+func (r *Registry) Definition(ctx context.Context, f *pb.Function) ([]byte, error) {
+	key := f.GetDefinitionKey()
+	if value, ok := r.cached.get(key); ok {
+		return value, nil
+	}
+	value, err := r.definitions.Get(ctx, key)
+	if err != nil {
+		ref := fmt.Sprintf("%s@%d", f.GetName(), f.GetVersion())
+		if errors.Is(err, wire.ErrKeyNotFound) {
+			if _, gone := r.Function(ref); gone != nil {
+				return nil, gone
+			}
+		}
+		return nil, fmt.Errorf("fetch the definition of function %q: %w", ref, err)
+	}
+	if uint64(len(value)) != f.GetSizeBytes() {
+		return nil, wire.Errorf(pb.Code_CODE_INTERNAL, "the definition of function %s@%d has %d bytes in the store, and had %d when it was registered; register it again",
+			f.GetName(), f.GetVersion(), len(value), f.GetSizeBytes())
+	}
+	r.cached.put(key, value)
+	return value, nil
+}
+
+// DeleteFunction removes every version of a function. A later registration goes on with the next version number. It fails with
+// ErrFunctionNotFound, and with ErrFunctionInUse, naming the DAGs, while DAGs use the function.
+func (r *Registry) DeleteFunction(ctx context.Context, name string) error {
+	if err := CheckName("function", name); err != nil {
+		return err
+	}
+	var deleted []*pb.Function
+	revision, err := r.commit(ctx, fmt.Sprintf("delete function %q", name), func(s *state) (record, error) {
+		known := s.functions[name]
+		if known.latest() == nil {
+			return record{}, s.functionNotFound(name)
+		}
+		if dags := s.dagsUsing(name); len(dags) > 0 {
+			more := ""
+			if len(dags) > dagsNamedMax {
+				dags, more = dags[:dagsNamedMax], fmt.Sprintf(" and %d more", len(dags)-dagsNamedMax)
+			}
+			return record{}, refuse(ErrFunctionInUse, pb.Code_CODE_INVALID_ARGUMENT, "function %q is used by dag %s%s; delete that first (cloudburst dag rm)", name, strings.Join(dags, ", "), more)
+		}
+		deleted = slices.Clone(known.live)
+		return deletedRecord(name, known.last), nil
+	})
+	if err != nil {
+		return err
+	}
+	r.sweep(ctx, garbage{deleted, revision})
+	return nil
+}
+
+// dagsUsing returns the names of the DAGs that a function is part of, sorted.
+func (s *state) dagsUsing(function string) []string {
+	var dags []string
+	for name, d := range s.dags {
+		if slices.ContainsFunc(d.GetFunctions(), func(ref string) bool {
+			used, _, _ := splitRef(ref)
+			return used == function
+		}) {
+			dags = append(dags, name)
+		}
+	}
+	slices.Sort(dags)
+	return dags
+}
+
+// Functions returns the latest version of every function whose name starts with prefix, or every version of them, by name and
+// version.
+func (r *Registry) Functions(prefix string, versions bool) []*pb.Function {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var found []*pb.Function
+	for name, known := range r.state.functions {
+		if !strings.HasPrefix(name, prefix) || len(known.live) == 0 {
+			continue
+		}
+		if versions {
+			found = append(found, known.live...)
+		} else {
+			found = append(found, known.latest())
+		}
+	}
+	slices.SortFunc(found, func(a, b *pb.Function) int {
+		return cmp.Or(cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetVersion(), b.GetVersion()))
+	})
+	return found
+}
+
+// checkRecord returns an error when what is to be stored about a function or DAG crosses the limit.
+func checkRecord(what, name string, m proto.Message) error {
+	if size := proto.Size(m); size > RecordBytesMax {
+		return wire.Errorf(pb.Code_CODE_TOO_LARGE, "register %s %q: its description is %d bytes; the limit is %d", what, name, size, RecordBytesMax)
+	}
+	return nil
+}
+
+// newID returns 16 random bytes in hexadecimal.
+func newID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
