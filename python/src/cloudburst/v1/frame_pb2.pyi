@@ -1,0 +1,352 @@
+from cloudburst.v1 import error_pb2 as _error_pb2
+from cloudburst.v1 import function_pb2 as _function_pb2
+from cloudburst.v1 import store_pb2 as _store_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEVEL_LWW: _ClassVar[Level]
+    LEVEL_REPEATABLE_READ: _ClassVar[Level]
+    LEVEL_SINGLE_KEY: _ClassVar[Level]
+    LEVEL_MULTI_KEY: _ClassVar[Level]
+    LEVEL_CAUSAL: _ClassVar[Level]
+
+class Stream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STREAM_UNSPECIFIED: _ClassVar[Stream]
+    STREAM_STDOUT: _ClassVar[Stream]
+    STREAM_STDERR: _ClassVar[Stream]
+LEVEL_LWW: Level
+LEVEL_REPEATABLE_READ: Level
+LEVEL_SINGLE_KEY: Level
+LEVEL_MULTI_KEY: Level
+LEVEL_CAUSAL: Level
+STREAM_UNSPECIFIED: Stream
+STREAM_STDOUT: Stream
+STREAM_STDERR: Stream
+
+class Header(_message.Message):
+    __slots__ = ("id", "sizes", "error", "done", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag", "delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "cells", "keys", "functions", "dags", "status", "load", "invoke", "unload", "send", "receive", "log", "messages")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    GET_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    LIST_KEYS_FIELD_NUMBER: _ClassVar[int]
+    REGISTER_FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    REGISTER_DAG_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_DAG_FIELD_NUMBER: _ClassVar[int]
+    LIST_FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    LIST_DAGS_FIELD_NUMBER: _ClassVar[int]
+    GET_STATUS_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    DAGS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    INVOKE_FIELD_NUMBER: _ClassVar[int]
+    UNLOAD_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    error: _error_pb2.Error
+    done: Done
+    call: Call
+    get: Get
+    put: Put
+    delete: Delete
+    list_keys: ListKeys
+    register_function: RegisterFunction
+    register_dag: RegisterDag
+    delete_function: DeleteFunction
+    delete_dag: DeleteDag
+    list_functions: ListFunctions
+    list_dags: ListDags
+    get_status: GetStatus
+    cells: Cells
+    keys: Keys
+    functions: Functions
+    dags: Dags
+    status: Status
+    load: Load
+    invoke: Invoke
+    unload: Unload
+    send: Send
+    receive: Receive
+    log: Log
+    messages: Messages
+    def __init__(self, id: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., get: _Optional[_Union[Get, _Mapping]] = ..., put: _Optional[_Union[Put, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., list_keys: _Optional[_Union[ListKeys, _Mapping]] = ..., register_function: _Optional[_Union[RegisterFunction, _Mapping]] = ..., register_dag: _Optional[_Union[RegisterDag, _Mapping]] = ..., delete_function: _Optional[_Union[DeleteFunction, _Mapping]] = ..., delete_dag: _Optional[_Union[DeleteDag, _Mapping]] = ..., list_functions: _Optional[_Union[ListFunctions, _Mapping]] = ..., list_dags: _Optional[_Union[ListDags, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., cells: _Optional[_Union[Cells, _Mapping]] = ..., keys: _Optional[_Union[Keys, _Mapping]] = ..., functions: _Optional[_Union[Functions, _Mapping]] = ..., dags: _Optional[_Union[Dags, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., invoke: _Optional[_Union[Invoke, _Mapping]] = ..., unload: _Optional[_Union[Unload, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., receive: _Optional[_Union[Receive, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., messages: _Optional[_Union[Messages, _Mapping]] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Arguments(_message.Message):
+    __slots__ = ("function", "positional", "keywords")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    POSITIONAL_FIELD_NUMBER: _ClassVar[int]
+    KEYWORDS_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    positional: int
+    keywords: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, function: _Optional[str] = ..., positional: _Optional[int] = ..., keywords: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Call(_message.Message):
+    __slots__ = ("run_id", "function", "dag", "arguments", "level", "timeout_milliseconds", "store", "output_key", "continuation")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    DAG_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_KEY_FIELD_NUMBER: _ClassVar[int]
+    CONTINUATION_FIELD_NUMBER: _ClassVar[int]
+    run_id: bytes
+    function: str
+    dag: str
+    arguments: _containers.RepeatedCompositeFieldContainer[Arguments]
+    level: Level
+    timeout_milliseconds: int
+    store: bool
+    output_key: str
+    continuation: Call
+    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., dag: _Optional[str] = ..., arguments: _Optional[_Iterable[_Union[Arguments, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_milliseconds: _Optional[int] = ..., store: bool = ..., output_key: _Optional[str] = ..., continuation: _Optional[_Union[Call, _Mapping]] = ...) -> None: ...
+
+class Get(_message.Message):
+    __slots__ = ("keys", "wait_milliseconds")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    wait_milliseconds: int
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., wait_milliseconds: _Optional[int] = ...) -> None: ...
+
+class Put(_message.Message):
+    __slots__ = ("cells", "ack")
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    cells: _containers.RepeatedCompositeFieldContainer[_store_pb2.Cell]
+    ack: _store_pb2.Ack
+    def __init__(self, cells: _Optional[_Iterable[_Union[_store_pb2.Cell, _Mapping]]] = ..., ack: _Optional[_Union[_store_pb2.Ack, str]] = ...) -> None: ...
+
+class Delete(_message.Message):
+    __slots__ = ("keys", "ack")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    ack: _store_pb2.Ack
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., ack: _Optional[_Union[_store_pb2.Ack, str]] = ...) -> None: ...
+
+class ListKeys(_message.Message):
+    __slots__ = ("prefix", "after", "limit")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    after: str
+    limit: int
+    def __init__(self, prefix: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class RegisterFunction(_message.Message):
+    __slots__ = ("function",)
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    function: _function_pb2.Function
+    def __init__(self, function: _Optional[_Union[_function_pb2.Function, _Mapping]] = ...) -> None: ...
+
+class RegisterDag(_message.Message):
+    __slots__ = ("dag",)
+    DAG_FIELD_NUMBER: _ClassVar[int]
+    dag: _function_pb2.Dag
+    def __init__(self, dag: _Optional[_Union[_function_pb2.Dag, _Mapping]] = ...) -> None: ...
+
+class DeleteFunction(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteDag(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListFunctions(_message.Message):
+    __slots__ = ("prefix", "versions")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    versions: bool
+    def __init__(self, prefix: _Optional[str] = ..., versions: bool = ...) -> None: ...
+
+class ListDags(_message.Message):
+    __slots__ = ("prefix",)
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    def __init__(self, prefix: _Optional[str] = ...) -> None: ...
+
+class GetStatus(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Cells(_message.Message):
+    __slots__ = ("cells",)
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    cells: _containers.RepeatedCompositeFieldContainer[_store_pb2.Cell]
+    def __init__(self, cells: _Optional[_Iterable[_Union[_store_pb2.Cell, _Mapping]]] = ...) -> None: ...
+
+class Keys(_message.Message):
+    __slots__ = ("keys", "more")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    more: bool
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., more: bool = ...) -> None: ...
+
+class Functions(_message.Message):
+    __slots__ = ("functions",)
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    functions: _containers.RepeatedCompositeFieldContainer[_function_pb2.Function]
+    def __init__(self, functions: _Optional[_Iterable[_Union[_function_pb2.Function, _Mapping]]] = ...) -> None: ...
+
+class Dags(_message.Message):
+    __slots__ = ("dags",)
+    DAGS_FIELD_NUMBER: _ClassVar[int]
+    dags: _containers.RepeatedCompositeFieldContainer[_function_pb2.Dag]
+    def __init__(self, dags: _Optional[_Iterable[_Union[_function_pb2.Dag, _Mapping]]] = ...) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ("version", "address", "started_milliseconds", "data_directory", "workers", "workers_busy", "workers_max", "queued", "runs", "runs_failed", "keys", "memory_bytes", "python_version", "functions", "dags", "roles")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    DATA_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_BUSY_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_MAX_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FAILED_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PYTHON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    DAGS_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    address: str
+    started_milliseconds: int
+    data_directory: str
+    workers: int
+    workers_busy: int
+    workers_max: int
+    queued: int
+    runs: int
+    runs_failed: int
+    keys: int
+    memory_bytes: int
+    python_version: str
+    functions: int
+    dags: int
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., address: _Optional[str] = ..., started_milliseconds: _Optional[int] = ..., data_directory: _Optional[str] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., workers_max: _Optional[int] = ..., queued: _Optional[int] = ..., runs: _Optional[int] = ..., runs_failed: _Optional[int] = ..., keys: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., python_version: _Optional[str] = ..., functions: _Optional[int] = ..., dags: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("function",)
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    function: _function_pb2.Function
+    def __init__(self, function: _Optional[_Union[_function_pb2.Function, _Mapping]] = ...) -> None: ...
+
+class Unload(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class Invoke(_message.Message):
+    __slots__ = ("run_id", "steps", "level", "deadline_milliseconds", "attempt")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    run_id: bytes
+    steps: _containers.RepeatedCompositeFieldContainer[Step]
+    level: Level
+    deadline_milliseconds: int
+    attempt: int
+    def __init__(self, run_id: _Optional[bytes] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., deadline_milliseconds: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class Step(_message.Message):
+    __slots__ = ("function", "version", "positional", "keywords", "spread")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    POSITIONAL_FIELD_NUMBER: _ClassVar[int]
+    KEYWORDS_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    version: int
+    positional: int
+    keywords: _containers.RepeatedScalarFieldContainer[str]
+    spread: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, function: _Optional[str] = ..., version: _Optional[int] = ..., positional: _Optional[int] = ..., keywords: _Optional[_Iterable[str]] = ..., spread: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Send(_message.Message):
+    __slots__ = ("address", "number")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    number: int
+    def __init__(self, address: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class Receive(_message.Message):
+    __slots__ = ("wait_milliseconds", "limit")
+    WAIT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    wait_milliseconds: int
+    limit: int
+    def __init__(self, wait_milliseconds: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class Messages(_message.Message):
+    __slots__ = ("senders",)
+    SENDERS_FIELD_NUMBER: _ClassVar[int]
+    senders: _containers.RepeatedCompositeFieldContainer[Sender]
+    def __init__(self, senders: _Optional[_Iterable[_Union[Sender, _Mapping]]] = ...) -> None: ...
+
+class Sender(_message.Message):
+    __slots__ = ("address", "number")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    number: int
+    def __init__(self, address: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class Log(_message.Message):
+    __slots__ = ("run_id", "function", "version", "stream", "text")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    run_id: bytes
+    function: str
+    version: int
+    stream: Stream
+    text: str
+    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., version: _Optional[int] = ..., stream: _Optional[_Union[Stream, str]] = ..., text: _Optional[str] = ...) -> None: ...
