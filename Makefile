@@ -1,0 +1,114 @@
+# Everything a fresh clone needs is fetched by these targets, as an ordinary user, into .tools/ and .venv/.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+GO ?= go
+LISTEN ?= 127.0.0.1:7100
+DATA ?= .work/data
+FUZZTIME ?= 30s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+TOOLS := $(CURDIR)/.tools
+VENV := .venv
+PY := $(VENV)/bin/python
+SDK := $(VENV)/.sdk
+BINARY := bin/cloudburst
+# The SDK's own configuration serves all Python code of the repository.
+RUFF := $(VENV)/bin/ruff
+RUFF_FLAGS := --config python/pyproject.toml
+PYTHON_CODE := python e2e bench examples
+
+export PATH := $(TOOLS):$(CURDIR)/$(VENV)/bin:$(PATH)
+
+##@ Use
+build: $(SDK) ## bin/cloudburst, and .venv with the Python SDK
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BINARY) ./cmd/cloudburst
+
+serve: build ## a node on DATA (.work/data), listening on LISTEN (127.0.0.1:7100)
+	@mkdir -p $(DATA)
+	$(BINARY) serve --data $(DATA) --listen $(LISTEN) --python $(CURDIR)/$(PY)
+
+demo: build ## compose functions, keep state, survive failures: in one minute, with the latencies
+	@$(PY) examples/demo.py --binary $(BINARY)
+
+##@ Check
+test: lint generate-check race py-test e2e ## everything that CI checks
+
+lint: house go-lint py-lint ## format, static analysis and house rules
+
+house: $(SDK)
+	$(PY) -m pytest -q tools/test_house.py
+
+go-lint: $(TOOLS)/golangci-lint
+	$(TOOLS)/golangci-lint run
+
+py-lint: $(SDK)
+	$(RUFF) format $(RUFF_FLAGS) --check $(PYTHON_CODE)
+	$(RUFF) check $(RUFF_FLAGS) $(PYTHON_CODE)
+	cd python && ../$(VENV)/bin/mypy
+
+fmt: $(SDK) $(TOOLS)/golangci-lint ## format all code
+	$(TOOLS)/golangci-lint fmt
+	$(RUFF) format $(RUFF_FLAGS) $(PYTHON_CODE)
+	$(RUFF) check $(RUFF_FLAGS) --fix $(PYTHON_CODE)
+
+unit: $(SDK) ## Go tests, without the race detector
+	$(GO) test ./...
+
+race: $(SDK) ## Go tests, with the race detector
+	$(GO) test -race -timeout 15m ./...
+
+py-test: $(SDK) ## tests of the Python SDK
+	cd python && ../$(PY) -m pytest -q
+
+e2e: build ## tests of the real binary with the real SDK
+	$(PY) -m pytest -q e2e
+
+soak: build ## every fuzz target for FUZZTIME (30s), and long simulations
+	tools/soak.sh $(FUZZTIME)
+
+##@ Measure
+bench: build ## latency, throughput, memory: bench/results/ gets JSON and SVG
+	$(GO) build -trimpath -o bin/forwarder ./bench/forwarder
+	$(PY) -m bench --binary $(BINARY) --forwarder bin/forwarder
+
+##@ Generate
+generate: $(SDK) ## code from proto/
+	proto/generate.sh
+
+generate-check: $(SDK) ## fails when the generated code is not that of proto/
+	@before=$$(tools/generated.sh); proto/generate.sh; \
+	[ "$$before" = "$$(tools/generated.sh)" ] || \
+	{ echo "the generated code was not that of proto/; it is now: commit it"; exit 1; }
+
+##@ House
+clean: ## remove what was built and installed
+	rm -rf bin .tools .venv .work bench/results python/build
+	find python e2e bench examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# What the machine itself must have.
+.PHONY: system
+system:
+	@tools/system.sh "$(GO)" "$(PYTHON)"
+
+$(SDK): python/pyproject.toml tools/system.sh | system
+	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable 'python[dev]'
+	@touch $@
+
+# The tools are pinned in tools/go.mod, apart from the product's own dependencies.
+$(TOOLS)/golangci-lint: PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/protoc-gen-go: PACKAGE = google.golang.org/protobuf/cmd/protoc-gen-go
+$(TOOLS)/%: tools/go.mod | system
+	@mkdir -p $(@D)
+	cd tools && $(GO) build -o $@ $(PACKAGE)
+
+.PHONY: build serve demo test lint house go-lint py-lint fmt unit race py-test e2e soak bench generate generate-check clean help
