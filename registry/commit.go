@@ -88,7 +88,8 @@ func (r *Registry) publish(ctx context.Context, rec record, base uint64) (uint64
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	ack, err := r.conn.JetStream.PublishMsg(ctx, &nats.Msg{Subject: r.subject(rec.key), Data: value}, jetstream.WithExpectLastSequence(base))
+	message := &nats.Msg{Subject: r.subject(rec.key), Data: value}
+	ack, err := r.conn.JetStream.PublishMsg(ctx, message, jetstream.WithExpectLastSequence(base))
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +120,8 @@ func permanent(err error) bool {
 // conflict reports whether the log refused because its last sequence was not the expected one.
 func conflict(err error) bool {
 	refusal, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return ok && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // commitError says what became of a change that was not acknowledged. caller is the context that the change came with.

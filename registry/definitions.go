@@ -8,7 +8,8 @@ import (
 )
 
 // Definitions stores what functions are made of, under keys that the registry chooses. Put returns when the value is
-// durable; Get of a key that is not there fails with an error that wraps wire.ErrKeyNotFound; Delete of such a key does not fail.
+// durable; Get of a key that is not there fails with an error that wraps wire.ErrKeyNotFound; Delete of such a key does
+// not fail.
 type Definitions interface {
 	Put(ctx context.Context, key string, value []byte) error
 	Get(ctx context.Context, key string) ([]byte, error)

@@ -16,8 +16,8 @@ const NameMax = 128
 // ErrNameInvalid is returned for a name that no function or DAG can have.
 var ErrNameInvalid = errors.New("invalid name")
 
-// CheckName returns an error wrapping ErrNameInvalid when name is none for a function or DAG. Names have 1 to 128 letters and digits of
-// any script, and _ - . : / < > (which covers Python's qualified names); "@" parts a name from a version.
+// CheckName returns an error wrapping ErrNameInvalid when name is none for a function or DAG. Names have 1 to 128 letters
+// and digits of any script, and _ - . : / < > (which covers Python's qualified names); "@" parts a name from a version.
 func CheckName(what, name string) error {
 	bad := ""
 	switch characters := utf8.RuneCountInString(name); {

@@ -33,7 +33,7 @@ const (
 
 	bucketDefault = "cloudburst-registry"
 	// openTimeout bounds the time until the registry is loaded; a cluster that just started needs some of it to elect.
-	openTimeout   = 30 * time.Second
+	openTimeout = 30 * time.Second
 	// commitTimeout bounds a change whose context has no deadline of its own.
 	commitTimeout = 10 * time.Second
 	// attemptTimeout bounds one publish of a change; an answer lost with a server is looked for in the log after it.

@@ -79,10 +79,12 @@ func run(t testing.TB, conn *bus.Conn) (r *registry.Registry, stop func()) {
 	return runWith(t, registry.Config{}, conn, bucket{store})
 }
 
-func runWith(t testing.TB, cfg registry.Config, conn *bus.Conn, definitions registry.Definitions) (r *registry.Registry, stop func()) {
+func runWith(
+	t testing.TB, cfg registry.Config, conn *bus.Conn, definitions registry.Definitions,
+) (r *registry.Registry, stop func()) {
 	t.Helper()
 	r = registry.New(cfg, conn, definitions)
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it has to outlive t.Context in the clean-up
+	ctx, cancel := context.WithCancel(context.Background()) // it has to outlive t.Context in the clean-up
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	stop = sync.OnceFunc(func() {

@@ -32,9 +32,16 @@ func TestSplitRef(t *testing.T) {
 		version   uint64
 		ok        bool
 	}{
-		{"sq", "sq", 0, true}, {"sq@3", "sq", 3, true}, {"sq@18446744073709551615", "sq", 1<<64 - 1, true}, {"", "", 0, true},
-		{"sq@", "sq", 0, false}, {"sq@0", "sq", 0, false}, {"sq@-1", "sq", 0, false}, {"sq@x", "sq", 0, false},
-		{"a@b@2", "a@b", 2, true}, {"sq@18446744073709551616", "sq", 1<<64 - 1, false},
+		{"sq", "sq", 0, true},
+		{"sq@3", "sq", 3, true},
+		{"sq@18446744073709551615", "sq", 1<<64 - 1, true},
+		{"", "", 0, true},
+		{"sq@", "sq", 0, false},
+		{"sq@0", "sq", 0, false},
+		{"sq@-1", "sq", 0, false},
+		{"sq@x", "sq", 0, false},
+		{"a@b@2", "a@b", 2, true},
+		{"sq@18446744073709551616", "sq", 1<<64 - 1, false},
 	}
 	for _, test := range tests {
 		if name, version, ok := splitRef(test.ref); name != test.name || version != test.version || ok != test.ok {
@@ -120,7 +127,8 @@ func TestStateFromTheRestOfTheLog(t *testing.T) {
 			t.Fatalf("%d functions, %d dags at %d; want %d, %d at %d", rest.functionsLive, len(rest.dags), rest.applied, full.functionsLive, len(full.dags), full.applied)
 		}
 		for name, v := range full.functions {
-			if got := rest.functions[name]; got.last != v.last || !slices.EqualFunc(got.live, v.live, func(a, b *pb.Function) bool { return proto.Equal(a, b) }) {
+			same := func(a, b *pb.Function) bool { return proto.Equal(a, b) }
+			if got := rest.functions[name]; got.last != v.last || !slices.EqualFunc(got.live, v.live, same) {
 				t.Fatalf("%s: %v up to %d, want %v up to %d", name, got.live, got.last, v.live, v.last)
 			}
 		}

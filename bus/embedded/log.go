@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -26,7 +25,7 @@ func (l *logBridge) Fatalf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.reason == nil {
-		l.reason = errors.New(fmt.Sprintf(format, args...))
+		l.reason = fmt.Errorf(format, args...)
 	}
 }
 
