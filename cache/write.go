@@ -1,0 +1,102 @@
+package cache
+
+import (
+	"fmt"
+	"time"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// KeyBytesMax bounds a key.
+const KeyBytesMax = 4 << 10
+
+// Write is one write of one key. The values belong to the store from then on: the caller must not change them.
+type Write struct {
+	Key string
+	// Type of the lattice that the values are merged into.
+	Type pb.LatticeType
+	// Timestamp of an LWW; zero = stamped by the store, later than everything that the store knows.
+	Timestamp lattice.Timestamp
+	// Values is the value of an LWW, members to add to a set, or for every other type one delta with wire.CodecLattice.
+	Values [][]byte
+	// TTL is how long the key lives; zero = for ever.
+	TTL time.Duration
+	// Volatile keeps the write out of the log: it lives as long as the process that holds the key.
+	Volatile bool
+}
+
+// ttlMillisecondsMax keeps a moment that is a TTL away within what a time.Duration can say.
+const ttlMillisecondsMax = uint64(1<<63-1) / uint64(time.Millisecond)
+
+// CheckKey returns an error when no value can be stored under key.
+func CheckKey(key string) error {
+	switch {
+	case key == "":
+		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the key is empty; a key is 1 to %d bytes", KeyBytesMax)
+	case len(key) > KeyBytesMax:
+		return wire.Errorf(pb.Code_CODE_TOO_LARGE, "the key %.32q… is %d bytes; the limit is %d", key, len(key), KeyBytesMax)
+	}
+	return nil
+}
+
+// Check returns an error when the write can never succeed as it is.
+func (w *Write) Check() error {
+	if err := CheckKey(w.Key); err != nil {
+		return err
+	}
+	switch w.Type {
+	case pb.LatticeType_LATTICE_TYPE_UNSPECIFIED:
+		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: no lattice type given", w.Key)
+	case pb.LatticeType_LATTICE_TYPE_SET:
+	default:
+		if len(w.Values) != 1 {
+			return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: a lattice of type %v is one value, not %d", w.Key, w.Type, len(w.Values))
+		}
+	}
+	if w.Type != pb.LatticeType_LATTICE_TYPE_LWW && !w.Timestamp.IsZero() {
+		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: only a last-writer-wins value has a timestamp", w.Key)
+	}
+	if w.TTL < 0 {
+		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its time to live is %v; it must not be negative", w.Key, w.TTL)
+	}
+	for i, value := range w.Values {
+		if err := wire.CheckValue("value", value); err != nil {
+			return fmt.Errorf("put %.64q, value %d: %w", w.Key, i, err)
+		}
+	}
+	return nil
+}
+
+// Writes returns the writes that cells and their values ask for. It fails with an error that says which cell is at fault when
+// one of them can never succeed, or when values are left over or missing.
+func Writes(cells []*pb.Cell, values [][]byte) ([]Write, error) {
+	if len(cells) == 0 {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a put without a key")
+	}
+	writes := make([]Write, len(cells))
+	for i, cell := range cells {
+		n := cell.GetValues()
+		if uint64(n) > uint64(len(values)) {
+			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: it announces %d values, and %d are left of the message's", cell.GetKey(), n, len(values))
+		}
+		if cell.GetTtlMilliseconds() > ttlMillisecondsMax {
+			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: a time to live of %d ms; the limit is %d", cell.GetKey(), cell.GetTtlMilliseconds(), ttlMillisecondsMax)
+		}
+		w := &writes[i]
+		w.Key, w.Type, w.Values = cell.GetKey(), cell.GetType(), values[:n:n]
+		w.TTL = time.Duration(cell.GetTtlMilliseconds()) * time.Millisecond
+		if t := cell.GetTimestamp(); t != nil {
+			w.Timestamp = lattice.Timestamp{Time: t.GetTime(), Writer: t.GetWriter()}
+		}
+		values = values[n:]
+		if err := w.Check(); err != nil {
+			return nil, err
+		}
+	}
+	if len(values) != 0 {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a put whose last %d values belong to no key", len(values))
+	}
+	return writes, nil
+}
