@@ -1,0 +1,103 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"cloudburst/cache"
+	"cloudburst/registry"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Bounds that no setting moves.
+const (
+	// chainStepsMax bounds the functions of one invocation: it keeps a worker, and its header has a limit.
+	chainStepsMax = 128
+	// chainBytesMax is how large the arguments of a run may be together before its functions are invoked one by one, so that
+	// none of them fails for the arguments of another.
+	chainBytesMax = wire.PayloadBytesMax / 2
+	// continuationsMax bounds how many calls may follow one another.
+	continuationsMax = 16
+	// waitersMax bounds the calls that wait for one run.
+	waitersMax = 1024
+	// plansMax bounds the plans that are kept; beyond it they are made anew.
+	plansMax = 4096
+	// pendingMax bounds the calls that wait for the registry to say whether their function exists.
+	pendingMax = 4096
+	// syncTimeout bounds the wait for the registry after a name was not found.
+	syncTimeout = 2 * time.Second
+	// retryDelayMin doubles from retry to retry, up to retryDelayMax.
+	retryDelayMin = 20 * time.Millisecond
+	retryDelayMax = time.Second
+)
+
+// Config says how runs are scheduled. The zero value runs.
+type Config struct {
+	// Timeout bounds a run whose call names no timeout; functions that were registered with longer ones extend it. Default 5m.
+	Timeout time.Duration
+	// TimeoutMax is the longest timeout that a call may ask for. Default 24h.
+	TimeoutMax time.Duration
+	// ResultTTL is how long a result is kept that is stored under its run's id. Default 10m.
+	ResultTTL time.Duration
+	// RunsMax bounds the runs in flight; one more is refused. Default 65,536.
+	RunsMax int
+	// Policy places invocations when there is a choice. Default: Locality.
+	Policy Policy
+	// Logger gets what goes wrong in the background. Default: discarded.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
+	c.TimeoutMax = cmp.Or(c.TimeoutMax, 24*time.Hour)
+	c.ResultTTL = cmp.Or(c.ResultTTL, 10*time.Minute)
+	c.RunsMax = cmp.Or(c.RunsMax, 1<<16)
+	if c.Policy == nil {
+		c.Policy = Locality{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var faults []error
+	if c.Timeout < time.Millisecond {
+		faults = append(faults, fmt.Errorf("timeout %v: must be at least 1ms", c.Timeout))
+	}
+	if c.TimeoutMax < c.Timeout {
+		faults = append(faults, fmt.Errorf("timeout_max %v: must be at least timeout, %v", c.TimeoutMax, c.Timeout))
+	}
+	if c.ResultTTL < time.Second {
+		faults = append(faults, fmt.Errorf("result_ttl %v: must be at least 1s", c.ResultTTL))
+	}
+	if c.RunsMax < 1 {
+		faults = append(faults, fmt.Errorf("runs_max %d: must be at least 1", c.RunsMax))
+	}
+	return errors.Join(faults...)
+}
+
+// Functions is where functions and DAGs come from: the registry. Function and DAG answer from memory.
+type Functions interface {
+	Function(ref string) (*pb.Function, error)
+	DAG(name string) (*registry.DAG, error)
+	// Sync returns when everything that was registered before is known here.
+	Sync(ctx context.Context) error
+}
+
+// Executor runs invocations. Invoke does not block, and the invocation's Done is called exactly once.
+type Executor interface {
+	Invoke(inv *wire.Invocation)
+}
+
+// Store is where results are kept: the node's cache. PutAsync and Peek do not block.
+type Store interface {
+	Peek(key string) (cache.Entry, bool)
+	PutAsync(writes []cache.Write, ack pb.Ack, done func(error))
+}

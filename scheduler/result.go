@@ -1,0 +1,151 @@
+package scheduler
+
+import (
+	"fmt"
+	"time"
+
+	"cloudburst/cache"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// end gives the run its result, unless it has one. A result that is to be kept is in the store before anybody is told of
+// it, so that a reference to it can be read at once.
+func (r *run) end(result wire.Result) {
+	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return
+	}
+	r.ended, r.result = true, result
+	r.mu.Unlock()
+	r.s.stats.ended(result, time.Since(r.started))
+	if !r.store {
+		r.deliver()
+		return
+	}
+	r.s.keep(r.id, r.call.GetOutputKey(), result, func(err error) {
+		if err != nil && result.Err == nil {
+			failed := wire.AsError(fmt.Errorf("run of %s: it finished, but its result could not be stored under %q: %w", r.plan, resultKey(r.id, r.call.GetOutputKey()), err))
+			r.mu.Lock()
+			r.result = wire.Result{Err: failed}
+			r.mu.Unlock()
+		}
+		r.deliver()
+	})
+}
+
+// resume ends the run with the result that an earlier run of the same id has left in the store.
+func (r *run) resume(result wire.Result) {
+	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return
+	}
+	r.ended, r.resumed, r.result = true, true, result
+	r.mu.Unlock()
+	r.deliver()
+}
+
+// deliver hands the result to those who wait for it, keeps it if none of them is there any more, starts the continuation
+// and forgets the run.
+func (r *run) deliver() {
+	r.mu.Lock()
+	r.delivered = true
+	result, waiters, resumed := r.result, r.waiters, r.resumed
+	r.waiters = nil
+	r.mu.Unlock()
+	taken := false
+	for _, done := range waiters {
+		taken = done(result) || taken
+	}
+	if !taken {
+		r.keepUndelivered()
+	}
+	if next := r.call.GetContinuation(); next != nil && !resumed {
+		r.s.proceed(next, r.after, result)
+	}
+	r.s.table.remove(r)
+	r.s.leave()
+}
+
+// keepUndelivered stores a result that nobody took, for the client to find when it comes back and calls again.
+func (r *run) keepUndelivered() {
+	r.mu.Lock()
+	result, stored := r.result, r.resumed || r.store && r.call.GetOutputKey() == ""
+	r.mu.Unlock()
+	if stored {
+		return
+	}
+	r.s.stats.undelivered.Add(1)
+	r.s.keep(r.id, "", result, func(error) {})
+}
+
+// resultKey returns the key under which a result is kept.
+func resultKey(id wire.RunID, named string) string {
+	if named != "" {
+		return named
+	}
+	return id.String()
+}
+
+// keep stores a result: under a key that the caller has named for ever and durably, under the run's id for a while.
+func (s *Scheduler) keep(id wire.RunID, named string, result wire.Result, done func(error)) {
+	value := result.Value
+	if result.Err != nil {
+		value = encodeFailure(result.Err)
+	}
+	write := cache.Write{Key: resultKey(id, named), Type: pb.LatticeType_LATTICE_TYPE_LWW, Values: [][]byte{value}}
+	ack := pb.Ack_ACK_DURABLE
+	if named == "" {
+		write.TTL, write.Volatile = s.cfg.ResultTTL, true
+		ack = pb.Ack_ACK_MEMORY
+	}
+	s.store.PutAsync([]cache.Write{write}, ack, func(err error) {
+		if err != nil {
+			s.stats.lost.Add(1)
+			s.cfg.Logger.Warn("a result could not be stored", "run", id.String(), "key", write.Key, "error", err)
+		}
+		done(err)
+	})
+}
+
+// encodeFailure returns the value that stands for a failed run. What makes it too large is left out: the exception itself.
+func encodeFailure(e *wire.Error) []byte {
+	value, err := wire.EncodeFailure(e)
+	if err == nil && len(value) <= wire.ValueBytesMax {
+		return value
+	}
+	// Code and a valid message always encode.
+	value, _ = wire.EncodeFailure(wire.Errorf(e.Code, "the run failed, and its exception is too large to be kept"))
+	return value
+}
+
+// stored returns the result that a run of this id has left in the store.
+func (s *Scheduler) stored(id wire.RunID) (wire.Result, bool) {
+	entry, ok := s.store.Peek(id.String())
+	if !ok || entry.Type != pb.LatticeType_LATTICE_TYPE_LWW || len(entry.Values) != 1 {
+		return wire.Result{}, false
+	}
+	if failure := wire.DecodeFailure(entry.Values[0]); failure != nil {
+		return wire.Result{Err: failure}, true
+	}
+	return wire.Result{Value: entry.Values[0]}, true
+}
+
+// proceed starts the continuation of a run that has ended. Nobody waits for it, so its result, or the reason why it never
+// came to be, is always stored.
+func (s *Scheduler) proceed(call *pb.Call, values [][]byte, before wire.Result) {
+	split := given(call)
+	q := request{
+		call: call, id: wire.RunID(call.GetRunId()), values: values[:split:split], after: values[split:], before: before.Value,
+		started: time.Now(), continues: true, done: func(wire.Result) bool { return true },
+	}
+	if before.Err != nil {
+		failed := *before.Err
+		failed.Message = fmt.Sprintf("call %s: it was to continue a run that failed: %s", targetOf(call), before.Err.Error())
+		s.refuse(&q, &failed)
+		return
+	}
+	s.start(&q, false)
+}

@@ -1,0 +1,259 @@
+// Package scheduler runs functions and DAGs: it decides which executor runs which part of a run, and when.
+//
+// A call is answered exactly once, whatever fails, and no goroutine of the scheduler's stands in its way: the goroutine that
+// brings the call invokes the first functions, and the one that brings a function's answer invokes those after it.
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Scheduler runs what is called. Safe for concurrent use.
+type Scheduler struct {
+	cfg        Config
+	planner    *planner
+	candidates []*Candidate
+	only       *Candidate // the one candidate when there is no choice
+	store      Store
+	table      *table
+	missing    *pending
+	stats      counters
+
+	inFlight atomic.Int64
+	draining atomic.Bool
+	stopped  atomic.Bool
+	quiet    chan struct{} // signalled when nothing is in flight while draining
+	watching atomic.Bool
+	wake     chan struct{}
+}
+
+// request is a call on its way to become a run.
+type request struct {
+	call      *pb.Call
+	id        wire.RunID
+	values    [][]byte
+	after     [][]byte // the values of its continuation
+	before    []byte   // the result of the run that it continues
+	continues bool     // it is a continuation: its result is stored
+	admitted  bool     // it has been let in before
+	started   time.Time
+	done      Done
+}
+
+// New returns a scheduler over one executor or more; it enforces no deadline before Run.
+func New(cfg Config, functions Functions, executors []Executor, store Store) (*Scheduler, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if len(executors) == 0 {
+		return nil, errors.New("a scheduler needs an executor")
+	}
+	s := &Scheduler{
+		cfg:     cfg,
+		planner: newPlanner(functions),
+		store:   store,
+		table:   newTable(time.Now()),
+		missing: newPending(functions),
+		quiet:   make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1),
+	}
+	for _, e := range executors {
+		holder, _ := e.(Holder)
+		s.candidates = append(s.candidates, &Candidate{executor: e, holder: holder})
+	}
+	if len(s.candidates) == 1 {
+		s.only = s.candidates[0]
+	}
+	return s, nil
+}
+
+// Call starts a run, or joins the one that has the call's run id. values are the arguments in the order of call.Arguments,
+// and then those of its continuation; they and call must not change afterwards. done gets the result.
+func (s *Scheduler) Call(call *pb.Call, values [][]byte, done Done) {
+	q := request{call: call, started: time.Now(), done: done}
+	var err error
+	if q.id, err = check(call); err == nil {
+		q.values, q.after, err = cutContinuation(call, values)
+	}
+	if err != nil {
+		s.refuse(&q, err)
+		return
+	}
+	s.start(&q, true)
+}
+
+// start makes a run of a request. A name that is not known here may have been registered a moment ago on another node, so
+// the registry is asked once before the call is refused.
+func (s *Scheduler) start(q *request, ask bool) {
+	r, err := s.prepare(q)
+	if err != nil {
+		s.startWithoutPlan(q, err, ask)
+		return
+	}
+	existing, err := s.table.add(r, func() error { return s.enter(q.admitted || q.continues) })
+	switch {
+	case err != nil:
+		s.refuse(q, err)
+		return
+	case existing != nil:
+		existing.attach(q.call, q.done)
+		return
+	}
+	s.watchSoon()
+	if result, ok := s.stored(r.id); ok {
+		s.stats.attached.Add(1)
+		r.resume(result)
+		return
+	}
+	s.stats.started.Add(1)
+	r.begin()
+}
+
+// prepare returns the run of a request, not yet in the table.
+func (s *Scheduler) prepare(q *request) (*run, error) {
+	p, err := s.planner.of(q.call)
+	if err != nil {
+		return nil, err
+	}
+	for next := q.call.GetContinuation(); next != nil; next = next.GetContinuation() {
+		if err := s.checkContinuation(next); err != nil {
+			return nil, fmt.Errorf("the continuation of %s: %w", p, err)
+		}
+	}
+	return s.newRun(q, p)
+}
+
+// checkContinuation returns an error for a continuation that could not start as things are.
+func (s *Scheduler) checkContinuation(call *pb.Call) error {
+	if _, err := check(call); err != nil {
+		return err
+	}
+	p, err := s.planner.of(call)
+	if err != nil {
+		return err
+	}
+	if _, err := s.timeout(call, p); err != nil {
+		return err
+	}
+	n := len(p.functions)
+	return route(p, call, make([]wire.Step, n), make([]span, n))
+}
+
+// startWithoutPlan answers a call that cannot be run as things are: by the run that is under way, by the result that is
+// stored, after asking the registry, or not at all.
+func (s *Scheduler) startWithoutPlan(q *request, reason error, ask bool) {
+	if existing := s.table.find(q.id); existing != nil {
+		existing.attach(q.call, q.done)
+		return
+	}
+	if result, ok := s.stored(q.id); ok {
+		s.stats.attached.Add(1)
+		q.done(result)
+		return
+	}
+	if !ask || !errors.Is(reason, wire.ErrFunctionNotFound) && !errors.Is(reason, wire.ErrDAGNotFound) {
+		s.refuse(q, reason)
+		return
+	}
+	if err := s.enter(q.continues); err != nil {
+		s.refuse(q, err)
+		return
+	}
+	q.admitted = true
+	if !s.missing.add(q) {
+		s.leave()
+		s.refuse(q, reason)
+	}
+}
+
+// refuse answers a call that does not become a run.
+func (s *Scheduler) refuse(q *request, reason error) {
+	s.stats.refused.Add(1)
+	result := wire.Result{Err: wire.AsError(reason)}
+	if !q.continues {
+		q.done(result)
+		return
+	}
+	s.cfg.Logger.Warn("a continuation did not start", "target", targetOf(q.call), "run", q.id.String(), "error", reason)
+	s.keep(q.id, q.call.GetOutputKey(), result, func(error) {})
+	if next := q.call.GetContinuation(); next != nil {
+		s.proceed(next, q.after, result)
+	}
+}
+
+// enter counts a run in, if there may be one more.
+func (s *Scheduler) enter(admitted bool) error {
+	n := s.inFlight.Add(1)
+	var err error
+	switch {
+	case s.stopped.Load():
+		err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is stopping")
+	case admitted:
+		return nil
+	case s.draining.Load():
+		err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is draining: it finishes what runs and takes no new calls")
+	case n > int64(s.cfg.RunsMax):
+		err = wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d runs are in flight already, the limit (scheduler.runs_max); try again later", s.cfg.RunsMax)
+	default:
+		return nil
+	}
+	s.leave()
+	return err
+}
+
+func (s *Scheduler) leave() {
+	if s.inFlight.Add(-1) == 0 && s.draining.Load() {
+		select {
+		case s.quiet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run enforces deadlines until ctx ends. What is in flight then fails; drain first.
+func (s *Scheduler) Run(ctx context.Context) error {
+	defer s.stop()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { s.watch(ctx); return nil })
+	group.Go(func() error { s.ask(ctx); return nil })
+	return group.Wait()
+}
+
+// stop fails what is in flight and refuses what comes.
+func (s *Scheduler) stop() {
+	s.stopped.Store(true)
+	stopping := wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is stopping")
+	for _, q := range s.missing.close() {
+		s.refuse(q, stopping)
+		s.leave()
+	}
+	for _, r := range s.table.all() {
+		r.end(wire.Result{Err: stopping})
+	}
+}
+
+// Drain takes no new runs and returns when none is in flight, or when ctx ends, with an error that says how many are.
+func (s *Scheduler) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	for {
+		n := s.inFlight.Load()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-s.quiet:
+		case <-ctx.Done():
+			return fmt.Errorf("%d runs have not finished: %w", n, ctx.Err())
+		}
+	}
+}
