@@ -26,10 +26,9 @@ const (
 // ErrPeerSlow is returned for a connection that was closed because its peer did not read.
 var ErrPeerSlow = errors.New("peer does not read")
 
-// SocketConn is what a Sender writes to: a TCP or Unix connection.
+// SocketConn is what a Sender writes to: a TCP or Unix connection, or one that hides its socket, such as TLS.
 type SocketConn interface {
 	io.WriteCloser
-	syscall.Conn
 	SetWriteDeadline(time.Time) error
 }
 
@@ -38,7 +37,7 @@ type SocketConn interface {
 // client directly, without a hop, and a client that does not read harms nobody else. Safe for concurrent use.
 type Sender struct {
 	conn SocketConn
-	raw  syscall.RawConn
+	raw  syscall.RawConn // nil when the conn hides its socket; then everything is queued
 
 	mu      sync.Mutex
 	buf     []byte
@@ -57,12 +56,16 @@ type Sender struct {
 
 // NewSender returns a Sender on conn. Close the conn to end it.
 func NewSender(conn SocketConn) (*Sender, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
+	s := &Sender{conn: conn}
+	s.idle.L = &s.mu
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return s, nil
+	}
+	var err error
+	if s.raw, err = socket.SyscallConn(); err != nil {
 		return nil, fmt.Errorf("raw access to the socket: %w", err)
 	}
-	s := &Sender{conn: conn, raw: raw}
-	s.idle.L = &s.mu
 	s.tryWrite = func(fd uintptr) bool {
 		s.written, s.writeErr = 0, nil
 		for s.written < len(s.out) {
@@ -98,7 +101,7 @@ func (s *Sender) Send(header *pb.Header, values [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if s.waiting > 0 {
+	if s.waiting > 0 || s.raw == nil {
 		return s.queue(vector, 0)
 	}
 	for i, part := range vector {
@@ -122,6 +125,13 @@ func (s *Sender) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// Waiting returns how many bytes are queued.
+func (s *Sender) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting
 }
 
 // Flush waits until nothing is queued, or the connection has failed, and returns its error. It is bounded by the stall
@@ -187,6 +197,8 @@ func (s *Sender) drain() {
 		s.waiting -= len(part)
 	}
 	s.backlog = nil
+	// Send looks at the deadline as well, and must not fail for one of long ago.
+	_ = s.conn.SetWriteDeadline(time.Time{})
 }
 
 // fail ends the connection: its reader sees it closed.
