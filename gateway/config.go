@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"cloudburst/cache"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Bounds that no setting moves.
+const (
+	// httpHeaderBytesMax bounds the head of an HTTP request.
+	httpHeaderBytesMax = 16 << 10
+	httpWriteTimeout   = 30 * time.Second
+	httpIdleTimeout    = time.Minute
+	// scrapesMax and scrapeTimeout bound the readings of the metrics.
+	scrapesMax    = 4
+	scrapeTimeout = 10 * time.Second
+	// backlogPauseBytes is how much may wait for a client that reads slowly before its requests are no longer read.
+	backlogPauseBytes = 8 << 20
+	// waitMax is the longest that a get waits for keys to appear.
+	waitMax = time.Hour
+	// storeTimeout bounds a request to the store, registryTimeout one to the registry.
+	storeTimeout    = time.Minute
+	registryTimeout = 30 * time.Second
+	// keysDefault and keysMax bound the keys of one listing, keysBytesMax what they take in a reply.
+	keysDefault  = 1000
+	keysMax      = 10000
+	keysBytesMax = wire.HeaderBytesMax - 64<<10
+	// errorTextMax is how much is left of each text of an error that is too long for a frame.
+	errorTextMax = 64 << 10
+)
+
+// ReservedPrefix begins the keys that belong to Cloudburst itself; clients are refused them.
+const ReservedPrefix = "cloudburst/"
+
+// Config says where and how a gateway listens. The zero value listens on 127.0.0.1:7100, for everybody on this machine.
+type Config struct {
+	// Listen is the address of the one port. Default 127.0.0.1:7100.
+	Listen string
+	// Token is what clients must bear. Empty = none, which only a loopback address may have.
+	Token string
+	// CertificateFile and KeyFile are PEM files: with them the port speaks TLS.
+	CertificateFile, KeyFile string
+	// Version of the node, as /version tells it.
+	Version string
+	// ConnectionsMax bounds the connections; one more is closed at once. Default 4096.
+	ConnectionsMax int
+	// RequestsPerConnectionMax bounds the requests of one client that are not answered yet. Default 16,384.
+	RequestsPerConnectionMax int
+	// BackgroundMax bounds the requests of all clients that wait for the store or the registry. Default 16,384.
+	BackgroundMax int
+	// HeaderTimeout is how long a client may take for the head of its HTTP request. Default 5s.
+	HeaderTimeout time.Duration
+	// Logger gets what happens to connections. Default: discarded.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:7100")
+	c.Version = cmp.Or(c.Version, "unknown")
+	c.ConnectionsMax = cmp.Or(c.ConnectionsMax, 4096)
+	c.RequestsPerConnectionMax = cmp.Or(c.RequestsPerConnectionMax, 1<<14)
+	c.BackgroundMax = cmp.Or(c.BackgroundMax, 1<<14)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var faults []error
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("listen %q: give HOST:PORT, such as 127.0.0.1:7100", c.Listen))
+	} else if !loopback(host) && (c.Token == "" || c.CertificateFile == "") {
+		faults = append(faults, fmt.Errorf("listen %s: an address that other machines can reach needs a token and TLS (certificate_file and key_file); give both, or listen on 127.0.0.1", c.Listen))
+	}
+	if (c.CertificateFile == "") != (c.KeyFile == "") {
+		faults = append(faults, errors.New("a certificate needs its key, and a key its certificate: give certificate_file and key_file"))
+	}
+	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		faults = append(faults, errors.New("the token has characters that no HTTP header carries; use letters and digits"))
+	}
+	if c.ConnectionsMax < 1 {
+		faults = append(faults, fmt.Errorf("connections_max %d: must be at least 1", c.ConnectionsMax))
+	}
+	if c.RequestsPerConnectionMax < 1 {
+		faults = append(faults, fmt.Errorf("requests_per_connection_max %d: must be at least 1", c.RequestsPerConnectionMax))
+	}
+	if c.BackgroundMax < 1 {
+		faults = append(faults, fmt.Errorf("background_max %d: must be at least 1", c.BackgroundMax))
+	}
+	if c.HeaderTimeout < time.Millisecond {
+		faults = append(faults, fmt.Errorf("header_timeout %v: must be at least 1ms", c.HeaderTimeout))
+	}
+	return errors.Join(faults...)
+}
+
+// loopback reports whether only this machine can reach a host. A name other than localhost may stand for anything.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// tls returns how the port speaks TLS, or nil when it does not.
+func (c Config) tls() (*tls.Config, error) {
+	if c.CertificateFile == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("load the certificate %s with the key %s: %w", c.CertificateFile, c.KeyFile, err)
+	}
+	// A stream takes over an HTTP/1.1 connection, which HTTP/2 has no such thing as.
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
+}
+
+// Scheduler runs what clients call.
+type Scheduler interface {
+	Call(call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
+}
+
+// Store is what clients read and write: the node's cache.
+type Store interface {
+	Peek(key string) (cache.Entry, bool)
+	Get(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error)
+	PutAsync(writes []cache.Write, ack pb.Ack, done func(error))
+	Delete(ctx context.Context, keys []string, ack pb.Ack) error
+	Keys(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error)
+}
+
+// Registry is where clients register functions and DAGs.
+type Registry interface {
+	Register(ctx context.Context, meta *pb.Function, definition []byte) (*pb.Function, error)
+	RegisterDAG(ctx context.Context, d *pb.Dag) error
+	DeleteFunction(ctx context.Context, name string) error
+	DeleteDAG(ctx context.Context, name string) error
+	Functions(prefix string, versions bool) []*pb.Function
+	DAGs(prefix string) []*pb.Dag
+}
+
+// Backend is what stands behind a gateway.
+type Backend struct {
+	Scheduler Scheduler
+	Store     Store
+	Registry  Registry
+	// Status returns what `cloudburst status` shows.
+	Status func() *pb.Status
+	// Unready returns a line for every part of the node that is not ready; none = ready.
+	Unready func() []string
+	// Stats returns, by the name of a part of the node, how to take a reading of its Stats struct: one metric a field.
+	Stats map[string]func() any
+}
+
+func (b Backend) validate() error {
+	if b.Scheduler == nil || b.Store == nil || b.Registry == nil || b.Status == nil || b.Unready == nil {
+		return errors.New("a gateway needs a scheduler, a store, a registry, and functions for status and readiness")
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+// Package gateway is the node's one port: the stream that clients speak, and what operators ask over HTTP.
+//
+// One goroutine reads a connection's requests and hands them on itself; a reply is written by whoever has it. So a call
+// passes through without a hop, and a client that does not read its replies harms nobody else.
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Gateway serves one port. Safe for concurrent use.
+type Gateway struct {
+	cfg      Config
+	backend  Backend
+	token    [sha256.Size]byte
+	tls      *tls.Config
+	listener net.Listener
+	server   *http.Server
+	metrics  *metrics
+	slots    chan struct{} // one for each request that waits in the background
+
+	draining    atomic.Bool
+	connections atomic.Int64
+	outstanding atomic.Int64
+	quiet       chan struct{} // signalled when nothing is outstanding while draining
+
+	mu      sync.Mutex
+	streams map[*stream]struct{}
+	closed  bool
+	serving sync.WaitGroup // the goroutines of streams
+}
+
+// New returns a gateway; Listen binds its port and Run serves it.
+func New(cfg Config, backend Backend) (*Gateway, error) {
+	cfg = cfg.withDefaults()
+	if err := errors.Join(cfg.validate(), backend.validate()); err != nil {
+		return nil, err
+	}
+	secured, err := cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		cfg:     cfg,
+		backend: backend,
+		token:   sha256.Sum256([]byte(cfg.Token)),
+		tls:     secured,
+		slots:   make(chan struct{}, cfg.BackgroundMax),
+		quiet:   make(chan struct{}, 1),
+		streams: make(map[*stream]struct{}),
+	}
+	g.metrics = newMetrics(g)
+	g.server = &http.Server{
+		Handler:           g.routes(),
+		ReadHeaderTimeout: cfg.HeaderTimeout,
+		ReadTimeout:       cfg.HeaderTimeout,
+		WriteTimeout:      httpWriteTimeout,
+		IdleTimeout:       httpIdleTimeout,
+		MaxHeaderBytes:    httpHeaderBytesMax,
+		ConnState:         g.connState,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
+	}
+	return g, nil
+}
+
+// Listen binds the port, so that an address that cannot be had is known before anything else is started.
+func (g *Gateway) Listen() error {
+	listener, err := net.Listen("tcp", g.cfg.Listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s: the address is in use by another process; stop that one or choose another address (--listen)", g.cfg.Listen)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s: this machine does not have that address; choose one that it has (--listen)", g.cfg.Listen)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("listen on %s: not allowed; choose a port above 1023 (--listen)", g.cfg.Listen)
+	case err != nil:
+		return fmt.Errorf("listen on %s: %w", g.cfg.Listen, err)
+	}
+	g.listener = listener
+	return nil
+}
+
+// Address returns the address that Listen has bound: with port 0, the port that was found.
+func (g *Gateway) Address() string { return g.listener.Addr().String() }
+
+// Run serves the port until ctx ends; then it closes every connection, so drain first.
+func (g *Gateway) Run(ctx context.Context) error {
+	if g.listener == nil {
+		return errors.New("the gateway does not listen")
+	}
+	stop := context.AfterFunc(ctx, g.close)
+	defer stop()
+	var listener net.Listener = &boundedListener{Listener: g.listener, gateway: g}
+	if g.tls != nil {
+		listener = tls.NewListener(listener, g.tls)
+	}
+	err := g.server.Serve(listener)
+	g.close()
+	g.serving.Wait()
+	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", g.cfg.Listen, err)
+}
+
+// close ends the listener and every connection.
+func (g *Gateway) close() {
+	_ = g.server.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	for s := range g.streams {
+		s.close()
+	}
+}
+
+// Drain takes no new connections and requests and waits until those that are under way have been answered and the answers
+// are on their way, or until ctx ends. Then it closes the port. It returns an error that says how many had no answer.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.draining.Store(true)
+	defer g.close()
+	for {
+		n := g.outstanding.Load()
+		if n == 0 {
+			break
+		}
+		select {
+		case <-g.quiet:
+		case <-ctx.Done():
+			return fmt.Errorf("%d requests have not been answered: %w", n, ctx.Err())
+		}
+	}
+	stop := context.AfterFunc(ctx, g.close)
+	defer stop()
+	g.mu.Lock()
+	streams := make([]*stream, 0, len(g.streams))
+	for s := range g.streams {
+		streams = append(streams, s)
+	}
+	g.mu.Unlock()
+	for _, s := range streams {
+		_ = s.sender.Flush() // a client that has gone is not waited for
+	}
+	return ctx.Err()
+}
+
+// add takes a stream in, unless the gateway is closed.
+func (g *Gateway) add(s *stream) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.streams[s] = struct{}{}
+	g.serving.Add(1)
+	return true
+}
+
+func (g *Gateway) remove(s *stream) {
+	g.mu.Lock()
+	delete(g.streams, s)
+	g.mu.Unlock()
+	g.serving.Done()
+}
+
+// errDraining is what new requests get while the node drains.
+func errDraining() *wire.Error {
+	return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is draining: it answers what is under way and takes no new requests")
+}
+
+// connState counts the connections that are not streams out again.
+func (g *Gateway) connState(_ net.Conn, state http.ConnState) {
+	if state == http.StateClosed {
+		g.connections.Add(-1)
+	}
+}
+
+// boundedListener turns away connections beyond the bound.
+type boundedListener struct {
+	net.Listener
+	gateway *Gateway
+}
+
+// Accept implements net.Listener.
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.gateway.connections.Add(1) <= int64(l.gateway.cfg.ConnectionsMax) {
+			return conn, nil
+		}
+		l.gateway.connections.Add(-1)
+		l.gateway.metrics.connectionsRefused.Add(1)
+		l.gateway.cfg.Logger.Warn("connection refused: too many (gateway.connections_max)", "remote", conn.RemoteAddr().String(), "max", l.gateway.cfg.ConnectionsMax)
+		_ = conn.Close()
+	}
+}
