@@ -17,10 +17,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SDK := $(VENV)/.sdk
 BINARY := bin/cloudburst
-# The SDK's own configuration serves all Python code of the repository.
 RUFF := $(VENV)/bin/ruff
-RUFF_FLAGS := --config python/pyproject.toml
-PYTHON_CODE := python e2e bench examples
 
 export PATH := $(TOOLS):$(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -47,14 +44,14 @@ go-lint: $(TOOLS)/golangci-lint
 	$(TOOLS)/golangci-lint run
 
 py-lint: $(SDK)
-	$(RUFF) format $(RUFF_FLAGS) --check $(PYTHON_CODE)
-	$(RUFF) check $(RUFF_FLAGS) $(PYTHON_CODE)
+	$(RUFF) format --check
+	$(RUFF) check
 	cd python && ../$(VENV)/bin/mypy
 
 fmt: $(SDK) $(TOOLS)/golangci-lint ## format all code
 	$(TOOLS)/golangci-lint fmt
-	$(RUFF) format $(RUFF_FLAGS) $(PYTHON_CODE)
-	$(RUFF) check $(RUFF_FLAGS) --fix $(PYTHON_CODE)
+	$(RUFF) check --fix
+	$(RUFF) format
 
 unit: $(SDK) ## Go tests, without the race detector
 	$(GO) test ./...

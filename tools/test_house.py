@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
@@ -34,7 +34,7 @@ LEAVES = {"bus/embedded": "bus", "executor/wasm": "executor"}
 IMPURE = {"time", "math/rand", "math/rand/v2", "crypto/rand", "context", "log", "log/slog", "os", "net"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def tracked() -> Tuple[str, ...]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
@@ -51,7 +51,7 @@ def texts(*suffixes: str) -> Iterator[Tuple[str, str]]:
             continue
 
 
-def places(pattern: "re.Pattern[str]", *suffixes: str) -> List[str]:
+def places(pattern: re.Pattern[str], *suffixes: str) -> List[str]:
     return [
         f"{name}:{number}: {line.strip()[:100]}"
         for name, text in texts(*suffixes)
@@ -120,7 +120,9 @@ def test_package_names_say_something() -> None:
 
 def test_files_are_short() -> None:
     lengths = {name: text.count("\n") for name, text in texts(*SOURCE)}
-    faults = [f"{name}: {lines} lines, at most {SOURCE_LINES_MAX}" for name, lines in lengths.items() if lines > SOURCE_LINES_MAX]
+    faults = [
+        f"{name}: {lines} lines, at most {SOURCE_LINES_MAX}" for name, lines in lengths.items() if lines > SOURCE_LINES_MAX
+    ]
     assert not faults, "\n".join(faults)
 
 
@@ -140,7 +142,10 @@ def test_lines_are_short() -> None:
     [
         ("a promise of later work", r"\b(TODO|FIXME|XXX)\b"),
         ("a path of one machine", r"(/work/(main|shared)|/root/|/home/[a-z]|/tmp/build|\.pyenv)"),
-        ("the host of a package registry", r"(proxy\.golang\.org|pypi\.org|files\.pythonhosted|registry\.npmjs|crates\.io|deb\.debian)"),
+        (
+            "the host of a package registry",
+            r"(proxy\.golang\.org|pypi\.org|files\.pythonhosted|registry\.npmjs|crates\.io|deb\.debian)",
+        ),
     ],
 )
 def test_nothing_in_the_tree_is(what: str, pattern: str) -> None:
