@@ -82,6 +82,17 @@ func (s *State) Of(t Type) Lattice {
 	return nil
 }
 
+// generational is content without stamps of its own.
+type generational interface{ generation() Timestamp }
+
+// Generation returns the generation that new content of a type belongs to: that of what is held, or the tombstone if it is later.
+func (s *State) Generation(t Type) Timestamp {
+	if l, ok := s.Of(t).(generational); ok {
+		return later(s.Deleted(), l.generation())
+	}
+	return s.Deleted()
+}
+
 // Live returns the lattice that the key shows at a time: of those that have something to show and have not expired the one of the
 // lowest Type, or nil.
 func (s *State) Live(nowMillis int64) Lattice {
@@ -126,6 +137,11 @@ func (s *State) expires(l Lattice) bool {
 
 func (s *State) expired(l Lattice, nowMillis int64) bool {
 	return s.expires(l) && s.rest.expiry.At <= nowMillis
+}
+
+// shows reports whether there is content to show, expired or not.
+func (s *State) shows() bool {
+	return s.Lattice != nil && (!s.Lattice.Empty() || slices.ContainsFunc(s.Others(), func(l Lattice) bool { return !l.Empty() }))
 }
 
 // IsZero reports whether the state holds nothing at all, not even a tombstone, so that the key can be forgotten.
@@ -232,6 +248,17 @@ func (s *State) drop(deleted Timestamp) (changed bool) {
 	return changed
 }
 
+// cut is drop for a tombstone around the state, which makes its own unnecessary up to that.
+func (s *State) cut(deleted Timestamp) (changed bool) {
+	changed = s.drop(deleted)
+	if r := s.rest; r != nil && !r.deleted.IsZero() && dropped(r.deleted, deleted) {
+		r.deleted = Timestamp{}
+		s.normalize()
+		changed = true
+	}
+	return changed
+}
+
 // normalize forgets lattices that hold nothing, so that states that mean the same are the same.
 func (s *State) normalize() {
 	if s.rest != nil {
@@ -285,15 +312,11 @@ func (s *State) Complete(stamp Timestamp, held *State) {
 }
 
 func (s *State) complete(stamp Timestamp, held *State, generation Timestamp) {
-	if held != nil {
-		generation = later(generation, held.Deleted())
+	if held == nil {
+		held = new(State)
 	}
 	complete := func(l Lattice) {
-		var same Lattice
-		if held != nil {
-			same = held.Of(l.Type())
-		}
-		l.complete(stamp, generation, same)
+		l.complete(stamp, later(generation, held.Generation(l.Type())), held.Of(l.Type()))
 	}
 	if s.Lattice != nil {
 		complete(s.Lattice)
