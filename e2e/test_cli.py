@@ -1,0 +1,112 @@
+"""The command line: functions, DAGs, calls, keys and status, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cloudburst.client.client import CloudburstConnection
+from e2e.node import Node
+
+
+@pytest.fixture
+def registered(cloud: CloudburstConnection, name: str) -> str:
+    """The common prefix of two functions and a DAG of them."""
+
+    def incr(library: object, x: int) -> int:
+        """Add one."""
+        return x + 1
+
+    cloud.register(incr, f"{name}-incr")
+    cloud.register(lambda _, x: x * x, f"{name}-sq")
+    cloud.register_dag(f"{name}-dag", [f"{name}-incr", f"{name}-sq"], [(f"{name}-incr", f"{name}-sq")])
+    return name
+
+
+def test_functions(node: Node, cloud: CloudburstConnection, registered: str) -> None:
+    cloud.register(lambda _, x: x + 2, f"{registered}-incr")
+    table = node.cli("fn", "ls").stdout
+    assert f"{registered}-incr" in table
+    assert f"{registered}-sq" in table
+    listed = {function["name"]: function for function in node.json("fn", "ls")}
+    assert listed[f"{registered}-incr"]["version"] == 2
+    assert f"{registered}-incr" in node.cli("fn", "describe", f"{registered}-incr").stdout
+    assert "Add one." in node.cli("fn", "describe", f"{registered}-incr@1").stdout
+    node.cli("fn", "rm", f"{registered}-sq")
+    assert f"{registered}-sq" not in node.cli("fn", "ls").stdout
+    gone = node.cli("fn", "describe", f"{registered}-sq", check=False)
+    assert gone.returncode != 0
+    assert f"{registered}-sq" in gone.stderr
+
+
+def test_dags(node: Node, registered: str) -> None:
+    assert f"{registered}-dag" in node.cli("dag", "ls").stdout
+    described = node.json("dag", "describe", f"{registered}-dag")
+    assert described["functions"] == [f"{registered}-incr", f"{registered}-sq"]
+    node.cli("dag", "rm", f"{registered}-dag")
+    assert f"{registered}-dag" not in node.cli("dag", "ls").stdout
+
+
+def test_calls_with_json_arguments(node: Node, cloud: CloudburstConnection, registered: str, name: str) -> None:
+    assert json.loads(node.cli("call", f"{registered}-sq", "12").stdout) == 144
+    assert json.loads(node.cli("call", f"{registered}-dag", "3").stdout) == 16
+    cloud.register(lambda _, *arguments: list(arguments), f"{name}-list")
+    arguments = ['"text"', "[1, 2.5]", '{"a": null}', "true", str(2**70)]
+    expected = ["text", [1, 2.5], {"a": None}, True, 2**70]
+    assert json.loads(node.cli("call", f"{name}-list", *arguments).stdout) == expected
+
+
+def test_a_call_that_fails(node: Node, cloud: CloudburstConnection, registered: str, name: str) -> None:
+    cloud.register(lambda _, x: 1 // x, f"{name}-divide")
+    failed = node.cli("call", f"{name}-divide", "0", check=False)
+    assert failed.returncode != 0
+    assert "ZeroDivisionError" in failed.stderr
+    unknown = node.cli("call", f"{name}-nothing", "1", check=False)
+    assert unknown.returncode != 0
+    assert f"{name}-nothing" in unknown.stderr
+    unreadable = node.cli("call", f"{registered}-sq", "{not json", check=False)
+    assert unreadable.returncode != 0
+    assert "JSON" in unreadable.stderr
+
+
+def test_unique_prefixes_are_enough(node: Node, registered: str) -> None:
+    assert json.loads(node.cli("call", f"{registered}-s", "5").stdout) == 25
+    assert f"{registered}-incr" in node.cli("fn", "describe", f"{registered}-i").stdout
+    ambiguous = node.cli("fn", "describe", f"{registered}-", check=False)
+    assert ambiguous.returncode != 0
+    assert f"{registered}-incr" in ambiguous.stderr, "the candidates are named"
+    assert f"{registered}-sq" in ambiguous.stderr
+
+
+def test_keys(node: Node, cloud: CloudburstConnection, name: str) -> None:
+    node.cli("kv", "put", f"{name}-a", '{"n": [1, 2]}')
+    assert cloud.get_object(f"{name}-a") == {"n": [1, 2]}
+    cloud.put_object(f"{name}-b", [3])
+    assert json.loads(node.cli("kv", "get", f"{name}-b").stdout) == [3]
+    listed = node.cli("kv", "ls", name).stdout
+    assert f"{name}-a" in listed
+    assert f"{name}-b" in listed
+    node.cli("kv", "del", f"{name}-a")
+    missing = node.cli("kv", "get", f"{name}-a", check=False)
+    assert missing.returncode != 0
+    assert f"{name}-a" in missing.stderr
+
+
+def test_what_python_alone_can_read_is_said_to_be(node: Node, cloud: CloudburstConnection, name: str) -> None:
+    cloud.put_object(name, range(3))
+    done = node.cli("kv", "get", name, check=False)
+    assert "pickle" in (done.stdout + done.stderr).lower()
+
+
+def test_status(node: Node, registered: str) -> None:
+    status = node.json("status")
+    assert status["address"].endswith(node.address.rpartition(":")[2])
+    assert status["functions"] >= 2
+    assert status["workers"] >= 1
+    assert "workers" in node.cli("status").stdout.lower()
+
+
+def test_another_address_and_token(node: Node, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = node.cli("status", "--address", node.address, "--token", node.token)
+    assert done.stdout
