@@ -62,7 +62,7 @@ race: $(SDK) ## Go tests, with the race detector
 py-test: $(SDK) ## tests of the Python SDK
 	cd python && ../$(PY) -m pytest -q
 
-e2e: build ## tests of the real binary with the real SDK
+e2e: build $(TOOLS)/nats-server ## tests of the real binary with the real SDK
 	$(PY) -m pytest -q e2e
 
 soak: build ## every fuzz target for FUZZTIME (30s), and long simulations
@@ -102,10 +102,13 @@ $(SDK): python/pyproject.toml tools/system.sh | system
 	@touch $@
 
 # The tools are pinned in tools/go.mod, apart from the product's own dependencies.
-$(TOOLS)/golangci-lint: PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-$(TOOLS)/protoc-gen-go: PACKAGE = google.golang.org/protobuf/cmd/protoc-gen-go
-$(TOOLS)/%: tools/go.mod | system
+$(TOOLS)/golangci-lint: tools/go.mod | system
 	@mkdir -p $(@D)
-	cd tools && $(GO) build -o $@ $(PACKAGE)
+	cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# The server that the tests of --nats-url start is the one that the binary embeds.
+$(TOOLS)/nats-server: go.mod | system
+	@mkdir -p $(@D)
+	$(GO) build -o $@ github.com/nats-io/nats-server/v2
 
 .PHONY: build serve demo test lint house go-lint py-lint fmt unit race py-test e2e soak bench generate generate-check clean help
