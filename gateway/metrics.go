@@ -193,7 +193,7 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
 		}
 		name := prefix + "_" + snake(field.Name)
 		help := prefix + " " + field.Name
-		if h, ok := value.Interface().(histogram); ok {
+		if h, ok := reflect.TypeAssert[histogram](value); ok {
 			cumulative, count, sum := h.Buckets()
 			out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name+"_seconds", help, nil, nil), count, sum, cumulative)
 			continue
@@ -232,8 +232,9 @@ func snake(name string) string {
 	var b strings.Builder
 	runes := []rune(name)
 	for i, r := range runes {
-		next := i+1 < len(runes) && unicode.IsLower(runes[i+1]) && !(runes[i+1] == 's' && i+2 == len(runes))
-		if i > 0 && unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || next) {
+		plural := i+2 == len(runes) && runes[i+1] == 's'
+		word := i+1 < len(runes) && unicode.IsLower(runes[i+1]) && !plural
+		if i > 0 && unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || word) {
 			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToLower(r))

@@ -80,8 +80,8 @@ func (q *request) later(ctx context.Context, timeout time.Duration, do func(cont
 }
 
 // change makes a change of the registry.
-func (q *request) change(ctx context.Context, make func(context.Context) error) {
-	q.later(ctx, registryTimeout, func(ctx context.Context) { q.answer(make(ctx)) })
+func (q *request) change(ctx context.Context, do func(context.Context) error) {
+	q.later(ctx, registryTimeout, func(ctx context.Context) { q.answer(do(ctx)) })
 }
 
 func (q *request) call(call *pb.Call, values [][]byte) {

@@ -176,19 +176,26 @@ func (s *Scheduler) startWithoutPlan(q *request, reason error, ask bool) {
 	}
 }
 
-// refuse answers a call that does not become a run.
+// refuse answers a call that does not become a run. Where a result was promised, the reason takes its place: another call may
+// refer to it already.
 func (s *Scheduler) refuse(q *request, reason error) {
 	s.stats.refused.Add(1)
 	result := wire.Result{Err: wire.AsError(reason)}
-	if !q.continues {
-		q.done(result)
-		return
+	if q.continues {
+		s.cfg.Logger.Warn("a continuation did not start", "target", targetOf(q.call), "run", q.id.String(), "error", reason)
 	}
-	s.cfg.Logger.Warn("a continuation did not start", "target", targetOf(q.call), "run", q.id.String(), "error", reason)
-	s.keep(q.id, q.call.GetOutputKey(), result, func(error) {})
-	if next := q.call.GetContinuation(); next != nil {
+	if q.continues || q.call.GetStore() && final(q, result.Err) {
+		s.keep(q.id, q.call.GetOutputKey(), result, func(error) {})
+	}
+	q.done(result)
+	if next := q.call.GetContinuation(); next != nil && q.continues {
 		s.proceed(next, q.after, result)
 	}
+}
+
+// final reports whether a call would be refused again, so that its client does not send it a second time.
+func final(q *request, reason *wire.Error) bool {
+	return q.id != wire.RunID{} && reason.Code != pb.Code_CODE_UNAVAILABLE && reason.Code != pb.Code_CODE_NO_RESOURCES
 }
 
 // enter counts a run in, if there may be one more.

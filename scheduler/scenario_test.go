@@ -1,0 +1,397 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"cloudburst/cache"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// TestScenarios plays the files in testdata: what is called, what the executor answers, and what becomes of it. Time is
+// virtual. Commands:
+//
+//	register NAME [retries=N] [timeout=D] [class]   a new version of a function
+//	dag NAME f,g,h [f>g] [g>h] [colocated=f,g]
+//	call run=N function=REF|dag=NAME [timeout=D] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and after a
+//	     line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
+//	answer NAME [VALUE]     the oldest invocation that begins with the function returns, by default what apply says
+//	raise NAME [TEXT]       … or raises
+//	fail NAME CODE          … or fails otherwise
+//	advance D               time passes
+//	hide                    what is registered from here on is known only after the registry was asked
+//	broken log|store        from here on
+//	drain | stop | stats
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newScenario(t, Config{})
+				datadriven.RunTest(t, file, s.command)
+				s.stop()
+			})
+		})
+	}
+}
+
+type scenario struct {
+	*Scheduler
+	registry *fakeRegistry
+	store    *fakeStore
+	cancel   context.CancelFunc
+	events   chan string
+	invoked  chan *wire.Invocation
+	held     []*wire.Invocation
+	hiding   bool
+	stopped  bool
+}
+
+func newScenario(t *testing.T, cfg Config) *scenario {
+	s := &scenario{
+		registry: newFakeRegistry(), store: newFakeStore(),
+		events: make(chan string, 1000), invoked: make(chan *wire.Invocation, 1000),
+	}
+	s.store.wrote = func(w cache.Write, ack pb.Ack) {
+		kept := "for ever"
+		if w.TTL > 0 {
+			kept = "for " + w.TTL.String()
+		}
+		if w.Volatile {
+			kept += ", volatile"
+		}
+		s.events <- fmt.Sprintf("store %s = %s (%s, %s)", trimID(w.Key), show(w.Values[0]), kept, strings.ToLower(strings.TrimPrefix(ack.String(), "ACK_")))
+	}
+	scheduler, err := New(cfg, s.registry, []Executor{s}, s.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Scheduler = scheduler
+	ctx, cancel := context.WithCancel(t.Context())
+	s.cancel = cancel
+	go func() {
+		if err := s.Run(ctx); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}()
+	return s
+}
+
+func (s *scenario) Invoke(inv *wire.Invocation) {
+	s.invoked <- inv
+	s.events <- "invoke " + describe(inv)
+}
+
+// trimID shows run 7 as run 7.
+func trimID(key string) string {
+	if len(key) == 32 {
+		n, err := strconv.ParseUint(key[28:], 16, 16)
+		if err == nil {
+			return fmt.Sprintf("run-%d", n)
+		}
+	}
+	return key
+}
+
+// describe shows an invocation; a result of an upstream function is marked with a star.
+func describe(inv *wire.Invocation) string {
+	var steps []string
+	values := inv.Values
+	for i := range inv.Steps {
+		step := &inv.Steps[i]
+		var arguments []string
+		for k := range step.Positional {
+			star := ""
+			if slices.Contains(step.Spread, uint32(k)) {
+				star = "*"
+			}
+			arguments = append(arguments, star+show(values[k]))
+		}
+		values = values[step.Positional:]
+		for k, keyword := range step.Keywords {
+			arguments = append(arguments, keyword+"="+show(values[k]))
+		}
+		values = values[len(step.Keywords):]
+		steps = append(steps, fmt.Sprintf("%s@%d(%s)", step.Function.GetName(), step.Function.GetVersion(), strings.Join(arguments, ", ")))
+	}
+	return strings.Join(steps, " → ")
+}
+
+func (s *scenario) command(t *testing.T, d *datadriven.TestData) string {
+	var direct string
+	switch d.Cmd {
+	case "register":
+		direct = s.register(t, d)
+	case "dag":
+		direct = s.dag(t, d)
+	case "call":
+		s.call(t, d)
+	case "answer", "raise", "fail":
+		s.answer(t, d)
+	case "advance":
+		pause, err := time.ParseDuration(d.CmdArgs[0].Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(pause)
+	case "hide":
+		s.hiding = true
+	case "broken":
+		broken := wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the log is away")
+		if d.CmdArgs[0].Key == "log" {
+			s.registry.syncFails = broken
+		} else {
+			s.store.fails = broken
+		}
+	case "drain":
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			s.events <- fmt.Sprintf("drained: %v", s.Drain(ctx))
+		}()
+	case "stop":
+		s.stop()
+	case "stats":
+		stats := s.Stats()
+		direct = fmt.Sprintf("in flight %d, started %d, finished %d, failed %d, refused %d, attached %d, retried %d, undelivered %d, lost %d",
+			stats.InFlight, stats.Started, stats.Finished, stats.Failed, stats.Refused, stats.Attached, stats.Retried, stats.Undelivered, stats.Lost)
+	default:
+		t.Fatalf("%s: no such command", d.Cmd)
+	}
+	synctest.Wait()
+	var lines []string
+	for {
+		select {
+		case inv := <-s.invoked:
+			s.held = append(s.held, inv)
+			continue
+		default:
+		}
+		select {
+		case e := <-s.events:
+			lines = append(lines, e)
+			continue
+		default:
+		}
+		break
+	}
+	if direct != "" {
+		lines = append(lines, direct)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (s *scenario) stop() {
+	if !s.stopped {
+		s.stopped = true
+		s.cancel()
+		synctest.Wait()
+	}
+}
+
+func (s *scenario) register(t *testing.T, d *datadriven.TestData) string {
+	f := &pb.Function{Name: d.CmdArgs[0].Key}
+	for _, arg := range d.CmdArgs[1:] {
+		switch arg.Key {
+		case "retries":
+			n, err := strconv.Atoi(arg.Vals[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Retries = uint32(n)
+		case "timeout":
+			timeout, err := time.ParseDuration(arg.Vals[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.TimeoutMilliseconds = uint64(timeout.Milliseconds())
+		case "class":
+			f.Convention = pb.Convention_CONVENTION_CLASS
+		}
+	}
+	if s.hiding {
+		s.registry.hidden = append(s.registry.hidden, func() { s.registry.register(f) })
+		return "hidden"
+	}
+	s.registry.register(f)
+	return fmt.Sprintf("%s@%d", f.GetName(), f.GetVersion())
+}
+
+func (s *scenario) dag(t *testing.T, d *datadriven.TestData) string {
+	var colocated []string
+	composition := &pb.Dag{Name: d.CmdArgs[0].Key, Functions: strings.Split(d.CmdArgs[1].Key, ",")}
+	for _, arg := range d.CmdArgs[2:] {
+		if arg.Key == "colocated" {
+			colocated = strings.Split(arg.Vals[0], ",")
+			continue
+		}
+		source, sink, _ := strings.Cut(arg.Key, ">")
+		composition.Links = append(composition.Links, &pb.Link{Source: source, Sink: sink})
+	}
+	composition.Colocated = colocated
+	if err := s.registry.registerDAG(composition); err != nil {
+		t.Fatal(err)
+	}
+	return ""
+}
+
+func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
+	number, gone := "", false
+	target := func(call *pb.Call, key, value string) {
+		switch key {
+		case "run":
+			if value == "short" {
+				call.RunId = []byte{1}
+				return
+			}
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := runID(n)
+			call.RunId = id[:]
+		case "function":
+			call.Target = &pb.Call_Function{Function: value}
+		case "dag":
+			call.Target = &pb.Call_Dag{Dag: value}
+		case "timeout":
+			timeout, err := time.ParseDuration(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.TimeoutMilliseconds = uint64(timeout.Milliseconds())
+		case "store":
+			call.Store = true
+		case "key":
+			call.Store, call.OutputKey = true, value
+		case "gone":
+			gone = true
+		case "level":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.Level = pb.Level(n)
+		}
+	}
+	first := new(pb.Call)
+	for _, arg := range d.CmdArgs {
+		value := ""
+		if len(arg.Vals) > 0 {
+			value = arg.Vals[0]
+		}
+		if arg.Key == "run" {
+			number = value
+		}
+		target(first, arg.Key, value)
+	}
+	var values [][]byte
+	current := first
+	for line := range strings.Lines(d.Input) {
+		words := strings.Fields(line)
+		if words[0] == "then" {
+			current.Continuation = new(pb.Call)
+			current = current.Continuation
+			for _, word := range words[1:] {
+				key, value, _ := strings.Cut(word, "=")
+				target(current, key, value)
+			}
+			continue
+		}
+		a := &pb.Arguments{Function: words[0]}
+		for _, word := range words[1:] {
+			switch keyword, value, is := strings.Cut(word, "="); {
+			case word == "+": // announced, and not there
+				a.Positional++
+			case is:
+				a.Keywords = append(a.Keywords, keyword)
+				values = append(values, text(value))
+			default:
+				a.Positional++
+				values = append(values, text(word))
+			}
+		}
+		current.Arguments = append(current.Arguments, a)
+	}
+	s.Call(first, values, func(r wire.Result) bool {
+		what := show(r.Value)
+		if r.Err != nil {
+			what = strings.ToLower(strings.TrimPrefix(r.Err.Code.String(), "CODE_")) + ": " + r.Err.Error()
+		}
+		s.events <- fmt.Sprintf("run %s: %s", number, what)
+		return !gone
+	})
+}
+
+func (s *scenario) answer(t *testing.T, d *datadriven.TestData) {
+	name := d.CmdArgs[0].Key
+	at := slices.IndexFunc(s.held, func(inv *wire.Invocation) bool { return inv.Steps[0].Function.GetName() == name })
+	if at < 0 {
+		t.Fatalf("%s: no invocation of %s is under way", d.Pos, name)
+	}
+	inv := s.held[at]
+	s.held = slices.Delete(s.held, at, at+1)
+	word := ""
+	if len(d.CmdArgs) > 1 {
+		word = d.CmdArgs[1].Key
+	}
+	switch d.Cmd {
+	case "raise":
+		inv.Done(wire.Result{Err: &wire.Error{Code: pb.Code_CODE_EXECUTION, Exception: &pb.RemoteException{Type: "ValueError", Message: word}}})
+	case "fail":
+		inv.Done(wire.Result{Err: wire.Errorf(pb.Code(pb.Code_value["CODE_"+strings.ToUpper(word)]), "the executor says so")})
+	default:
+		value := evaluate(inv)
+		if word != "" {
+			value = text(word)
+		}
+		inv.Done(wire.Result{Value: value})
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	registry, store := newFakeRegistry(), newFakeStore()
+	nothing := executorFunc(func(*wire.Invocation) {})
+	if _, err := New(Config{}, registry, nil, store); err == nil {
+		t.Error("no executor was accepted")
+	}
+	_, err := New(Config{Timeout: -1, TimeoutMax: -2, ResultTTL: -1, RunsMax: -1}, registry, []Executor{nothing}, store)
+	for _, setting := range []string{"timeout ", "timeout_max", "result_ttl", "runs_max"} {
+		if err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("%s is not in: %v", setting, err)
+		}
+	}
+}
+
+func TestRunsMax(t *testing.T) {
+	t.Parallel()
+	registry := newFakeRegistry()
+	registry.register(&pb.Function{Name: "f"})
+	held := make(chan *wire.Invocation, 1)
+	s := start(t, Config{RunsMax: 1}, registry, newFakeStore(), executorFunc(func(inv *wire.Invocation) { held <- inv }))
+	results := make(chan wire.Result, 1)
+	s.Call(callFunction(runID(1), "f", 0), nil, func(r wire.Result) bool { results <- r; return true })
+	if r := await(t, s, callFunction(runID(2), "f", 0)); !fails(r, wire.ErrNoResources) || !strings.Contains(r.Err.Error(), "runs_max") {
+		t.Errorf("a run too many: %v", r.Err)
+	}
+	(<-held).Done(wire.Result{Value: text("done")})
+	if r := <-results; show(r.Value) != "done" {
+		t.Errorf("got %+v", r)
+	}
+}
