@@ -20,7 +20,7 @@ from cloudburst.codec import VALUE_BYTES_MAX, VALUE_OVERHEAD_MAX, Encoded
 from cloudburst.errors import FrameError, TooLargeError
 from cloudburst.v1 import frame_pb2
 
-__all__ = ["HEADER_BYTES_MAX", "PAYLOAD_BYTES_MAX", "Buffer", "FrameReader", "pack", "send"]
+__all__ = ["HEADER_BYTES_MAX", "PAYLOAD_BYTES_MAX", "Buffer", "FrameReader", "pack", "parse", "send"]
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -144,6 +144,21 @@ class FrameReader:
                     return self._receive_large(deadline)
             self._receive(deadline)
 
+    def read_whole(self) -> Optional[bytes]:
+        """Return the next frame as it is, prefix and all, when one receive brings exactly that; otherwise None, and ``read``
+        goes on from there. For a caller that knows its frames by their bytes; :func:`parse` takes those it does not.
+        """
+        if self._data or self._large is not None:
+            return None
+        self._receive(None)
+        data = self._data
+        if len(data) >= _PREFIX_BYTES:
+            header_bytes, payload_bytes = _unpack_prefix(data)
+            if len(data) == _PREFIX_BYTES + header_bytes + payload_bytes and header_bytes <= HEADER_BYTES_MAX:
+                self._data = b""
+                return data
+        return None
+
     @property
     def buffered(self) -> int:
         """How many bytes have been received and not yet returned. While it is not 0, poll the reader, not only the socket."""
@@ -181,6 +196,14 @@ class FrameReader:
             large.complete()
         self._large = None
         return large.header, large.values()
+
+
+def parse(whole: bytes) -> Tuple[frame_pb2.Header, List[Buffer]]:
+    """Return the header and the values of a frame that ``FrameReader.read_whole`` has returned."""
+    header_bytes, payload_bytes = _unpack_prefix(whole)
+    start = _PREFIX_BYTES + header_bytes
+    header = _header(whole[_PREFIX_BYTES:start])
+    return header, _cut(whole, start, payload_bytes, header)
 
 
 class _Large:

@@ -1,0 +1,168 @@
+"""The worker's end of its socket, for the loop that takes orders and for the functions that ask for things.
+
+Whoever waits for a frame reads the socket; there is no thread for it. A frame that belongs to somebody else is put where
+that one looks for it, so that threads of user code may ask while the loop waits, and each gets its own reply.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from collections import deque
+from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple, Union
+
+from cloudburst import frame
+from cloudburst.codec import Buffer, Encoded
+from cloudburst.errors import DeadlineExceededError, FrameError, InternalError, UnsupportedError, exception_from
+from cloudburst.v1 import frame_pb2
+
+Frame = Tuple[frame_pb2.Header, List[Buffer]]
+
+_ORDERS = frozenset(("invoke", "load", "unload"))
+_REPLIES = frozenset(("done", "error", "cells", "messages"))
+_REPLIES_MAX = 1 << 16
+_WAIT_SECONDS = 1.0  # how long a wait for another thread lasts before it looks again
+
+
+class Channel:
+    """Frames to and from the executor. Safe for concurrent use, except that one thread takes the orders."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._reader = frame.FrameReader(sock)
+        self._ids = itertools.count(1)
+        self._left = False  # in a forked child, which must not speak here
+        self._renew_locks()
+        self._waiting = 0  # threads that wait for the turn
+        self._orders: Deque[Frame] = deque()
+        self._asked: Set[int] = set()
+        self._replies: Dict[int, Frame] = {}
+
+    def _renew_locks(self) -> None:
+        self._sending = threading.Lock()
+        self._turn = threading.Lock()  # held by the thread that reads the socket
+        self._changed = threading.Condition(threading.Lock())  # guards the fields above, where others wait for them
+
+    def leave(self) -> None:
+        """Take leave of the socket, in a forked child."""
+        self._left = True
+        self._renew_locks()
+        self._sock.close()
+
+    def next_order(self) -> Union[bytes, Frame]:
+        """Return the executor's next order: a small frame as it is, any other parsed. Raises EOFError when it has no more."""
+        while True:
+            if self._turn.acquire(False):
+                try:
+                    if not self._orders:
+                        whole = self._reader.read_whole()
+                        if whole is not None and not self._asked:
+                            return whole
+                        # Threads have asked for something, so this may be a reply.
+                        self._keep(frame.parse(whole) if whole is not None else self._reader.read())
+                    if self._orders:
+                        return self._orders.popleft()
+                finally:
+                    self._pass_turn()
+            else:
+                with self._changed:
+                    self._waiting += 1
+                    if not self._orders and self._turn.locked():
+                        self._changed.wait(_WAIT_SECONDS)
+                    self._waiting -= 1
+                    if self._orders:
+                        return self._orders.popleft()
+
+    def send(self, data: bytes) -> None:
+        """Send a frame that is in one piece."""
+        with self._sending:
+            sent = self._sock.send(data)
+            if sent != len(data):
+                self._sock.sendall(memoryview(data)[sent:])
+
+    def send_parts(self, parts: Sequence[Buffer]) -> None:
+        """Send a frame that is in pieces."""
+        with self._sending:
+            frame.send(self._sock, parts)
+
+    def try_send(self, header: frame_pb2.Header) -> bool:
+        """Send a frame that wants no reply, and report whether that was possible. Never raises, nor waits for another thread
+        for long: it is called from wherever user code prints, which may be a signal handler in the middle of a send.
+        """
+        if self._left or not self._sending.acquire(timeout=_WAIT_SECONDS):
+            return False
+        try:
+            frame.send(self._sock, frame.pack(header))
+        except OSError:
+            return False
+        finally:
+            self._sending.release()
+        return True
+
+    def request(self, header: frame_pb2.Header, values: Sequence[Encoded], timeout: float, what: str) -> Frame:
+        """Send a request and return its reply. An error in reply is raised, and so is DeadlineExceededError after timeout."""
+        if self._left:
+            raise UnsupportedError(f"{what}: a process that a function has forked cannot do this; do it in the function itself")
+        deadline = time.monotonic() + timeout
+        header.id = id = next(self._ids)
+        parts = frame.pack(header, values)
+        self._asked.add(id)
+        try:
+            with self._sending:
+                frame.send(self._sock, parts)
+            reply = self._await(id, deadline)
+        except (TimeoutError, socket.timeout):
+            reply = None
+        finally:
+            self._asked.discard(id)
+            self._replies.pop(id, None)
+        if reply is None:
+            raise DeadlineExceededError(f"{what}: no answer after {timeout:g} s")
+        if reply[0].HasField("error"):
+            raise exception_from(reply[0].error, reply[1])
+        return reply
+
+    def _await(self, id: int, deadline: float) -> Optional[Frame]:
+        while True:
+            if self._turn.acquire(False):
+                try:
+                    while id not in self._replies:
+                        self._keep(self._reader.read(deadline))
+                    return self._replies.pop(id)
+                finally:
+                    self._pass_turn()
+            with self._changed:
+                self._waiting += 1
+                left = deadline - time.monotonic()
+                if left > 0 and id not in self._replies and self._turn.locked():
+                    self._changed.wait(min(left, _WAIT_SECONDS))
+                self._waiting -= 1
+                if id in self._replies:
+                    return self._replies.pop(id)
+            if left <= 0:
+                return None
+
+    def _keep(self, received: Frame) -> None:
+        header, _ = received
+        body = header.WhichOneof("body")
+        if body in _ORDERS:
+            self._orders.append(received)
+        elif body in _REPLIES:
+            if header.id not in self._asked:
+                return  # whoever asked has given up
+            if len(self._replies) >= _REPLIES_MAX:
+                raise InternalError(f"{_REPLIES_MAX} replies wait for threads that do not take them, the limit")
+            self._replies[header.id] = received
+        else:
+            raise FrameError(f"the executor sent a {body}")
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _pass_turn(self) -> None:
+        self._turn.release()
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()

@@ -1,0 +1,106 @@
+"""What user code raised, as it travels: described for every language, and pickled for Python."""
+
+from __future__ import annotations
+
+import linecache
+import tokenize
+import traceback
+from pathlib import Path
+from typing import List, Tuple
+
+from cloudburst import codec
+from cloudburst.codec import _explain
+from cloudburst.errors import TooLargeError
+from cloudburst.v1 import error_pb2
+
+__all__ = ["describe"]
+
+# Looked at only when something fails, and wanted then without the cost of an import: a zygote has them loaded.
+_WARM = (linecache, tokenize, _explain)
+
+NAME_MAX = 1 << 10
+MESSAGE_MAX = 16 << 10
+"""The longest message that travels, in characters; the rest is cut."""
+TRACEBACK_MAX = 64 << 10
+"""The longest traceback; its middle is cut."""
+
+_OURS = str(Path(__file__).parent)
+
+
+def describe(exception: BaseException, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
+    """Return an exception as an ``Error`` and the values of its frame. Raises nothing, whatever the exception does."""
+    try:
+        name = _name(exception)
+        message = _message(exception)
+        error = error_pb2.Error(
+            code=error_pb2.CODE_EXECUTION,
+            message=f"function {function}@{version} raised {name}: {message}",
+            exception=error_pb2.RemoteException(
+                type=name, message=message, traceback=_traceback(exception), function=function, version=version
+            ),
+        )
+        if isinstance(exception, TooLargeError):
+            error.code = error_pb2.CODE_TOO_LARGE
+            error.message = message
+            return error, []
+        return error, _pickled(exception)
+    except BaseException as e:  # an exception whose own methods raise, or no memory is left
+        return _undescribed(type(exception).__name__, type(e).__name__, function, version), []
+
+
+def _undescribed(name: str, why: str, function: str, version: int) -> error_pb2.Error:
+    message = f"(it could not be described: {why})"
+    return error_pb2.Error(
+        code=error_pb2.CODE_EXECUTION,
+        message=f"function {function}@{version} raised {name} {message}",
+        exception=error_pb2.RemoteException(type=name, message=message, function=function, version=version),
+    )
+
+
+def _name(exception: BaseException) -> str:
+    kind = type(exception)
+    local = kind.__module__ in ("builtins", "__main__")
+    return _printable(kind.__qualname__ if local else f"{kind.__module__}.{kind.__qualname__}")[:NAME_MAX]
+
+
+def _message(exception: BaseException) -> str:
+    try:
+        message = str(exception)
+    except Exception as e:
+        message = f"(its str() raised {type(e).__name__})"
+    if len(message) > MESSAGE_MAX:
+        message = f"{message[:MESSAGE_MAX]}… ({len(message)} characters in all)"
+    return _printable(message)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        described = traceback.TracebackException.from_exception(exception)
+        _leave_out_ours(described, 0)
+        text = _printable("".join(described.format()))
+    except RecursionError:  # a very long chain of causes
+        return ""
+    if len(text) > TRACEBACK_MAX:
+        half = TRACEBACK_MAX // 2
+        text = f"{text[:half]}\n  … {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    return text
+
+
+def _leave_out_ours(described: traceback.TracebackException, level: int) -> None:
+    described.stack = traceback.StackSummary.from_list([f for f in described.stack if not f.filename.startswith(_OURS)])
+    if level == 100:
+        return
+    for cause in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):
+        if cause is not None:
+            _leave_out_ours(cause, level + 1)
+
+
+def _pickled(exception: BaseException) -> List[bytes]:
+    try:
+        return [codec.encode_pickle(exception)]
+    except Exception:
+        return []
