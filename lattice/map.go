@@ -15,9 +15,7 @@ type Map struct {
 // MapPut returns the delta of merging a delta, which it takes over, into a field.
 func MapPut(field string, delta *State) *State {
 	m := new(Map)
-	if !delta.IsZero() {
-		m.add(field, delta)
-	}
+	m.Put(field, delta)
 	return &State{Lattice: m}
 }
 
@@ -65,6 +63,23 @@ func (m *Map) Fields() iter.Seq2[string, *State] {
 	}
 }
 
+// Put merges a delta, which it takes over, into a field and reports whether the map changed.
+func (m *Map) Put(field string, delta *State) (changed bool) {
+	at := m.fields.find(field)
+	if at < 0 {
+		if delta.IsZero() {
+			return false
+		}
+		m.add(field, delta)
+		return true
+	}
+	s := m.fields.entries[at].value
+	m.account(s, -1)
+	changed = s.mergeAfter(delta, Timestamp{})
+	m.account(s, 1)
+	return changed
+}
+
 func (m *Map) add(field string, s *State) {
 	m.fields.add(field, s)
 	m.account(s, 1)
@@ -105,10 +120,11 @@ func (m *Map) mergeAfter(other Lattice, deleted Timestamp) (changed bool) {
 
 // Clone implements Lattice.
 func (m *Map) Clone() Lattice {
-	c := &Map{fields: m.fields.clone(), live: m.live, held: m.held}
+	c := &Map{fields: m.fields.clone()}
 	for i := range c.fields.entries {
 		e := &c.fields.entries[i]
 		e.value = e.value.Clone()
+		c.account(e.value, 1)
 	}
 	return c
 }

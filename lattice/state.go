@@ -35,6 +35,26 @@ func (e Expiry) compare(other Expiry) int {
 	return cmp.Or(e.Timestamp.Compare(other.Timestamp), cmp.Compare(e.At, other.At))
 }
 
+// NewState returns a state of its parts, which it takes over: content of one or of several types, a tombstone and an expiry.
+func NewState(deleted Timestamp, expiry Expiry, content ...Lattice) *State {
+	s := new(State)
+	if !deleted.IsZero() || expiry != (Expiry{}) || len(content) > 1 {
+		s.rest = &rest{deleted: deleted, expiry: expiry}
+	}
+	switch len(content) {
+	case 0:
+	case 1:
+		s.Lattice = content[0]
+	default:
+		content = slices.Clone(content)
+		slices.SortFunc(content, func(a, b Lattice) int { return cmp.Compare(a.Type(), b.Type()) })
+		s.Lattice, s.rest.others = content[0], content[1:]
+	}
+	s.drop(deleted)
+	s.normalize()
+	return s
+}
+
 // Delete returns the delta of deleting what has been written up to a stamp.
 func Delete(stamp Timestamp) *State {
 	return &State{rest: &rest{deleted: stamp}}

@@ -138,8 +138,6 @@ func (t *table[V]) retain(keep func(*entry[V]) bool) bool {
 	return true
 }
 
-func (t *table[V]) clear() { *t = table[V]{} }
-
 func (t *table[V]) clone() table[V] {
 	c := *t
 	c.entries = slices.Clone(t.entries)

@@ -21,13 +21,20 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// LatticeType names what a key holds.
+// LatticeType names what a key holds. The numbers are those of the fields of State.
 type LatticeType int32
 
 const (
 	LatticeType_LATTICE_TYPE_UNSPECIFIED LatticeType = 0 // in a Cell: nothing is stored under the key
-	LatticeType_LATTICE_TYPE_LWW         LatticeType = 1 // one value
+	LatticeType_LATTICE_TYPE_LWW         LatticeType = 1 // one value: the last written
 	LatticeType_LATTICE_TYPE_SET         LatticeType = 2 // any number of values
+	LatticeType_LATTICE_TYPE_ORDERED_SET LatticeType = 3 // any number of values, each with a score
+	LatticeType_LATTICE_TYPE_COUNTER     LatticeType = 4 // a 64-bit integer, added to by many
+	LatticeType_LATTICE_TYPE_MAX         LatticeType = 5 // the largest integer written
+	LatticeType_LATTICE_TYPE_MIN         LatticeType = 6 // the smallest integer written
+	LatticeType_LATTICE_TYPE_PRIORITY    LatticeType = 7 // the value of the lowest priority
+	LatticeType_LATTICE_TYPE_MAP         LatticeType = 8 // fields that are lattices themselves
+	LatticeType_LATTICE_TYPE_CAUSAL      LatticeType = 9 // versions with vector clocks, the concurrent ones side by side
 )
 
 // Enum value maps for LatticeType.
@@ -36,11 +43,25 @@ var (
 		0: "LATTICE_TYPE_UNSPECIFIED",
 		1: "LATTICE_TYPE_LWW",
 		2: "LATTICE_TYPE_SET",
+		3: "LATTICE_TYPE_ORDERED_SET",
+		4: "LATTICE_TYPE_COUNTER",
+		5: "LATTICE_TYPE_MAX",
+		6: "LATTICE_TYPE_MIN",
+		7: "LATTICE_TYPE_PRIORITY",
+		8: "LATTICE_TYPE_MAP",
+		9: "LATTICE_TYPE_CAUSAL",
 	}
 	LatticeType_value = map[string]int32{
 		"LATTICE_TYPE_UNSPECIFIED": 0,
 		"LATTICE_TYPE_LWW":         1,
 		"LATTICE_TYPE_SET":         2,
+		"LATTICE_TYPE_ORDERED_SET": 3,
+		"LATTICE_TYPE_COUNTER":     4,
+		"LATTICE_TYPE_MAX":         5,
+		"LATTICE_TYPE_MIN":         6,
+		"LATTICE_TYPE_PRIORITY":    7,
+		"LATTICE_TYPE_MAP":         8,
+		"LATTICE_TYPE_CAUSAL":      9,
 	}
 )
 
@@ -174,8 +195,8 @@ func (x *Timestamp) GetWriter() uint64 {
 	return 0
 }
 
-// Cell is one key and the head of the lattice under it. Its values (one for LWW, one an element for SET) travel in the
-// frame's payload, in the order of the cells.
+// Cell is one key and the head of the lattice under it. Its values travel in the frame's payload, in the order of the cells: one
+// for LWW, one for each member of a SET, and for any other type one with codec 8, a State; in a put that is merged.
 type Cell struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Key             string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -252,36 +273,39 @@ func (x *Cell) GetTtlMilliseconds() uint64 {
 	return 0
 }
 
-// Delta is what one epoch changed of one key: the record in the log.
-type Delta struct {
+// State is all that a key holds, or what a write changes of it: states merge. docs/lattices.md says how.
+type State struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	// Types that are valid to be assigned to State:
-	//
-	//	*Delta_Lww
-	//	*Delta_Set
-	//	*Delta_Chunks
-	State               isDelta_State `protobuf_oneof:"state"`
-	Deleted             *Timestamp    `protobuf:"bytes,4,opt,name=deleted,proto3" json:"deleted,omitempty"`                                                     // tombstone: everything up to this stamp is gone
-	ExpiresMilliseconds int64         `protobuf:"varint,5,opt,name=expires_milliseconds,json=expiresMilliseconds,proto3" json:"expires_milliseconds,omitempty"` // Unix time; 0 = never
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Content, the number of a field being its LatticeType. More than one only while masters have disagreed about the type.
+	Lww           *LWW        `protobuf:"bytes,1,opt,name=lww,proto3" json:"lww,omitempty"`
+	Set           *Set        `protobuf:"bytes,2,opt,name=set,proto3" json:"set,omitempty"`
+	OrderedSet    *OrderedSet `protobuf:"bytes,3,opt,name=ordered_set,json=orderedSet,proto3" json:"ordered_set,omitempty"`
+	Counter       *Counter    `protobuf:"bytes,4,opt,name=counter,proto3" json:"counter,omitempty"`
+	Max           *Extreme    `protobuf:"bytes,5,opt,name=max,proto3" json:"max,omitempty"`
+	Min           *Extreme    `protobuf:"bytes,6,opt,name=min,proto3" json:"min,omitempty"`
+	Priority      *Priority   `protobuf:"bytes,7,opt,name=priority,proto3" json:"priority,omitempty"`
+	Map           *Map        `protobuf:"bytes,8,opt,name=map,proto3" json:"map,omitempty"`
+	Causal        *Causal     `protobuf:"bytes,9,opt,name=causal,proto3" json:"causal,omitempty"`
+	Deleted       *Timestamp  `protobuf:"bytes,10,opt,name=deleted,proto3" json:"deleted,omitempty"` // tombstone: everything up to this stamp is gone
+	Expiry        *Expiry     `protobuf:"bytes,11,opt,name=expiry,proto3" json:"expiry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Delta) Reset() {
-	*x = Delta{}
+func (x *State) Reset() {
+	*x = State{}
 	mi := &file_cloudburst_v1_store_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Delta) String() string {
+func (x *State) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Delta) ProtoMessage() {}
+func (*State) ProtoMessage() {}
 
-func (x *Delta) ProtoReflect() protoreflect.Message {
+func (x *State) ProtoReflect() protoreflect.Message {
 	mi := &file_cloudburst_v1_store_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -293,91 +317,143 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Delta.ProtoReflect.Descriptor instead.
-func (*Delta) Descriptor() ([]byte, []int) {
+// Deprecated: Use State.ProtoReflect.Descriptor instead.
+func (*State) Descriptor() ([]byte, []int) {
 	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Delta) GetKey() string {
+func (x *State) GetLww() *LWW {
 	if x != nil {
-		return x.Key
-	}
-	return ""
-}
-
-func (x *Delta) GetState() isDelta_State {
-	if x != nil {
-		return x.State
+		return x.Lww
 	}
 	return nil
 }
 
-func (x *Delta) GetLww() *LWW {
+func (x *State) GetSet() *Set {
 	if x != nil {
-		if x, ok := x.State.(*Delta_Lww); ok {
-			return x.Lww
-		}
+		return x.Set
 	}
 	return nil
 }
 
-func (x *Delta) GetSet() *Set {
+func (x *State) GetOrderedSet() *OrderedSet {
 	if x != nil {
-		if x, ok := x.State.(*Delta_Set); ok {
-			return x.Set
-		}
+		return x.OrderedSet
 	}
 	return nil
 }
 
-func (x *Delta) GetChunks() *Chunks {
+func (x *State) GetCounter() *Counter {
 	if x != nil {
-		if x, ok := x.State.(*Delta_Chunks); ok {
-			return x.Chunks
-		}
+		return x.Counter
 	}
 	return nil
 }
 
-func (x *Delta) GetDeleted() *Timestamp {
+func (x *State) GetMax() *Extreme {
+	if x != nil {
+		return x.Max
+	}
+	return nil
+}
+
+func (x *State) GetMin() *Extreme {
+	if x != nil {
+		return x.Min
+	}
+	return nil
+}
+
+func (x *State) GetPriority() *Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return nil
+}
+
+func (x *State) GetMap() *Map {
+	if x != nil {
+		return x.Map
+	}
+	return nil
+}
+
+func (x *State) GetCausal() *Causal {
+	if x != nil {
+		return x.Causal
+	}
+	return nil
+}
+
+func (x *State) GetDeleted() *Timestamp {
 	if x != nil {
 		return x.Deleted
 	}
 	return nil
 }
 
-func (x *Delta) GetExpiresMilliseconds() int64 {
+func (x *State) GetExpiry() *Expiry {
 	if x != nil {
-		return x.ExpiresMilliseconds
+		return x.Expiry
+	}
+	return nil
+}
+
+type Expiry struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Timestamp      *Timestamp             `protobuf:"bytes,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	AtMilliseconds int64                  `protobuf:"varint,2,opt,name=at_milliseconds,json=atMilliseconds,proto3" json:"at_milliseconds,omitempty"` // Unix time; 0 = never
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Expiry) GetTimestamp() *Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *Expiry) GetAtMilliseconds() int64 {
+	if x != nil {
+		return x.AtMilliseconds
 	}
 	return 0
 }
 
-type isDelta_State interface {
-	isDelta_State()
-}
-
-type Delta_Lww struct {
-	Lww *LWW `protobuf:"bytes,2,opt,name=lww,proto3,oneof"`
-}
-
-type Delta_Set struct {
-	Set *Set `protobuf:"bytes,3,opt,name=set,proto3,oneof"`
-}
-
-type Delta_Chunks struct {
-	Chunks *Chunks `protobuf:"bytes,6,opt,name=chunks,proto3,oneof"` // the state was too large for one record
-}
-
-func (*Delta_Lww) isDelta_State() {}
-
-func (*Delta_Set) isDelta_State() {}
-
-func (*Delta_Chunks) isDelta_State() {}
-
 type LWW struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Timestamp     *Timestamp             `protobuf:"bytes,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Timestamp     *Timestamp             `protobuf:"bytes,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // zero in a client's put = stamped by the store
 	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -385,7 +461,7 @@ type LWW struct {
 
 func (x *LWW) Reset() {
 	*x = LWW{}
-	mi := &file_cloudburst_v1_store_proto_msgTypes[3]
+	mi := &file_cloudburst_v1_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -397,7 +473,7 @@ func (x *LWW) String() string {
 func (*LWW) ProtoMessage() {}
 
 func (x *LWW) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_store_proto_msgTypes[3]
+	mi := &file_cloudburst_v1_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -410,7 +486,7 @@ func (x *LWW) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LWW.ProtoReflect.Descriptor instead.
 func (*LWW) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *LWW) GetTimestamp() *Timestamp {
@@ -429,14 +505,14 @@ func (x *LWW) GetValue() []byte {
 
 type Set struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Elements      []*Element             `protobuf:"bytes,1,rep,name=elements,proto3" json:"elements,omitempty"`
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_cloudburst_v1_store_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +524,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_store_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,41 +537,41 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *Set) GetElements() []*Element {
+func (x *Set) GetMembers() []*Member {
 	if x != nil {
-		return x.Elements
+		return x.Members
 	}
 	return nil
 }
 
-// Element is one member of a set. A member is there when its latest addition is later than its latest removal.
-type Element struct {
+// Member is the last thing that happened to a member of a set.
+type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Added         *Timestamp             `protobuf:"bytes,2,opt,name=added,proto3" json:"added,omitempty"`
-	Removed       *Timestamp             `protobuf:"bytes,3,opt,name=removed,proto3" json:"removed,omitempty"`
+	Timestamp     *Timestamp             `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // zero in a client's put = stamped by the store
+	Removed       bool                   `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`    // false = added
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Element) Reset() {
-	*x = Element{}
-	mi := &file_cloudburst_v1_store_proto_msgTypes[5]
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Element) String() string {
+func (x *Member) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Element) ProtoMessage() {}
+func (*Member) ProtoMessage() {}
 
-func (x *Element) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_store_proto_msgTypes[5]
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,58 +582,54 @@ func (x *Element) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Element.ProtoReflect.Descriptor instead.
-func (*Element) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{5}
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *Element) GetValue() []byte {
+func (x *Member) GetValue() []byte {
 	if x != nil {
 		return x.Value
 	}
 	return nil
 }
 
-func (x *Element) GetAdded() *Timestamp {
+func (x *Member) GetTimestamp() *Timestamp {
 	if x != nil {
-		return x.Added
+		return x.Timestamp
 	}
 	return nil
 }
 
-func (x *Element) GetRemoved() *Timestamp {
+func (x *Member) GetRemoved() bool {
 	if x != nil {
 		return x.Removed
 	}
-	return nil
+	return false
 }
 
-// Chunks points at the pieces of an encoded Delta that was too large for one record.
-type Chunks struct {
+type OrderedSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Upload        string                 `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"` // names the pieces
-	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	SizeBytes     uint64                 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // of all pieces together
-	Type          LatticeType            `protobuf:"varint,4,opt,name=type,proto3,enum=cloudburst.v1.LatticeType" json:"type,omitempty"`
+	Members       []*ScoredMember        `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Chunks) Reset() {
-	*x = Chunks{}
-	mi := &file_cloudburst_v1_store_proto_msgTypes[6]
+func (x *OrderedSet) Reset() {
+	*x = OrderedSet{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Chunks) String() string {
+func (x *OrderedSet) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Chunks) ProtoMessage() {}
+func (*OrderedSet) ProtoMessage() {}
 
-func (x *Chunks) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_store_proto_msgTypes[6]
+func (x *OrderedSet) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,37 +640,667 @@ func (x *Chunks) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Chunks.ProtoReflect.Descriptor instead.
-func (*Chunks) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{6}
+// Deprecated: Use OrderedSet.ProtoReflect.Descriptor instead.
+func (*OrderedSet) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Chunks) GetUpload() string {
+func (x *OrderedSet) GetMembers() []*ScoredMember {
 	if x != nil {
-		return x.Upload
+		return x.Members
 	}
-	return ""
+	return nil
 }
 
-func (x *Chunks) GetCount() uint32 {
+type ScoredMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	Score         float64                `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`       // a number; 0 with removed
+	Timestamp     *Timestamp             `protobuf:"bytes,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // zero in a client's put = stamped by the store
+	Removed       bool                   `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`    // false = added, or given this score
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoredMember) Reset() {
+	*x = ScoredMember{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoredMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoredMember) ProtoMessage() {}
+
+func (x *ScoredMember) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoredMember.ProtoReflect.Descriptor instead.
+func (*ScoredMember) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ScoredMember) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *ScoredMember) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *ScoredMember) GetTimestamp() *Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *ScoredMember) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+type Counter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    *Timestamp             `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Counts        []*Count               `protobuf:"bytes,2,rep,name=counts,proto3" json:"counts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Counter) Reset() {
+	*x = Counter{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Counter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Counter) ProtoMessage() {}
+
+func (x *Counter) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Counter.ProtoReflect.Descriptor instead.
+func (*Counter) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Counter) GetGeneration() *Timestamp {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *Counter) GetCounts() []*Count {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+// Count is what one writer has added to a counter and taken away from it.
+type Count struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Writer        uint64                 `protobuf:"varint,1,opt,name=writer,proto3" json:"writer,omitempty"`
+	Up            uint64                 `protobuf:"varint,2,opt,name=up,proto3" json:"up,omitempty"`
+	Down          uint64                 `protobuf:"varint,3,opt,name=down,proto3" json:"down,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Count) Reset() {
+	*x = Count{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Count) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Count) ProtoMessage() {}
+
+func (x *Count) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Count.ProtoReflect.Descriptor instead.
+func (*Count) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Count) GetWriter() uint64 {
+	if x != nil {
+		return x.Writer
+	}
+	return 0
+}
+
+func (x *Count) GetUp() uint64 {
+	if x != nil {
+		return x.Up
+	}
+	return 0
+}
+
+func (x *Count) GetDown() uint64 {
+	if x != nil {
+		return x.Down
+	}
+	return 0
+}
+
+type Extreme struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    *Timestamp             `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Value         int64                  `protobuf:"zigzag64,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Extreme) Reset() {
+	*x = Extreme{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Extreme) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Extreme) ProtoMessage() {}
+
+func (x *Extreme) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Extreme.ProtoReflect.Descriptor instead.
+func (*Extreme) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Extreme) GetGeneration() *Timestamp {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *Extreme) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+type Priority struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    *Timestamp             `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Priority      float64                `protobuf:"fixed64,2,opt,name=priority,proto3" json:"priority,omitempty"` // a number; the lowest wins, and of equal ones the value with the lowest bytes
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Priority) Reset() {
+	*x = Priority{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Priority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Priority) ProtoMessage() {}
+
+func (x *Priority) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Priority.ProtoReflect.Descriptor instead.
+func (*Priority) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Priority) GetGeneration() *Timestamp {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *Priority) GetPriority() float64 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Priority) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type Map struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fields        []*Field               `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Map) Reset() {
+	*x = Map{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Map) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Map) ProtoMessage() {}
+
+func (x *Map) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Map.ProtoReflect.Descriptor instead.
+func (*Map) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Map) GetFields() []*Field {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type Field struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // text in UTF-8 by convention
+	State         *State                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Field) Reset() {
+	*x = Field{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Field) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Field) ProtoMessage() {}
+
+func (x *Field) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Field.ProtoReflect.Descriptor instead.
+func (*Field) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Field) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Field) GetState() *State {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+type Causal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    *Timestamp             `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Versions      []*Version             `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"` // none has seen another
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Causal) Reset() {
+	*x = Causal{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Causal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Causal) ProtoMessage() {}
+
+func (x *Causal) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Causal.ProtoReflect.Descriptor instead.
+func (*Causal) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Causal) GetGeneration() *Timestamp {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *Causal) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+type Version struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clock         *VectorClock           `protobuf:"bytes,1,opt,name=clock,proto3" json:"clock,omitempty"`
+	Dependencies  []*Dependency          `protobuf:"bytes,2,rep,name=dependencies,proto3" json:"dependencies,omitempty"` // of multi-key causal values
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Version) Reset() {
+	*x = Version{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Version) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Version) ProtoMessage() {}
+
+func (x *Version) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Version.ProtoReflect.Descriptor instead.
+func (*Version) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Version) GetClock() *VectorClock {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *Version) GetDependencies() []*Dependency {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
+}
+
+func (x *Version) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// VectorClock says of every writer how many of its writes a version has seen.
+type VectorClock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*ClockEntry          `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VectorClock) Reset() {
+	*x = VectorClock{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VectorClock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VectorClock) ProtoMessage() {}
+
+func (x *VectorClock) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VectorClock.ProtoReflect.Descriptor instead.
+func (*VectorClock) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *VectorClock) GetEntries() []*ClockEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type ClockEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Writer        []byte                 `protobuf:"bytes,1,opt,name=writer,proto3" json:"writer,omitempty"` // text in UTF-8 by convention; empty = those that pruning has summed up
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClockEntry) Reset() {
+	*x = ClockEntry{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClockEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClockEntry) ProtoMessage() {}
+
+func (x *ClockEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClockEntry.ProtoReflect.Descriptor instead.
+func (*ClockEntry) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ClockEntry) GetWriter() []byte {
+	if x != nil {
+		return x.Writer
+	}
+	return nil
+}
+
+func (x *ClockEntry) GetCount() uint64 {
 	if x != nil {
 		return x.Count
 	}
 	return 0
 }
 
-func (x *Chunks) GetSizeBytes() uint64 {
-	if x != nil {
-		return x.SizeBytes
-	}
-	return 0
+// Dependency is a version of another key that a version depends on.
+type Dependency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Clock         *VectorClock           `protobuf:"bytes,2,opt,name=clock,proto3" json:"clock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Chunks) GetType() LatticeType {
+func (x *Dependency) Reset() {
+	*x = Dependency{}
+	mi := &file_cloudburst_v1_store_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependency) ProtoMessage() {}
+
+func (x *Dependency) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_store_proto_msgTypes[19]
 	if x != nil {
-		return x.Type
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
 	}
-	return LatticeType_LATTICE_TYPE_UNSPECIFIED
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
+func (*Dependency) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_store_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Dependency) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Dependency) GetClock() *VectorClock {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
 }
 
 var File_cloudburst_v1_store_proto protoreflect.FileDescriptor
@@ -614,34 +1316,96 @@ const file_cloudburst_v1_store_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x126\n" +
 	"\ttimestamp\x18\x03 \x01(\v2\x18.cloudburst.v1.TimestampR\ttimestamp\x12\x16\n" +
 	"\x06values\x18\x04 \x01(\rR\x06values\x12)\n" +
-	"\x10ttl_milliseconds\x18\x05 \x01(\x04R\x0fttlMilliseconds\"\x8a\x02\n" +
-	"\x05Delta\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
-	"\x03lww\x18\x02 \x01(\v2\x12.cloudburst.v1.LWWH\x00R\x03lww\x12&\n" +
-	"\x03set\x18\x03 \x01(\v2\x12.cloudburst.v1.SetH\x00R\x03set\x12/\n" +
-	"\x06chunks\x18\x06 \x01(\v2\x15.cloudburst.v1.ChunksH\x00R\x06chunks\x122\n" +
-	"\adeleted\x18\x04 \x01(\v2\x18.cloudburst.v1.TimestampR\adeleted\x121\n" +
-	"\x14expires_milliseconds\x18\x05 \x01(\x03R\x13expiresMillisecondsB\a\n" +
-	"\x05state\"S\n" +
+	"\x10ttl_milliseconds\x18\x05 \x01(\x04R\x0fttlMilliseconds\"\x82\x04\n" +
+	"\x05State\x12$\n" +
+	"\x03lww\x18\x01 \x01(\v2\x12.cloudburst.v1.LWWR\x03lww\x12$\n" +
+	"\x03set\x18\x02 \x01(\v2\x12.cloudburst.v1.SetR\x03set\x12:\n" +
+	"\vordered_set\x18\x03 \x01(\v2\x19.cloudburst.v1.OrderedSetR\n" +
+	"orderedSet\x120\n" +
+	"\acounter\x18\x04 \x01(\v2\x16.cloudburst.v1.CounterR\acounter\x12(\n" +
+	"\x03max\x18\x05 \x01(\v2\x16.cloudburst.v1.ExtremeR\x03max\x12(\n" +
+	"\x03min\x18\x06 \x01(\v2\x16.cloudburst.v1.ExtremeR\x03min\x123\n" +
+	"\bpriority\x18\a \x01(\v2\x17.cloudburst.v1.PriorityR\bpriority\x12$\n" +
+	"\x03map\x18\b \x01(\v2\x12.cloudburst.v1.MapR\x03map\x12-\n" +
+	"\x06causal\x18\t \x01(\v2\x15.cloudburst.v1.CausalR\x06causal\x122\n" +
+	"\adeleted\x18\n" +
+	" \x01(\v2\x18.cloudburst.v1.TimestampR\adeleted\x12-\n" +
+	"\x06expiry\x18\v \x01(\v2\x15.cloudburst.v1.ExpiryR\x06expiry\"i\n" +
+	"\x06Expiry\x126\n" +
+	"\ttimestamp\x18\x01 \x01(\v2\x18.cloudburst.v1.TimestampR\ttimestamp\x12'\n" +
+	"\x0fat_milliseconds\x18\x02 \x01(\x03R\x0eatMilliseconds\"S\n" +
 	"\x03LWW\x126\n" +
 	"\ttimestamp\x18\x01 \x01(\v2\x18.cloudburst.v1.TimestampR\ttimestamp\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"9\n" +
-	"\x03Set\x122\n" +
-	"\belements\x18\x01 \x03(\v2\x16.cloudburst.v1.ElementR\belements\"\x83\x01\n" +
-	"\aElement\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value\x12.\n" +
-	"\x05added\x18\x02 \x01(\v2\x18.cloudburst.v1.TimestampR\x05added\x122\n" +
-	"\aremoved\x18\x03 \x01(\v2\x18.cloudburst.v1.TimestampR\aremoved\"\x85\x01\n" +
-	"\x06Chunks\x12\x16\n" +
-	"\x06upload\x18\x01 \x01(\tR\x06upload\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\x12\x1d\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"6\n" +
+	"\x03Set\x12/\n" +
+	"\amembers\x18\x01 \x03(\v2\x15.cloudburst.v1.MemberR\amembers\"p\n" +
+	"\x06Member\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x126\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x18.cloudburst.v1.TimestampR\ttimestamp\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\bR\aremoved\"C\n" +
 	"\n" +
-	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
-	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type*W\n" +
+	"OrderedSet\x125\n" +
+	"\amembers\x18\x01 \x03(\v2\x1b.cloudburst.v1.ScoredMemberR\amembers\"\x8c\x01\n" +
+	"\fScoredMember\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score\x126\n" +
+	"\ttimestamp\x18\x03 \x01(\v2\x18.cloudburst.v1.TimestampR\ttimestamp\x12\x18\n" +
+	"\aremoved\x18\x04 \x01(\bR\aremoved\"q\n" +
+	"\aCounter\x128\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x18.cloudburst.v1.TimestampR\n" +
+	"generation\x12,\n" +
+	"\x06counts\x18\x02 \x03(\v2\x14.cloudburst.v1.CountR\x06counts\"C\n" +
+	"\x05Count\x12\x16\n" +
+	"\x06writer\x18\x01 \x01(\x04R\x06writer\x12\x0e\n" +
+	"\x02up\x18\x02 \x01(\x04R\x02up\x12\x12\n" +
+	"\x04down\x18\x03 \x01(\x04R\x04down\"Y\n" +
+	"\aExtreme\x128\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x18.cloudburst.v1.TimestampR\n" +
+	"generation\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x12R\x05value\"v\n" +
+	"\bPriority\x128\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x18.cloudburst.v1.TimestampR\n" +
+	"generation\x12\x1a\n" +
+	"\bpriority\x18\x02 \x01(\x01R\bpriority\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"3\n" +
+	"\x03Map\x12,\n" +
+	"\x06fields\x18\x01 \x03(\v2\x14.cloudburst.v1.FieldR\x06fields\"G\n" +
+	"\x05Field\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12*\n" +
+	"\x05state\x18\x02 \x01(\v2\x14.cloudburst.v1.StateR\x05state\"v\n" +
+	"\x06Causal\x128\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x18.cloudburst.v1.TimestampR\n" +
+	"generation\x122\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.cloudburst.v1.VersionR\bversions\"\x90\x01\n" +
+	"\aVersion\x120\n" +
+	"\x05clock\x18\x01 \x01(\v2\x1a.cloudburst.v1.VectorClockR\x05clock\x12=\n" +
+	"\fdependencies\x18\x02 \x03(\v2\x19.cloudburst.v1.DependencyR\fdependencies\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"B\n" +
+	"\vVectorClock\x123\n" +
+	"\aentries\x18\x01 \x03(\v2\x19.cloudburst.v1.ClockEntryR\aentries\":\n" +
+	"\n" +
+	"ClockEntry\x12\x16\n" +
+	"\x06writer\x18\x01 \x01(\fR\x06writer\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"P\n" +
+	"\n" +
+	"Dependency\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x120\n" +
+	"\x05clock\x18\x02 \x01(\v2\x1a.cloudburst.v1.VectorClockR\x05clock*\x85\x02\n" +
 	"\vLatticeType\x12\x1c\n" +
 	"\x18LATTICE_TYPE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10LATTICE_TYPE_LWW\x10\x01\x12\x14\n" +
-	"\x10LATTICE_TYPE_SET\x10\x02*;\n" +
+	"\x10LATTICE_TYPE_SET\x10\x02\x12\x1c\n" +
+	"\x18LATTICE_TYPE_ORDERED_SET\x10\x03\x12\x18\n" +
+	"\x14LATTICE_TYPE_COUNTER\x10\x04\x12\x14\n" +
+	"\x10LATTICE_TYPE_MAX\x10\x05\x12\x14\n" +
+	"\x10LATTICE_TYPE_MIN\x10\x06\x12\x19\n" +
+	"\x15LATTICE_TYPE_PRIORITY\x10\a\x12\x14\n" +
+	"\x10LATTICE_TYPE_MAP\x10\b\x12\x17\n" +
+	"\x13LATTICE_TYPE_CAUSAL\x10\t*;\n" +
 	"\x03Ack\x12\x13\n" +
 	"\x0fACK_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACK_DURABLE\x10\x01\x12\x0e\n" +
@@ -661,35 +1425,68 @@ func file_cloudburst_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_cloudburst_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cloudburst_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_cloudburst_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_cloudburst_v1_store_proto_goTypes = []any{
-	(LatticeType)(0),  // 0: cloudburst.v1.LatticeType
-	(Ack)(0),          // 1: cloudburst.v1.Ack
-	(*Timestamp)(nil), // 2: cloudburst.v1.Timestamp
-	(*Cell)(nil),      // 3: cloudburst.v1.Cell
-	(*Delta)(nil),     // 4: cloudburst.v1.Delta
-	(*LWW)(nil),       // 5: cloudburst.v1.LWW
-	(*Set)(nil),       // 6: cloudburst.v1.Set
-	(*Element)(nil),   // 7: cloudburst.v1.Element
-	(*Chunks)(nil),    // 8: cloudburst.v1.Chunks
+	(LatticeType)(0),     // 0: cloudburst.v1.LatticeType
+	(Ack)(0),             // 1: cloudburst.v1.Ack
+	(*Timestamp)(nil),    // 2: cloudburst.v1.Timestamp
+	(*Cell)(nil),         // 3: cloudburst.v1.Cell
+	(*State)(nil),        // 4: cloudburst.v1.State
+	(*Expiry)(nil),       // 5: cloudburst.v1.Expiry
+	(*LWW)(nil),          // 6: cloudburst.v1.LWW
+	(*Set)(nil),          // 7: cloudburst.v1.Set
+	(*Member)(nil),       // 8: cloudburst.v1.Member
+	(*OrderedSet)(nil),   // 9: cloudburst.v1.OrderedSet
+	(*ScoredMember)(nil), // 10: cloudburst.v1.ScoredMember
+	(*Counter)(nil),      // 11: cloudburst.v1.Counter
+	(*Count)(nil),        // 12: cloudburst.v1.Count
+	(*Extreme)(nil),      // 13: cloudburst.v1.Extreme
+	(*Priority)(nil),     // 14: cloudburst.v1.Priority
+	(*Map)(nil),          // 15: cloudburst.v1.Map
+	(*Field)(nil),        // 16: cloudburst.v1.Field
+	(*Causal)(nil),       // 17: cloudburst.v1.Causal
+	(*Version)(nil),      // 18: cloudburst.v1.Version
+	(*VectorClock)(nil),  // 19: cloudburst.v1.VectorClock
+	(*ClockEntry)(nil),   // 20: cloudburst.v1.ClockEntry
+	(*Dependency)(nil),   // 21: cloudburst.v1.Dependency
 }
 var file_cloudburst_v1_store_proto_depIdxs = []int32{
 	0,  // 0: cloudburst.v1.Cell.type:type_name -> cloudburst.v1.LatticeType
 	2,  // 1: cloudburst.v1.Cell.timestamp:type_name -> cloudburst.v1.Timestamp
-	5,  // 2: cloudburst.v1.Delta.lww:type_name -> cloudburst.v1.LWW
-	6,  // 3: cloudburst.v1.Delta.set:type_name -> cloudburst.v1.Set
-	8,  // 4: cloudburst.v1.Delta.chunks:type_name -> cloudburst.v1.Chunks
-	2,  // 5: cloudburst.v1.Delta.deleted:type_name -> cloudburst.v1.Timestamp
-	2,  // 6: cloudburst.v1.LWW.timestamp:type_name -> cloudburst.v1.Timestamp
-	7,  // 7: cloudburst.v1.Set.elements:type_name -> cloudburst.v1.Element
-	2,  // 8: cloudburst.v1.Element.added:type_name -> cloudburst.v1.Timestamp
-	2,  // 9: cloudburst.v1.Element.removed:type_name -> cloudburst.v1.Timestamp
-	0,  // 10: cloudburst.v1.Chunks.type:type_name -> cloudburst.v1.LatticeType
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	6,  // 2: cloudburst.v1.State.lww:type_name -> cloudburst.v1.LWW
+	7,  // 3: cloudburst.v1.State.set:type_name -> cloudburst.v1.Set
+	9,  // 4: cloudburst.v1.State.ordered_set:type_name -> cloudburst.v1.OrderedSet
+	11, // 5: cloudburst.v1.State.counter:type_name -> cloudburst.v1.Counter
+	13, // 6: cloudburst.v1.State.max:type_name -> cloudburst.v1.Extreme
+	13, // 7: cloudburst.v1.State.min:type_name -> cloudburst.v1.Extreme
+	14, // 8: cloudburst.v1.State.priority:type_name -> cloudburst.v1.Priority
+	15, // 9: cloudburst.v1.State.map:type_name -> cloudburst.v1.Map
+	17, // 10: cloudburst.v1.State.causal:type_name -> cloudburst.v1.Causal
+	2,  // 11: cloudburst.v1.State.deleted:type_name -> cloudburst.v1.Timestamp
+	5,  // 12: cloudburst.v1.State.expiry:type_name -> cloudburst.v1.Expiry
+	2,  // 13: cloudburst.v1.Expiry.timestamp:type_name -> cloudburst.v1.Timestamp
+	2,  // 14: cloudburst.v1.LWW.timestamp:type_name -> cloudburst.v1.Timestamp
+	8,  // 15: cloudburst.v1.Set.members:type_name -> cloudburst.v1.Member
+	2,  // 16: cloudburst.v1.Member.timestamp:type_name -> cloudburst.v1.Timestamp
+	10, // 17: cloudburst.v1.OrderedSet.members:type_name -> cloudburst.v1.ScoredMember
+	2,  // 18: cloudburst.v1.ScoredMember.timestamp:type_name -> cloudburst.v1.Timestamp
+	2,  // 19: cloudburst.v1.Counter.generation:type_name -> cloudburst.v1.Timestamp
+	12, // 20: cloudburst.v1.Counter.counts:type_name -> cloudburst.v1.Count
+	2,  // 21: cloudburst.v1.Extreme.generation:type_name -> cloudburst.v1.Timestamp
+	2,  // 22: cloudburst.v1.Priority.generation:type_name -> cloudburst.v1.Timestamp
+	16, // 23: cloudburst.v1.Map.fields:type_name -> cloudburst.v1.Field
+	4,  // 24: cloudburst.v1.Field.state:type_name -> cloudburst.v1.State
+	2,  // 25: cloudburst.v1.Causal.generation:type_name -> cloudburst.v1.Timestamp
+	18, // 26: cloudburst.v1.Causal.versions:type_name -> cloudburst.v1.Version
+	19, // 27: cloudburst.v1.Version.clock:type_name -> cloudburst.v1.VectorClock
+	21, // 28: cloudburst.v1.Version.dependencies:type_name -> cloudburst.v1.Dependency
+	20, // 29: cloudburst.v1.VectorClock.entries:type_name -> cloudburst.v1.ClockEntry
+	19, // 30: cloudburst.v1.Dependency.clock:type_name -> cloudburst.v1.VectorClock
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_store_proto_init() }
@@ -697,18 +1494,13 @@ func file_cloudburst_v1_store_proto_init() {
 	if File_cloudburst_v1_store_proto != nil {
 		return
 	}
-	file_cloudburst_v1_store_proto_msgTypes[2].OneofWrappers = []any{
-		(*Delta_Lww)(nil),
-		(*Delta_Set)(nil),
-		(*Delta_Chunks)(nil),
-	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_store_proto_rawDesc), len(file_cloudburst_v1_store_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63loudburst/v1/store.proto\x12\rcloudburst.v1\")\n\tTimestamp\x12\x0c\n\x04time\x18\x01 \x01(\x04\x12\x0e\n\x06writer\x18\x02 \x01(\x04\"\x94\x01\n\x04\x43\x65ll\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.cloudburst.v1.LatticeType\x12+\n\ttimestamp\x18\x03 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x0e\n\x06values\x18\x04 \x01(\r\x12\x18\n\x10ttl_milliseconds\x18\x05 \x01(\x04\"\xd5\x01\n\x05\x44\x65lta\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x03lww\x18\x02 \x01(\x0b\x32\x12.cloudburst.v1.LWWH\x00\x12!\n\x03set\x18\x03 \x01(\x0b\x32\x12.cloudburst.v1.SetH\x00\x12\'\n\x06\x63hunks\x18\x06 \x01(\x0b\x32\x15.cloudburst.v1.ChunksH\x00\x12)\n\x07\x64\x65leted\x18\x04 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x1c\n\x14\x65xpires_milliseconds\x18\x05 \x01(\x03\x42\x07\n\x05state\"A\n\x03LWW\x12+\n\ttimestamp\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\r\n\x05value\x18\x02 \x01(\x0c\"/\n\x03Set\x12(\n\x08\x65lements\x18\x01 \x03(\x0b\x32\x16.cloudburst.v1.Element\"l\n\x07\x45lement\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\'\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12)\n\x07removed\x18\x03 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\"e\n\x06\x43hunks\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12(\n\x04type\x18\x04 \x01(\x0e\x32\x1a.cloudburst.v1.LatticeType*W\n\x0bLatticeType\x12\x1c\n\x18LATTICE_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10LATTICE_TYPE_LWW\x10\x01\x12\x14\n\x10LATTICE_TYPE_SET\x10\x02*;\n\x03\x41\x63k\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43K_DURABLE\x10\x01\x12\x0e\n\nACK_MEMORY\x10\x02\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63loudburst/v1/store.proto\x12\rcloudburst.v1\")\n\tTimestamp\x12\x0c\n\x04time\x18\x01 \x01(\x04\x12\x0e\n\x06writer\x18\x02 \x01(\x04\"\x94\x01\n\x04\x43\x65ll\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.cloudburst.v1.LatticeType\x12+\n\ttimestamp\x18\x03 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x0e\n\x06values\x18\x04 \x01(\r\x12\x18\n\x10ttl_milliseconds\x18\x05 \x01(\x04\"\xb1\x03\n\x05State\x12\x1f\n\x03lww\x18\x01 \x01(\x0b\x32\x12.cloudburst.v1.LWW\x12\x1f\n\x03set\x18\x02 \x01(\x0b\x32\x12.cloudburst.v1.Set\x12.\n\x0bordered_set\x18\x03 \x01(\x0b\x32\x19.cloudburst.v1.OrderedSet\x12\'\n\x07\x63ounter\x18\x04 \x01(\x0b\x32\x16.cloudburst.v1.Counter\x12#\n\x03max\x18\x05 \x01(\x0b\x32\x16.cloudburst.v1.Extreme\x12#\n\x03min\x18\x06 \x01(\x0b\x32\x16.cloudburst.v1.Extreme\x12)\n\x08priority\x18\x07 \x01(\x0b\x32\x17.cloudburst.v1.Priority\x12\x1f\n\x03map\x18\x08 \x01(\x0b\x32\x12.cloudburst.v1.Map\x12%\n\x06\x63\x61usal\x18\t \x01(\x0b\x32\x15.cloudburst.v1.Causal\x12)\n\x07\x64\x65leted\x18\n \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12%\n\x06\x65xpiry\x18\x0b \x01(\x0b\x32\x15.cloudburst.v1.Expiry\"N\n\x06\x45xpiry\x12+\n\ttimestamp\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x17\n\x0f\x61t_milliseconds\x18\x02 \x01(\x03\"A\n\x03LWW\x12+\n\ttimestamp\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\r\n\x05value\x18\x02 \x01(\x0c\"-\n\x03Set\x12&\n\x07members\x18\x01 \x03(\x0b\x32\x15.cloudburst.v1.Member\"U\n\x06Member\x12\r\n\x05value\x18\x01 \x01(\x0c\x12+\n\ttimestamp\x18\x02 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x0f\n\x07removed\x18\x03 \x01(\x08\":\n\nOrderedSet\x12,\n\x07members\x18\x01 \x03(\x0b\x32\x1b.cloudburst.v1.ScoredMember\"j\n\x0cScoredMember\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\r\n\x05score\x18\x02 \x01(\x01\x12+\n\ttimestamp\x18\x03 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x0f\n\x07removed\x18\x04 \x01(\x08\"]\n\x07\x43ounter\x12,\n\ngeneration\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12$\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x14.cloudburst.v1.Count\"1\n\x05\x43ount\x12\x0e\n\x06writer\x18\x01 \x01(\x04\x12\n\n\x02up\x18\x02 \x01(\x04\x12\x0c\n\x04\x64own\x18\x03 \x01(\x04\"F\n\x07\x45xtreme\x12,\n\ngeneration\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\r\n\x05value\x18\x02 \x01(\x12\"Y\n\x08Priority\x12,\n\ngeneration\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12\x10\n\x08priority\x18\x02 \x01(\x01\x12\r\n\x05value\x18\x03 \x01(\x0c\"+\n\x03Map\x12$\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x14.cloudburst.v1.Field\":\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12#\n\x05state\x18\x02 \x01(\x0b\x32\x14.cloudburst.v1.State\"`\n\x06\x43\x61usal\x12,\n\ngeneration\x18\x01 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\x12(\n\x08versions\x18\x02 \x03(\x0b\x32\x16.cloudburst.v1.Version\"t\n\x07Version\x12)\n\x05\x63lock\x18\x01 \x01(\x0b\x32\x1a.cloudburst.v1.VectorClock\x12/\n\x0c\x64\x65pendencies\x18\x02 \x03(\x0b\x32\x19.cloudburst.v1.Dependency\x12\r\n\x05value\x18\x03 \x01(\x0c\"9\n\x0bVectorClock\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.cloudburst.v1.ClockEntry\"+\n\nClockEntry\x12\x0e\n\x06writer\x18\x01 \x01(\x0c\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"D\n\nDependency\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12)\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x1a.cloudburst.v1.VectorClock*\x85\x02\n\x0bLatticeType\x12\x1c\n\x18LATTICE_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10LATTICE_TYPE_LWW\x10\x01\x12\x14\n\x10LATTICE_TYPE_SET\x10\x02\x12\x1c\n\x18LATTICE_TYPE_ORDERED_SET\x10\x03\x12\x18\n\x14LATTICE_TYPE_COUNTER\x10\x04\x12\x14\n\x10LATTICE_TYPE_MAX\x10\x05\x12\x14\n\x10LATTICE_TYPE_MIN\x10\x06\x12\x19\n\x15LATTICE_TYPE_PRIORITY\x10\x07\x12\x14\n\x10LATTICE_TYPE_MAP\x10\x08\x12\x17\n\x13LATTICE_TYPE_CAUSAL\x10\t*;\n\x03\x41\x63k\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43K_DURABLE\x10\x01\x12\x0e\n\nACK_MEMORY\x10\x02\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,22 +32,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cloudburst.v1.store_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\022cloudburst/wire/pb'
-  _globals['_LATTICETYPE']._serialized_start=783
-  _globals['_LATTICETYPE']._serialized_end=870
-  _globals['_ACK']._serialized_start=872
-  _globals['_ACK']._serialized_end=931
+  _globals['_LATTICETYPE']._serialized_start=1928
+  _globals['_LATTICETYPE']._serialized_end=2189
+  _globals['_ACK']._serialized_start=2191
+  _globals['_ACK']._serialized_end=2250
   _globals['_TIMESTAMP']._serialized_start=44
   _globals['_TIMESTAMP']._serialized_end=85
   _globals['_CELL']._serialized_start=88
   _globals['_CELL']._serialized_end=236
-  _globals['_DELTA']._serialized_start=239
-  _globals['_DELTA']._serialized_end=452
-  _globals['_LWW']._serialized_start=454
-  _globals['_LWW']._serialized_end=519
-  _globals['_SET']._serialized_start=521
-  _globals['_SET']._serialized_end=568
-  _globals['_ELEMENT']._serialized_start=570
-  _globals['_ELEMENT']._serialized_end=678
-  _globals['_CHUNKS']._serialized_start=680
-  _globals['_CHUNKS']._serialized_end=781
+  _globals['_STATE']._serialized_start=239
+  _globals['_STATE']._serialized_end=672
+  _globals['_EXPIRY']._serialized_start=674
+  _globals['_EXPIRY']._serialized_end=752
+  _globals['_LWW']._serialized_start=754
+  _globals['_LWW']._serialized_end=819
+  _globals['_SET']._serialized_start=821
+  _globals['_SET']._serialized_end=866
+  _globals['_MEMBER']._serialized_start=868
+  _globals['_MEMBER']._serialized_end=953
+  _globals['_ORDEREDSET']._serialized_start=955
+  _globals['_ORDEREDSET']._serialized_end=1013
+  _globals['_SCOREDMEMBER']._serialized_start=1015
+  _globals['_SCOREDMEMBER']._serialized_end=1121
+  _globals['_COUNTER']._serialized_start=1123
+  _globals['_COUNTER']._serialized_end=1216
+  _globals['_COUNT']._serialized_start=1218
+  _globals['_COUNT']._serialized_end=1267
+  _globals['_EXTREME']._serialized_start=1269
+  _globals['_EXTREME']._serialized_end=1339
+  _globals['_PRIORITY']._serialized_start=1341
+  _globals['_PRIORITY']._serialized_end=1430
+  _globals['_MAP']._serialized_start=1432
+  _globals['_MAP']._serialized_end=1475
+  _globals['_FIELD']._serialized_start=1477
+  _globals['_FIELD']._serialized_end=1535
+  _globals['_CAUSAL']._serialized_start=1537
+  _globals['_CAUSAL']._serialized_end=1633
+  _globals['_VERSION']._serialized_start=1635
+  _globals['_VERSION']._serialized_end=1751
+  _globals['_VECTORCLOCK']._serialized_start=1753
+  _globals['_VECTORCLOCK']._serialized_end=1810
+  _globals['_CLOCKENTRY']._serialized_start=1812
+  _globals['_CLOCKENTRY']._serialized_end=1855
+  _globals['_DEPENDENCY']._serialized_start=1857
+  _globals['_DEPENDENCY']._serialized_end=1925
 # @@protoc_insertion_point(module_scope)
