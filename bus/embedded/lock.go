@@ -21,6 +21,19 @@ type directoryLock struct {
 	file *os.File
 }
 
+// Lock makes a data directory, if it is missing, and claims it for a process that needs no server in it. It fails with
+// ErrDataDirInUse as Start does.
+func Lock(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	lock, err := lockDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.release() }, nil
+}
+
 func lockDirectory(dir string) (*directoryLock, error) {
 	path := filepath.Join(dir, lockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
