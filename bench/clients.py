@@ -119,7 +119,10 @@ def _repeat(way: str, calls: int, started: Callable[[], object]) -> Tuple[array[
 
 
 def _process(way: str, threads: int, calls: int, barrier: threading.Barrier, results: multiprocessing.Queue[object]) -> None:
-    together = threading.Barrier(threads, action=lambda: barrier.wait(120) and None)
+    def all_there() -> None:
+        barrier.wait(120)
+
+    together = threading.Barrier(threads, action=all_there)
     found: List[object] = []
 
     def client() -> None:

@@ -137,8 +137,9 @@ def test_class_with_state(app: cloudburst.App, name: str) -> None:
             self.balance += amount
             return self.balance
 
+    account: Any = Account
     with ThreadPoolExecutor(8) as threads:
-        seen = sorted(threads.map(lambda _: Account.remote(1).get(), range(100)))
+        seen = sorted(threads.map(lambda _: account.remote(1).get(), range(100)))
     assert seen == list(range(101, 201)), "calls of one object run one after another"
 
 
@@ -149,7 +150,7 @@ def test_context(app: cloudburst.App, name: str) -> None:
         context.put(key, {"n": 1})
         before = context.get(key), context.get(f"{key}-none", "default")
         context.delete(key)
-        return before, context.get(key), context.function, context.version, context.remaining() > 0
+        return before, context.get(key), context.function, context.version, context.remaining > 0
 
     assert tour.remote(f"{name}-key").get() == (({"n": 1}, "default"), None, name, 1, True)
     with pytest.raises(errors.Error):

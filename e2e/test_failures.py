@@ -43,9 +43,9 @@ def test_a_worker_is_killed_in_mid_run(cloud: CloudburstConnection, name: str) -
     future = f(name)
     first = until(lambda: stored(cloud, f"{name}-pid"), "the first attempt")
     with ThreadPoolExecutor(4) as threads:
-        others = [threads.submit(lambda i=i: echo(i).get()) for i in range(200)]
+        others = threads.map(lambda i: echo(i).get(), range(200))
         os.kill(first, signal.SIGKILL)
-        assert [other.result() for other in others] == list(range(200)), "no other run is disturbed"
+        assert list(others) == list(range(200)), "no other run is disturbed"
     second = until(lambda: (pid := stored(cloud, f"{name}-pid")) != first and pid, "the second attempt")
     cloud.put_object(f"{name}-go", True)
     assert future.get() == second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,10 @@ from e2e.node import Node, until
 EPOCH_SECONDS_MAX = 1.0
 
 
+def is_current(read: Any, reference: Any, value: int) -> bool:
+    return bool(read(reference).get() == value)
+
+
 def test_a_reference_sees_what_anybody_wrote_last(cloud: CloudburstConnection, name: str) -> None:
     other = CloudburstConnection("127.0.0.1", "127.0.0.1", tid=3, local=True)
     read = cloud.register(lambda _, x: x, f"{name}-read")
@@ -29,7 +34,7 @@ def test_a_reference_sees_what_anybody_wrote_last(cloud: CloudburstConnection, n
             other.put_object(name, i)
         else:
             write(name, i).get()
-        until(lambda i=i: read(reference).get() == i, f"version {i}", EPOCH_SECONDS_MAX)
+        until(functools.partial(is_current, read, reference, i), f"version {i}", EPOCH_SECONDS_MAX)
         assert cloud.get_object(name) == i
 
 

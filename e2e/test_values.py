@@ -149,7 +149,7 @@ def test_functions_are_values(cloud: CloudburstConnection, echo: Any, name: str)
 
 def test_exceptions_are_values(echo: Any) -> None:
     try:
-        {}["missing"]
+        dict[str, int]()["missing"]
     except KeyError as raised:
         back = echo(raised).get()
     assert isinstance(back, KeyError)
