@@ -19,6 +19,7 @@ const (
 	CodecReference byte = 5
 	CodecSequence  byte = 6
 	CodecFailure   byte = 7
+	CodecLattice   byte = 8
 )
 
 // sequenceElementsMax bounds the elements of one sequence.
