@@ -1,0 +1,115 @@
+package executor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"cloudburst/cache"
+	"cloudburst/wire/pb"
+)
+
+// Bounds that no setting moves.
+const (
+	// AttemptsMax is how often an invocation is started in all when its worker dies under it.
+	AttemptsMax = 3
+	// mailboxMessagesMax bounds the messages that wait for one worker.
+	mailboxMessagesMax = 4096
+	// mailboxBytesMax bounds them together.
+	mailboxBytesMax = 256 << 20
+	// loadedMax bounds the functions that one worker holds; the worker is told to drop others beyond it.
+	loadedMax = 1024
+	// classesMax bounds the classes with an instance at one time, since each has a worker of its own.
+	classesMax = 64
+	// hostCallsMax bounds what the threads of one worker wait for at one time; one more is refused.
+	hostCallsMax = 1024
+	// hostCallMax bounds one access to the store beyond the wait that the function itself asks for.
+	hostCallMax = 60 * time.Second
+)
+
+// Config says how an executor runs functions. The zero value runs.
+type Config struct {
+	// Python is the interpreter of the workers; it must have the cloudburst package. Default "python3".
+	Python string
+	// Preload names modules that the zygote imports, if they are installed, so that workers find them warm.
+	Preload []string
+	// WorkersMin is how many workers are kept. Default: one per core.
+	WorkersMin int
+	// WorkersMax bounds the workers that run functions (classes have their own bound). Default 256.
+	WorkersMax int
+	// GrowAfter is how long a call waits before the pool grows, for then its workers are blocked. While they use every core
+	// it is ten times as long. Default 20ms.
+	GrowAfter time.Duration
+	// IdleTimeout is how long a worker beyond WorkersMin may be idle. Default 30s.
+	IdleTimeout time.Duration
+	// QueueMax bounds the invocations that wait for a worker; one more is refused. Default 65,536.
+	QueueMax int
+	// Timeout bounds the running of a function that names no timeout of its own. Default 5m.
+	Timeout time.Duration
+	// ReferenceWait is how long an invocation waits for the key of a reference to appear. Default 10s.
+	ReferenceWait time.Duration
+	// StartTimeout bounds the start of the Python zygote. Default 30s.
+	StartTimeout time.Duration
+	// Address is the node's, first half of every worker's id.
+	Address string
+	// Logger gets what the workers print. Default: discarded.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Python = cmp.Or(c.Python, "python3")
+	c.WorkersMin = cmp.Or(c.WorkersMin, runtime.NumCPU())
+	c.WorkersMax = cmp.Or(c.WorkersMax, max(256, c.WorkersMin))
+	c.GrowAfter = cmp.Or(c.GrowAfter, 20*time.Millisecond)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 30*time.Second)
+	c.QueueMax = cmp.Or(c.QueueMax, 1<<16)
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
+	c.ReferenceWait = cmp.Or(c.ReferenceWait, 10*time.Second)
+	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var faults []error
+	if c.WorkersMin < 1 {
+		faults = append(faults, fmt.Errorf("workers_min %d: must be at least 1", c.WorkersMin))
+	}
+	if c.WorkersMax < c.WorkersMin {
+		faults = append(faults, fmt.Errorf("workers_max %d: must be at least workers_min, %d", c.WorkersMax, c.WorkersMin))
+	}
+	if c.GrowAfter < time.Millisecond {
+		faults = append(faults, fmt.Errorf("grow_after %v: must be at least 1ms", c.GrowAfter))
+	}
+	if c.QueueMax < 1 {
+		faults = append(faults, fmt.Errorf("queue_max %d: must be at least 1", c.QueueMax))
+	}
+	for name, d := range map[string]time.Duration{
+		"idle_timeout": c.IdleTimeout, "timeout": c.Timeout, "reference_wait": c.ReferenceWait, "start_timeout": c.StartTimeout,
+	} {
+		if d < 0 {
+			faults = append(faults, fmt.Errorf("%s %v: must not be negative", name, d))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Store is what functions read and write: the node's cache.
+type Store interface {
+	Peek(key string) (cache.Entry, bool)
+	Get(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error)
+	PutAsync(writes []cache.Write, ack pb.Ack, done func(error))
+	Delete(ctx context.Context, keys []string, ack pb.Ack) error
+}
+
+// Functions is where definitions come from: the registry.
+type Functions interface {
+	Function(ref string) (*pb.Function, error)
+	Definition(ctx context.Context, f *pb.Function) ([]byte, error)
+}

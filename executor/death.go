@@ -1,0 +1,135 @@
+package executor
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"cloudburst/wire/pb"
+)
+
+const (
+	// exitNoticeWait is how long the zygote may take to say how a worker ended.
+	exitNoticeWait = 200 * time.Millisecond
+	// logDrainWait is how long the log pipe of a worker that has ended is read on, for a child of it may hold it open for ever.
+	logDrainWait = 200 * time.Millisecond
+
+	spawnBackoffMin = 50 * time.Millisecond
+	spawnBackoffMax = 5 * time.Second
+)
+
+// died takes note that a worker has ended. Its task is run again unless it has been tried often enough or was the reason.
+func (e *Executor) died(w *worker, cause error) {
+	e.mu.Lock()
+	t := w.current
+	w.current = nil
+	w.gone = true
+	w.lane.remove(w)
+	delete(e.workers, w.number)
+	overdue := t != nil && w.condemned == t
+	stopping := e.stopped
+	if t != nil && !overdue && !stopping {
+		e.leaving[w.number] = w
+	}
+	told := w.retired.Load() || w.condemned != nil || stopping
+	if t == nil && !told {
+		// It ended with nothing to do. If the next ones do so too, starting them must not become all that the node does.
+		e.spawnAfter = time.Now().Add(min(spawnBackoffMin<<min(e.spawnFails, 10), spawnBackoffMax))
+		e.spawnFails++
+	}
+	if l := w.lane; l != e.shared && l.size == 0 && l.waiting() == 0 {
+		e.forget(l)
+	}
+	cut := w.mail.clear()
+	e.mu.Unlock()
+	w.close()
+	cut.answer()
+	if !told {
+		e.stats.died.Add(1)
+	}
+	switch {
+	case t == nil:
+		if !told {
+			e.cfg.Logger.Warn("worker died without work", "worker", w.number, "cause", cause)
+		}
+	case overdue:
+		t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, so its worker was stopped",
+			t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond))
+	case stopping:
+		t.failStopping()
+	default:
+		e.runAgain(w, t, cause)
+	}
+	e.refill(w.lane)
+}
+
+// runAgain has the task of a worker that has ended run elsewhere, or fails it.
+func (e *Executor) runAgain(w *worker, t *task, cause error) {
+	how := w.exit()
+	e.mu.Lock()
+	delete(e.leaving, w.number)
+	e.mu.Unlock()
+	if t.attempt >= AttemptsMax {
+		t.fail(pb.Code_CODE_WORKER_DIED, "run %s: worker %d %s while running it, as did the %d before; it is not tried again",
+			t.names(), w.number, how, AttemptsMax-1)
+		return
+	}
+	e.cfg.Logger.Warn("worker died, its invocation is run again", "worker", w.number, "how", how, "functions", t.names(),
+		"run", t.inv.RunID.String(), "attempt", t.attempt, "cause", cause)
+	e.stats.retried.Add(1)
+	e.submit(&task{inv: t.inv, attempt: t.attempt + 1, queued: t.queued, limit: t.limit})
+}
+
+// refill keeps a lane at its least size, and its queue served, after a worker has gone or a zygote has come.
+func (e *Executor) refill(l *lane) {
+	for {
+		e.mu.Lock()
+		short := l.size < l.keep || (l.size < l.floor && l.waiting() > 0)
+		if !short || e.zygote == nil || e.stopped {
+			e.mu.Unlock()
+			return
+		}
+		w, err := e.spawn(l)
+		if err != nil {
+			e.mu.Unlock()
+			e.watchSoon() // which tries again
+			return
+		}
+		next := e.next(w)
+		e.mu.Unlock()
+		if next != nil {
+			e.dispatch(w, next)
+		}
+	}
+}
+
+func (e *Executor) forked(notice zygoteNotice) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.workers[notice.Forked]; w != nil {
+		w.pid = notice.Pid
+	}
+}
+
+func (e *Executor) exited(notice zygoteNotice) {
+	how := fmt.Sprintf("exited with status %d", notice.Code)
+	switch {
+	case notice.Error != "":
+		how = notice.Error
+	case notice.Signal != 0:
+		how = fmt.Sprintf("was killed by signal %d (%v)", notice.Signal, syscall.Signal(notice.Signal))
+	}
+	e.mu.Lock()
+	w := e.workers[notice.Exited]
+	if w == nil {
+		w = e.leaving[notice.Exited]
+	}
+	e.mu.Unlock()
+	if w == nil {
+		return
+	}
+	select {
+	case w.exited <- how:
+	default: // one notice per worker, and there is room for it
+	}
+}

@@ -1,0 +1,260 @@
+// Package executor runs functions: it owns the Python workers of a node and hands them invocations.
+//
+// An invocation is answered exactly once. No goroutine stands between the reading of a worker's answer and what is done
+// with it: the goroutine that reads a worker's socket calls Invocation.Done.
+package executor
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Executor runs the functions of one node. Safe for concurrent use.
+type Executor struct {
+	cfg       Config
+	store     Store
+	functions Functions
+	stats     counters
+	ready     chan struct{}
+	python    atomic.Pointer[string] // version of the workers, "3.11"
+	life      context.Context        // of everything that waits for an invocation or a worker; ends with Run
+	endLife   context.CancelFunc
+
+	mu      sync.Mutex
+	zygote  *zygote // nil while there is none: before Run, and between the end of one and the start of the next
+	stopped bool
+	shared  *lane // stateless functions
+	classes map[functionKey]*lane
+	workers map[uint64]*worker
+	leaving map[uint64]*worker // ended, and waiting for the zygote's word on how
+	numbers uint64
+
+	// goroutines of workers and invocations; added to only while not stopped.
+	goroutines sync.WaitGroup
+
+	grown      time.Time // when the pool last grew
+	spawnAfter time.Time // no worker is started before, because those before ended at once
+	spawnFails int
+	watching   atomic.Bool
+	wake       chan struct{}
+}
+
+// New returns an executor; it does nothing before Run.
+func New(cfg Config, store Store, functions Functions) (*Executor, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancel(context.Background())
+	return &Executor{
+		cfg:       cfg,
+		store:     store,
+		functions: functions,
+		ready:     make(chan struct{}),
+		life:      life,
+		endLife:   end,
+		shared:    newLane(cfg.QueueMax),
+		classes:   make(map[functionKey]*lane),
+		workers:   make(map[uint64]*worker),
+		leaving:   make(map[uint64]*worker),
+		wake:      make(chan struct{}, 1),
+	}, nil
+}
+
+// Ready is closed once functions can run.
+func (e *Executor) Ready() <-chan struct{} { return e.ready }
+
+// PythonVersion returns the minor version of the workers, such as "3.11"; empty before Ready.
+func (e *Executor) PythonVersion() string {
+	if v := e.python.Load(); v != nil {
+		return *v
+	}
+	return ""
+}
+
+// Invoke runs an invocation and calls its Done. A function of a class is an invocation of its own, since its instance lives in
+// one worker; so is one that another runtime than Python runs.
+func (e *Executor) Invoke(inv *wire.Invocation) {
+	t := &task{inv: inv, attempt: 1, queued: time.Now(), limit: e.timeout(inv)}
+	if err := t.check(); err != nil {
+		t.finish(wire.Result{Err: err})
+		return
+	}
+	if referenceIn(inv.Values) {
+		e.resolve(t)
+		return
+	}
+	e.submit(t)
+}
+
+// timeout returns how long the functions of an invocation may take together.
+func (e *Executor) timeout(inv *wire.Invocation) time.Duration {
+	var sum time.Duration
+	for i := range inv.Steps {
+		own := milliseconds(inv.Steps[i].Function.GetTimeoutMilliseconds())
+		if own == 0 {
+			own = e.cfg.Timeout
+		}
+		sum = min(sum+own, waitMax)
+	}
+	return sum
+}
+
+// submit gives a task to an idle worker, or lets it wait for one.
+func (e *Executor) submit(t *task) {
+	e.mu.Lock()
+	if e.stopped {
+		e.mu.Unlock()
+		t.failStopping()
+		return
+	}
+	l, err := e.laneOf(t)
+	if err != nil {
+		e.mu.Unlock()
+		t.finish(wire.Result{Err: err})
+		return
+	}
+	w := l.takeIdle()
+	if w == nil && l.size < l.floor {
+		w, _ = e.spawn(l) // if it cannot be started now, the watch tries again
+	}
+	if w == nil {
+		queued := l.push(t)
+		e.mu.Unlock()
+		if !queued {
+			t.fail(pb.Code_CODE_NO_RESOURCES, "run %s: %d invocations wait for a worker already, the limit (executor.queue_max); try again later", t.names(), l.queueMax)
+			return
+		}
+		e.stats.waited.Add(1)
+		e.watchSoon()
+		return
+	}
+	w.reserve(t)
+	e.mu.Unlock()
+	e.watchSoon()
+	e.dispatch(w, t)
+}
+
+// dispatch sends a task to the worker that has been reserved for it.
+func (e *Executor) dispatch(w *worker, t *task) {
+	for i := range t.inv.Steps {
+		if !w.holds(t.inv.Steps[i].Function) {
+			// The definition may have to be fetched, so the calling goroutine is spared the wait. When the executor has been
+			// stopped, the end of the worker ends the task.
+			e.start(func() { e.loadAndInvoke(w, t) })
+			return
+		}
+	}
+	e.invoke(w, t)
+}
+
+func (e *Executor) loadAndInvoke(w *worker, t *task) {
+	for i := range t.inv.Steps {
+		if err := e.load(w, t, t.inv.Steps[i].Function); err != nil {
+			// The worker is as good as it was; only this task cannot run.
+			e.giveBack(w, t, err)
+			return
+		}
+	}
+	e.invoke(w, t)
+}
+
+func (e *Executor) load(w *worker, t *task, f *pb.Function) error {
+	if w.holds(f) {
+		return nil
+	}
+	if python := e.PythonVersion(); f.GetPythonVersion() != "" && python != "" && f.GetPythonVersion() != python {
+		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE,
+			"function %s@%d was registered from Python %s, but the workers run Python %s, and bytecode does not travel between them: register it from Python %s, or start the node with --python",
+			f.GetName(), f.GetVersion(), f.GetPythonVersion(), python, python)
+	}
+	ctx, cancel := context.WithDeadline(w.life, t.deadline)
+	defer cancel()
+	definition, err := e.functions.Definition(ctx, f)
+	if err != nil {
+		return loadError(f, err)
+	}
+	return w.load(t, f, definition)
+}
+
+// invoke sends a task to a worker that holds its functions. When the worker cannot be reached, its reader sees that and has
+// the task run again elsewhere.
+func (e *Executor) invoke(w *worker, t *task) {
+	if err := w.invoke(t); err != nil && w.sender.Err() == nil {
+		e.giveBack(w, t, err)
+	}
+}
+
+// giveBack ends a task that cannot run, and makes the worker that was reserved for it available again. It does nothing when the
+// worker has ended meanwhile, since then the task is in other hands.
+func (e *Executor) giveBack(w *worker, t *task, err error) {
+	e.mu.Lock()
+	if w.current != t {
+		e.mu.Unlock()
+		return
+	}
+	next := e.next(w)
+	e.mu.Unlock()
+	if next != nil {
+		e.dispatch(w, next)
+	}
+	t.finish(wire.Result{Err: wire.AsError(err)})
+}
+
+// answered takes a worker's answer: the worker goes on with the next task before the answer is looked at.
+func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
+	e.mu.Lock()
+	t := w.current
+	if t == nil || id == 0 || id != w.invocation.Load() {
+		e.mu.Unlock()
+		return false
+	}
+	e.spawnFails = 0
+	cut := w.mail.clear()
+	next := e.next(w)
+	e.mu.Unlock()
+	cut.answer()
+	e.stats.finished.Add(1)
+	if next != nil {
+		e.dispatch(w, next)
+	}
+	t.finish(r)
+	return true
+}
+
+// next gives the worker the task that has waited longest, or makes it idle. e.mu is held.
+func (e *Executor) next(w *worker) *task {
+	w.current = nil
+	if w.gone || w.condemned != nil {
+		return nil
+	}
+	next := w.lane.pop()
+	if next == nil {
+		if w.lane.retired {
+			e.forget(w.lane)
+			w.retire()
+			return nil
+		}
+		w.idleSince = time.Now()
+		w.lane.putIdle(w)
+		return nil
+	}
+	w.reserve(next)
+	return next
+}
+
+// start runs f on a goroutine that Run waits for. It reports false when the executor has been stopped.
+func (e *Executor) start(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return false
+	}
+	e.goroutines.Go(f)
+	return true
+}

@@ -1,0 +1,176 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cloudburst/cache"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// referenceIn reports whether an argument has to be replaced before the function runs.
+func referenceIn(values [][]byte) bool {
+	for _, v := range values {
+		if len(v) > 0 && (v[0] == wire.CodecReference || v[0] == wire.CodecSequence) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve replaces the references among a task's arguments by what their keys hold, waiting for keys that are not there
+// yet, and then submits the task. No worker is held while it waits.
+func (e *Executor) resolve(t *task) {
+	references, err := references(t.inv.Values)
+	if err != nil {
+		t.finish(wire.Result{Err: wire.AsError(err)})
+		return
+	}
+	entries := make([]cache.Entry, len(references))
+	for i, r := range references {
+		entry, ok := e.store.Peek(r.Key)
+		if !ok || entry.Absent() {
+			if !e.start(func() { e.resolveSlowly(t, references) }) {
+				t.failStopping()
+			}
+			return
+		}
+		entries[i] = entry
+	}
+	e.submitResolved(t, references, entries)
+}
+
+func (e *Executor) resolveSlowly(t *task, references []wire.Reference) {
+	keys := make([]string, len(references))
+	for i, r := range references {
+		keys[i] = r.Key
+	}
+	wait := max(0, min(e.cfg.ReferenceWait, time.Until(t.expiry())))
+	ctx, cancel := context.WithTimeout(e.life, wait+hostCallMax)
+	defer cancel()
+	entries, err := e.store.Get(ctx, keys, wait)
+	if err != nil {
+		if e.life.Err() != nil {
+			t.failStopping()
+			return
+		}
+		t.finish(wire.Result{Err: wire.AsError(fmt.Errorf("run %s: read the references %.200q: %w", t.names(), keys, err))})
+		return
+	}
+	for i, entry := range entries {
+		if entry.Absent() {
+			t.fail(pb.Code_CODE_KEY_NOT_FOUND, "run %s: an argument refers to key %q, which did not appear within %v (executor.reference_wait)", t.names(), keys[i], wait.Round(time.Millisecond))
+			return
+		}
+	}
+	e.submitResolved(t, references, entries)
+}
+
+func (e *Executor) submitResolved(t *task, references []wire.Reference, entries []cache.Entry) {
+	values := make([][]byte, len(t.inv.Values))
+	next := 0
+	take := func() ([]byte, error) {
+		v, err := referenced(references[next], entries[next])
+		next++
+		return v, err
+	}
+	for i, v := range t.inv.Values {
+		resolved, err := replace(v, take)
+		if err == nil {
+			err = wire.CheckValue("an argument", resolved)
+		}
+		if err != nil {
+			t.finish(wire.Result{Err: wire.AsError(fmt.Errorf("run %s: %w", t.names(), err))})
+			return
+		}
+		values[i] = resolved
+	}
+	inv := *t.inv
+	inv.Values = values
+	t.inv = &inv
+	e.submit(t)
+}
+
+// references returns the references in the arguments, in the order in which replace meets them.
+func references(values [][]byte) ([]wire.Reference, error) {
+	var found []wire.Reference
+	collect := func(v []byte) error {
+		r, err := wire.DecodeReference(v)
+		if err == nil {
+			found = append(found, r)
+		}
+		return err
+	}
+	for _, v := range values {
+		switch {
+		case len(v) == 0:
+		case v[0] == wire.CodecReference:
+			if err := collect(v); err != nil {
+				return nil, err
+			}
+		case v[0] == wire.CodecSequence:
+			elements, err := wire.SplitSequence(v)
+			if err != nil {
+				return nil, err
+			}
+			for _, element := range elements {
+				if len(element) > 0 && element[0] == wire.CodecReference {
+					if err := collect(element); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// replace returns an argument with its references taken out.
+func replace(v []byte, take func() ([]byte, error)) ([]byte, error) {
+	if len(v) == 0 {
+		return v, nil
+	}
+	switch v[0] {
+	case wire.CodecReference:
+		return take()
+	case wire.CodecSequence:
+		elements, err := wire.SplitSequence(v)
+		if err != nil {
+			return nil, err
+		}
+		for i, element := range elements {
+			if len(element) > 0 && element[0] == wire.CodecReference {
+				if elements[i], err = take(); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return wire.JoinSequence(elements), nil
+	default:
+		return v, nil
+	}
+}
+
+// referenced returns the value that takes a reference's place. A stored failure fails the run that refers to it.
+func referenced(r wire.Reference, entry cache.Entry) ([]byte, error) {
+	var value []byte
+	switch {
+	case entry.Type == pb.LatticeType_LATTICE_TYPE_SET: // reads as a list
+		value = wire.JoinSequence(entry.Values)
+	case len(entry.Values) == 1 && len(entry.Values[0]) > 0:
+		value = entry.Values[0]
+	default:
+		return nil, wire.Errorf(pb.Code_CODE_INTERNAL, "key %q, which an argument refers to, holds %d values", r.Key, len(entry.Values))
+	}
+	if failure := wire.DecodeFailure(value); failure != nil {
+		return nil, failure
+	}
+	if r.Deserialize || value[0] == wire.CodecBytes {
+		return value, nil
+	}
+	raw := make([]byte, 0, 1+len(value))
+	raw = append(raw, wire.CodecBytes)
+	return append(raw, value...), nil
+}

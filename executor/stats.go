@@ -1,0 +1,48 @@
+package executor
+
+import "sync/atomic"
+
+type counters struct {
+	started     atomic.Uint64
+	died        atomic.Uint64
+	finished    atomic.Uint64
+	waited      atomic.Uint64
+	retried     atomic.Uint64
+	overdue     atomic.Uint64
+	undelivered atomic.Uint64
+}
+
+// Stats is a reading of an executor's gauges and counters.
+type Stats struct {
+	Workers     int    // processes that are up
+	Busy        int    // of them, those that run something
+	WorkersMax  int    // bound of the pool
+	Classes     int    // classes with an instance
+	Queued      int    // invocations that wait for a worker
+	Started     uint64 // workers started
+	Died        uint64 // workers that ended without being told to
+	Finished    uint64 // invocations answered by a worker
+	Waited      uint64 // invocations that found no idle worker
+	Retried     uint64 // invocations run again because their worker died
+	Overdue     uint64 // invocations stopped at their deadline
+	Undelivered uint64 // messages to functions that had ended
+}
+
+// Stats returns a reading.
+func (e *Executor) Stats() Stats {
+	s := Stats{
+		WorkersMax: e.cfg.WorkersMax,
+		Started:    e.stats.started.Load(), Died: e.stats.died.Load(), Finished: e.stats.finished.Load(), Waited: e.stats.waited.Load(),
+		Retried: e.stats.retried.Load(), Overdue: e.stats.overdue.Load(), Undelivered: e.stats.undelivered.Load(),
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.Workers, s.Classes = len(e.workers), len(e.classes)
+	e.lanes(func(l *lane) { s.Queued += l.waiting() })
+	for _, w := range e.workers {
+		if w.current != nil {
+			s.Busy++
+		}
+	}
+	return s
+}

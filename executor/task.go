@@ -1,0 +1,106 @@
+package executor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// waitMax bounds every wait that a caller asks for, far within what a time.Duration can say.
+const waitMax = 10 * 365 * 24 * time.Hour
+
+// task is an invocation on its way through the executor. It is in one place at a time: resolved, in a lane's queue, or the
+// current one of a worker; whoever takes it out of there, with Executor.mu held, is the one to finish it or to pass it on.
+type task struct {
+	inv     *wire.Invocation
+	attempt uint32
+	queued  time.Time
+	limit   time.Duration // how long it may run
+	// deadline is when it is stopped; set when a worker is reserved for it.
+	deadline time.Time
+}
+
+// check returns why a task cannot be run as it is, or nil.
+func (t *task) check() *wire.Error {
+	if len(t.inv.Steps) == 0 {
+		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an invocation of no function")
+	}
+	for i := range t.inv.Steps {
+		f := t.inv.Steps[i].Function
+		switch {
+		case f.GetRuntime() != pb.Runtime_RUNTIME_PYTHON && f.GetRuntime() != pb.Runtime_RUNTIME_UNSPECIFIED:
+			return wire.Errorf(pb.Code_CODE_UNSUPPORTED, "run %s: %s@%d is for the runtime %v, and this node runs Python", t.names(), f.GetName(), f.GetVersion(), f.GetRuntime())
+		case len(t.inv.Steps) > 1 && f.GetConvention() == pb.Convention_CONVENTION_CLASS:
+			// Run in a row with others it would be built a second time, in whichever worker is free.
+			return wire.Errorf(pb.Code_CODE_INTERNAL, "run %s: %s@%d is a class, which is invoked alone", t.names(), f.GetName(), f.GetVersion())
+		}
+	}
+	return nil
+}
+
+// reserved sets the deadline of a task that a worker takes now.
+func (t *task) reserved(now time.Time) {
+	t.deadline = now.Add(t.limit)
+	if d := t.inv.Deadline; !d.IsZero() && d.Before(t.deadline) {
+		t.deadline = d
+	}
+}
+
+// expiry returns when it is too late for the task to begin.
+func (t *task) expiry() time.Time {
+	if !t.inv.Deadline.IsZero() {
+		return t.inv.Deadline
+	}
+	return t.queued.Add(t.limit)
+}
+
+func (t *task) finish(r wire.Result) { t.inv.Done(r) }
+
+func (t *task) fail(code pb.Code, format string, args ...any) {
+	t.finish(wire.Result{Err: wire.Errorf(code, format, args...)})
+}
+
+func (t *task) failStopping() {
+	t.fail(pb.Code_CODE_UNAVAILABLE, "run %s: the node is stopping", t.names())
+}
+
+// names returns the functions of the task as people write them.
+func (t *task) names() string { return stepNames(t.inv.Steps) }
+
+func stepNames(steps []wire.Step) string {
+	names := make([]string, len(steps))
+	for i, step := range steps {
+		names[i] = fmt.Sprintf("%s@%d", step.Function.GetName(), step.Function.GetVersion())
+	}
+	return strings.Join(names, " → ")
+}
+
+// needs reports whether a function is one of the task's.
+func (t *task) needs(key functionKey) bool {
+	for i := range t.inv.Steps {
+		if keyOf(t.inv.Steps[i].Function) == key {
+			return true
+		}
+	}
+	return false
+}
+
+// functionKey names one version of a function.
+type functionKey struct {
+	name    string
+	version uint64
+}
+
+func keyOf(f *pb.Function) functionKey { return functionKey{f.GetName(), f.GetVersion()} }
+
+func loadError(f *pb.Function, err error) error {
+	return fmt.Errorf("load function %s@%d: %w", f.GetName(), f.GetVersion(), err)
+}
+
+// milliseconds returns a wait that a caller asks for, bounded.
+func milliseconds(n uint64) time.Duration {
+	return time.Duration(min(n, uint64(waitMax/time.Millisecond))) * time.Millisecond
+}

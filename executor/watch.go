@@ -1,0 +1,190 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+const (
+	// watchTick is how often deadlines and queues are looked at while there is work.
+	watchTick = 10 * time.Millisecond
+	// watchLinger is how long the watch goes on ticking after the last work, so that a steady trickle of calls does not
+	// wake it for each.
+	watchLinger = time.Second
+	// sweepEvery is how many ticks apart queued tasks are checked for their deadlines, and idle workers for their age.
+	sweepEvery = 10
+	// idleSweep is how often an idle pool is looked at while it is larger than it need be.
+	idleSweep = time.Second
+)
+
+// watchSoon makes sure that the watch is ticking.
+func (e *Executor) watchSoon() {
+	if e.watching.Load() {
+		return
+	}
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch enforces deadlines, grows the pool when calls wait too long, and shrinks it when workers are idle. One goroutine
+// looks at everything, instead of a timer per call; without work it sleeps.
+func (e *Executor) watch(ctx context.Context) {
+	for {
+		var idle <-chan time.Time
+		if e.surplus() {
+			idle = time.After(idleSweep)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-idle:
+			e.shrink(time.Now())
+			continue
+		case <-e.wake:
+		}
+		e.watching.Store(true)
+		e.tickWhileBusy(ctx)
+		e.watching.Store(false)
+		// What came between the last look and the line above has not woken us.
+		if e.busy() {
+			e.watchSoon()
+		}
+	}
+}
+
+func (e *Executor) tickWhileBusy(ctx context.Context) {
+	ticker := time.NewTicker(watchTick)
+	defer ticker.Stop()
+	last := time.Now()
+	for n := 1; ; n++ {
+		var now time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-ticker.C:
+		}
+		if e.tick(now) {
+			last = now
+		} else if now.Sub(last) > watchLinger {
+			return
+		}
+		if n%sweepEvery == 0 {
+			e.expireQueued(now)
+			e.shrink(now)
+			e.checkZygote(now)
+		}
+	}
+}
+
+// tick stops what has outlived its deadline, and gives workers to the lanes that lack them. It reports whether there is work.
+func (e *Executor) tick(now time.Time) (busy bool) {
+	var overdue []*worker
+	var short []*lane
+	e.mu.Lock()
+	for _, w := range e.workers {
+		if w.current == nil || w.condemned != nil || !now.After(w.current.deadline) {
+			continue
+		}
+		w.condemned = w.current // from now on it is given nothing else
+		overdue = append(overdue, w)
+	}
+	e.lanes(func(l *lane) {
+		if l.size < l.keep || (l.size < l.floor && l.waiting() > 0) {
+			short = append(short, l)
+		}
+	})
+	e.mu.Unlock()
+	for _, w := range overdue {
+		e.stats.overdue.Add(1)
+		w.kill()
+	}
+	for _, l := range short {
+		e.refill(l)
+	}
+	e.grow(now)
+	return e.busy()
+}
+
+// busy reports whether anything runs, waits or is missing.
+func (e *Executor) busy() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	busy := e.shared.size < e.shared.keep
+	e.lanes(func(l *lane) { busy = busy || l.size > len(l.idle) || l.waiting() > 0 })
+	return busy
+}
+
+// expireQueued fails the tasks whose deadline came while they waited.
+func (e *Executor) expireQueued(now time.Time) {
+	var late []*task
+	e.mu.Lock()
+	e.lanes(func(l *lane) {
+		late = append(late, l.takeIf(func(t *task) bool { return now.After(t.expiry()) })...)
+	})
+	size := e.shared.size
+	e.mu.Unlock()
+	for _, t := range late {
+		e.stats.overdue.Add(1)
+		t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: its deadline came after %v of waiting for a worker (%d of at most %d are up)",
+			t.names(), now.Sub(t.queued).Round(time.Millisecond), size, e.cfg.WorkersMax)
+	}
+}
+
+// checkZygote ends a zygote that does not fork what it has been told to; another takes its place.
+func (e *Executor) checkZygote(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.workers {
+		if w.pid == 0 && w.zygote == e.zygote && now.Sub(w.born) > e.cfg.StartTimeout {
+			e.cfg.Logger.Error("the Python zygote does not fork and is stopped", "waited", now.Sub(w.born))
+			e.zygote.kill()
+			return
+		}
+	}
+}
+
+// surplus reports whether there are workers that idleness may end.
+func (e *Executor) surplus() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.shared.size > e.shared.keep || len(e.classes) > 0
+}
+
+// shrink ends workers that have been idle for long, the coldest first, and instances of classes that are no more.
+func (e *Executor) shrink(now time.Time) {
+	e.mu.Lock()
+	l := e.shared
+	// retire only closes the socket; size follows when the process has ended, so count down by hand.
+	for excess := l.size - l.keep; excess > 0 && len(l.idle) > 0; excess-- {
+		w := l.idle[0]
+		if now.Sub(w.idleSince) < e.cfg.IdleTimeout {
+			break
+		}
+		l.idle = append(l.idle[:0], l.idle[1:]...)
+		w.retire()
+	}
+	classes := make([]*lane, 0, len(e.classes))
+	for _, l := range e.classes {
+		classes = append(classes, l)
+	}
+	e.mu.Unlock()
+	for _, l := range classes {
+		latest, err := e.functions.Function(l.class.name)
+		deleted := errors.Is(err, wire.ErrFunctionNotFound)
+		if !deleted && (err != nil || latest.GetVersion() == l.class.version) {
+			continue
+		}
+		e.mu.Lock()
+		// A version that is not the latest may still be called by its number, and keeps its state while it is.
+		if deleted || (len(l.idle) > 0 && now.Sub(l.idle[0].idleSince) >= e.cfg.IdleTimeout) {
+			e.retire(l)
+		}
+		e.mu.Unlock()
+	}
+}
