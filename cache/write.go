@@ -4,13 +4,20 @@ import (
 	"fmt"
 	"time"
 
+	"cloudburst/anna"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
 
 // KeyBytesMax bounds a key.
-const KeyBytesMax = 4 << 10
+const KeyBytesMax = anna.KeyBytesMax
+
+// CheckKey returns an error when nothing can be stored under a key.
+func CheckKey(key string) error { return anna.CheckKey(key) }
+
+// codecLattice begins a value that is a state.
+const codecLattice = wire.CodecLattice
 
 // Write is one write of one key. The values belong to the store from then on: the caller must not change them.
 type Write struct {
@@ -30,20 +37,9 @@ type Write struct {
 // ttlMillisecondsMax keeps a moment that is a TTL away within what a time.Duration can say.
 const ttlMillisecondsMax = uint64(1<<63-1) / uint64(time.Millisecond)
 
-// CheckKey returns an error when no value can be stored under key.
-func CheckKey(key string) error {
-	switch {
-	case key == "":
-		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the key is empty; a key is 1 to %d bytes", KeyBytesMax)
-	case len(key) > KeyBytesMax:
-		return wire.Errorf(pb.Code_CODE_TOO_LARGE, "the key %.32q… is %d bytes; the limit is %d", key, len(key), KeyBytesMax)
-	}
-	return nil
-}
-
 // Check returns an error when the write can never succeed as it is.
 func (w *Write) Check() error {
-	if err := CheckKey(w.Key); err != nil {
+	if err := anna.CheckKey(w.Key); err != nil {
 		return err
 	}
 	switch w.Type {
@@ -99,4 +95,44 @@ func Writes(cells []*pb.Cell, values [][]byte) ([]Write, error) {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a put whose last %d values belong to no key", len(values))
 	}
 	return writes, nil
+}
+
+// delta returns the write as a delta. What its writer left open is completed by the store.
+func (w *Write) delta() (*lattice.State, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	var delta *lattice.State
+	switch w.Type {
+	case pb.LatticeType_LATTICE_TYPE_LWW:
+		delta = lattice.Put(w.Timestamp, w.Values[0])
+	case pb.LatticeType_LATTICE_TYPE_SET:
+		delta = lattice.SetAdd(lattice.Timestamp{}, w.Values...)
+	default:
+		var err error
+		if delta, err = w.decode(); err != nil {
+			return nil, err
+		}
+	}
+	if w.TTL > 0 {
+		at := time.Now().Add(w.TTL).UnixMilli()
+		delta.Merge(lattice.ExpireAt(w.Timestamp, at))
+	}
+	return delta, nil
+}
+
+// decode returns the delta of a lattice that travels as a state.
+func (w *Write) decode() (*lattice.State, error) {
+	value := w.Values[0]
+	if value[0] != codecLattice {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: a lattice of type %v is a value with codec %d, not %d", w.Key, w.Type, codecLattice, value[0])
+	}
+	delta, err := wire.DecodeState(value[1:])
+	if err != nil {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is no state: %v", w.Key, err)
+	}
+	if delta.Lattice == nil || pb.LatticeType(delta.Lattice.Type()) != w.Type || len(delta.Others()) > 0 {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is a state of another type than %v", w.Key, w.Type)
+	}
+	return delta, nil
 }

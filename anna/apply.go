@@ -1,0 +1,94 @@
+package anna
+
+import "cloudburst/lattice"
+
+// apply merges a record of the log.
+func (k *Kernel) apply(now int64, m *Applied, out *Effects) {
+	p := k.partitions[m.Partition]
+	if m.Sequence <= p.applied {
+		return
+	}
+	if m.Key != "" {
+		k.applyRecord(now, m, out)
+	}
+	p.advance(m.Sequence)
+	k.pump(now, p, out)
+}
+
+func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
+	it := k.items[m.Key]
+	if m.Publisher == k.cfg.Writer && it != nil {
+		// What this kernel has published it has merged before.
+		it.sequence = max(it.sequence, m.Sequence)
+		return
+	}
+	if it == nil {
+		it = k.add(m.Key, m.Slot)
+	}
+	k.stats.Applied++
+	// A record of another master may come after a later one of this kernel has been acknowledged.
+	it.sequence = max(it.sequence, m.Sequence)
+	it.flags &^= fleeting
+	if m.Whole {
+		it.records, it.logged = 0, 0
+		k.supersede(it, out) // in case whoever rolled them up ended before
+	}
+	it.records++
+	if !m.Whole {
+		it.logged += uint32(m.Bytes)
+	}
+	switch {
+	case m.State == nil:
+		k.applyChunked(now, it, m, out)
+	case it.flags.has(cold):
+		k.applyCold(now, it, m, out)
+	default:
+		// A stamp that is far in the future has been let in by another master; all must agree, so it is merged all the same.
+		_ = k.observe(m.State, now)
+		if it.state.Merge(m.State) {
+			if it.watched() {
+				k.push(it, m.State, out)
+			}
+			k.resize(it)
+			k.list(now, it)
+			k.schedule(it)
+		}
+		if tombstone(&it.state) && !it.dirty() {
+			if m.Whole {
+				it.flags |= fleeting
+			}
+			k.fade(now, it)
+		}
+	}
+}
+
+// applyChunked takes note of a record that is too large to be brought here unasked.
+func (k *Kernel) applyChunked(now int64, it *item, m *Applied, out *Effects) {
+	_ = k.clock.Observe(m.Latest, now)
+	plainLWW := m.Type == lattice.TypeLWW && (it.state.Lattice == nil || it.state.Lattice.Type() == m.Type) && len(it.state.Others()) == 0 &&
+		(!it.flags.has(cold) || it.flags.has(coldLWW))
+	k.setCold(it, true)
+	if it.flags &^= coldLWW; plainLWW {
+		it.flags |= coldLWW
+	}
+	k.listCold(it)
+	b := k.more(it)
+	b.uploads = append(b.uploads, m.Upload)
+	if it.watched() {
+		k.load(it, out)
+	}
+}
+
+// applyCold lets caches know of a record of a key that is not in memory, and brings the key back when the record may end it.
+func (k *Kernel) applyCold(now int64, it *item, m *Applied, out *Effects) {
+	_ = k.observe(m.State, now)
+	if it.watched() {
+		k.push(it, m.State, out)
+	}
+	if m.State.Lattice != nil && m.State.Lattice.Type() != lattice.TypeLWW || len(m.State.Others()) > 0 {
+		it.flags &^= coldLWW
+	}
+	if !m.State.Deleted().IsZero() || m.State.Expiry() != (lattice.Expiry{}) {
+		k.load(it, out)
+	}
+}

@@ -1,0 +1,49 @@
+package anna
+
+import "slices"
+
+// Join makes receive get the changes of the keys that are watched under the number that is returned. It is called by the goroutine
+// that made the change, must not block, and must not keep the slice.
+func (s *Server) Join(receive func([]Push)) uint32 {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	joined := append(slices.Clone(*s.caches.Load()), receive)
+	s.caches.Store(&joined)
+	return uint32(len(joined))
+}
+
+// Watch makes a cache get every change of a key. The first push, which says what the key holds now, has been received when Watch
+// returns if the key is in memory.
+func (s *Server) Watch(cache uint32, key string) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	slot, shard := s.shardOf(key)
+	s.stats.reads.Add(1)
+	s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
+	return nil
+}
+
+// Unwatch ends a Watch. A push may still be under way.
+func (s *Server) Unwatch(cache uint32, key string) {
+	_, shard := s.shardOf(key)
+	s.step(shard, &Unwatch{Key: key, Cache: cache})
+}
+
+// push hands pushes over, those for one cache together.
+func (s *Server) push(pushes []Push) {
+	if len(pushes) == 0 {
+		return
+	}
+	caches := *s.caches.Load()
+	for begin := 0; begin < len(pushes); {
+		end := begin + 1
+		for end < len(pushes) && pushes[end].Cache == pushes[begin].Cache {
+			end++
+		}
+		if at := int(pushes[begin].Cache) - 1; at >= 0 && at < len(caches) {
+			caches[at](pushes[begin:end])
+		}
+		begin = end
+	}
+}

@@ -1,0 +1,358 @@
+package anna
+
+import (
+	"errors"
+	"fmt"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// The changeset is what the log does not hold yet. A key is published as soon as it has changed, unless its last publish is still
+// out: then what changes meanwhile goes out together, once, when the answer is there. So an idle log is written to at once, a
+// busy one in epochs as long as its answers take, and a key that is written often costs no more than one that is not.
+//
+//	clean ── write ──► changed ── publish ──► in flight ── acknowledged ──► clean
+//	                      ▲                    │      └── written meanwhile: changed and in flight
+//	                      └── failed, refused ─┘
+
+var errNoAnswer = errors.New("the log did not answer in time")
+
+type flightSlot struct {
+	it         *item
+	generation uint32
+}
+
+// departure is when a publish must have been answered.
+type departure struct {
+	id       uint64
+	deadline int64
+}
+
+// enqueue makes a changed key wait for its publish.
+func (k *Kernel) enqueue(p *partition, it *item, urgent bool) {
+	b := it.busy
+	if b == nil || b.flight != nil || b.pending == 0 && !it.flags.has(changed|rollUp) {
+		return
+	}
+	switch {
+	case urgent && !it.flags.has(hurried):
+		it.flags |= queued | hurried // what is in the lazy queue is skipped when its turn comes
+		p.urgent.push(it)
+	case !it.flags.has(queued):
+		it.flags |= queued
+		p.lazy.push(it)
+	}
+}
+
+// pump publishes what waits, as far as the bound of outstanding publishes and the state of the log allow.
+func (k *Kernel) pump(now int64, p *partition, out *Effects) {
+	for p.outstanding < k.cfg.PublishesMax {
+		if p.failures > 0 && (now < p.retryAt || p.outstanding > 0) {
+			return // one at a time, until one succeeds
+		}
+		it, ok := p.urgent.pop()
+		if !ok {
+			if it, ok = p.lazy.pop(); !ok {
+				return
+			}
+		}
+		if it.flags.has(queued) {
+			it.flags &^= queued | hurried
+			k.publish(now, p, it, out)
+		}
+	}
+}
+
+func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
+	b := k.more(it)
+	f := k.newFlight()
+	f.id = k.slot(it)
+	f.bytes, b.pending = b.pending, 0
+	f.waiters, b.waiters = b.waiters, f.waiters[:0]
+	f.rollUp = k.mayRollUp(p, it)
+	publish := Publish{ID: f.id, Key: it.key, Slot: it.slot, Partition: p.number, RollUp: f.rollUp, Guard: it.sequence}
+	if f.rollUp || it.flags.has(changed) {
+		if f.rollUp {
+			it.state.Collect(lattice.Timestamp{Time: uint64(max(0, now-k.cfg.TombstoneGrace)) << 12})
+			k.stats.RollUps++
+			f.fleeting = tombstone(&it.state)
+			publish.Fleeting = f.fleeting
+		}
+		publish.State = it.state.Clone()
+		f.delta = nil
+	} else {
+		publish.State, f.delta = b.delta, b.delta
+	}
+	b.delta = nil
+	it.flags &^= changed | rollUp | plain
+	b.flight = f
+	p.outstanding++
+	k.stats.Publishes++
+	k.departures.push(departure{f.id, now + k.cfg.PublishTimeout})
+	out.Publishes = append(out.Publishes, publish)
+}
+
+// tombstone reports whether a state holds nothing but its deletion.
+func tombstone(s *lattice.State) bool { return s.Lattice == nil && !s.Deleted().IsZero() }
+
+// mayRollUp reports whether the next publish of a key is to be a roll-up. The records of the key that one replaces must all be
+// merged here. The guard keeps out later ones; earlier ones of other masters may be unknown while their partition's log is not
+// followed up to the key's last record.
+func (k *Kernel) mayRollUp(p *partition, it *item) bool {
+	if it.flags.has(cold|plain) || it.sequence > p.applied {
+		return false
+	}
+	if it.flags.has(changed) && (tombstone(&it.state) || int(it.bytes)*accountUnit > compactBytesLeast) {
+		return true
+	}
+	return it.flags.has(rollUp) || k.wantsRollUp(it)
+}
+
+// wantsRollUp reports whether a key has so many records in the log that they are worth replacing: never more is written in roll-ups
+// than has been written in deltas.
+func (k *Kernel) wantsRollUp(it *item) bool {
+	return int(it.records) > k.cfg.CompactRecords && int(it.logged) >= int(it.bytes)*accountUnit
+}
+
+// compactBytesLeast is the size from which a state that is published whole always replaces what the log holds of it.
+const compactBytesLeast = 64 << 10
+
+func (k *Kernel) acknowledged(now int64, m *Acknowledged, out *Effects) {
+	p := k.partitions[m.Partition]
+	p.own(m.Sequence)
+	if p.ahead.len() > 0 && !p.behind {
+		p.behind = true
+		out.Behind = append(out.Behind, p.number)
+	}
+	if it := k.inFlight(m.Publish); it != nil {
+		k.landed(now, p, it, m, out)
+	}
+	p.failures, p.err = 0, nil
+	k.pump(now, p, out)
+}
+
+// landed takes note that a key's publish is in the log.
+func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out *Effects) {
+	f := k.land(p, it)
+	k.changeset -= f.bytes
+	for _, w := range f.waiters {
+		k.answer(w, nil, out)
+	}
+	it.sequence = max(it.sequence, m.Sequence)
+	it.flags &^= fleeting
+	if f.rollUp {
+		it.records, it.logged = 1, 0
+		k.supersede(it, out)
+		if f.fleeting {
+			it.flags |= fleeting
+		}
+	} else {
+		it.records++
+		it.logged += uint32(min(f.bytes, 1<<30))
+	}
+	if m.Upload != "" {
+		b := k.more(it)
+		b.uploads = append(b.uploads, m.Upload)
+	}
+	k.spare(f)
+	if !it.dirty() {
+		if k.wantsRollUp(it) && !it.flags.has(cold) {
+			it.flags |= rollUp
+			k.more(it)
+		} else if tombstone(&it.state) {
+			k.fade(now, it)
+		}
+	}
+	k.enqueue(p, it, it.busy != nil && len(it.busy.waiters) > 0)
+	k.settleDown(it)
+	k.departed()
+}
+
+// supersede gives free the pieces of what a roll-up has replaced.
+func (k *Kernel) supersede(it *item, out *Effects) {
+	if it.busy == nil || len(it.busy.uploads) == 0 {
+		return
+	}
+	for _, name := range it.busy.uploads {
+		out.Superseded = append(out.Superseded, Upload{Slot: it.slot, Partition: k.cfg.PartitionOf(it.slot), Name: name})
+	}
+	it.busy.uploads = nil
+}
+
+// refused publishes again what was refused as a roll-up, as a delta.
+func (k *Kernel) refused(now int64, m *Refused, out *Effects) {
+	it := k.inFlight(m.Publish)
+	if it == nil {
+		return
+	}
+	p := k.partition(it.slot)
+	if m.Upload != "" {
+		out.Superseded = append(out.Superseded, Upload{Slot: it.slot, Partition: p.number, Name: m.Upload})
+	}
+	k.stats.Refused++
+	k.refund(p, it)
+	it.flags |= plain
+	k.enqueue(p, it, true)
+	k.pump(now, p, out)
+}
+
+func (k *Kernel) failed(now int64, m *Failed, out *Effects) {
+	if it := k.inFlight(m.Publish); it != nil {
+		k.fail(now, it, m.Err, out)
+		k.departed()
+	}
+}
+
+// fail puts what was published back into the changeset, and lets the log rest for a while.
+func (k *Kernel) fail(now int64, it *item, err error, out *Effects) {
+	p := k.partition(it.slot)
+	k.stats.Failed++
+	k.refund(p, it)
+	k.enqueue(p, it, true)
+	p.err = err
+	// What was under way when the log failed fails with it, and says nothing new.
+	if p.failures == 0 || now >= p.retryAt {
+		p.retryAt = now + min(k.cfg.RetryMin<<min(p.failures, 30), k.cfg.RetryMax)
+		p.failures++
+	}
+	k.pump(now, p, out)
+}
+
+// refund ends a publish as if it had not been begun.
+func (k *Kernel) refund(p *partition, it *item) {
+	f := k.land(p, it)
+	b := it.busy
+	b.pending += f.bytes
+	switch {
+	case f.delta == nil:
+		it.flags |= changed
+		b.delta = nil
+	case it.flags.has(changed):
+	default:
+		delta := f.delta.Clone()
+		if b.delta != nil {
+			delta.Merge(b.delta)
+		}
+		b.delta = delta
+	}
+	b.waiters = append(f.waiters, b.waiters...)
+	f.waiters = nil
+	k.spare(f)
+}
+
+// slot finds a place in the table of publishes for an item and returns its id.
+func (k *Kernel) slot(it *item) uint64 {
+	var at uint32
+	if n := len(k.freeSlots); n > 0 {
+		at, k.freeSlots = k.freeSlots[n-1], k.freeSlots[:n-1]
+	} else {
+		at = uint32(len(k.flights))
+		k.flights = append(k.flights, flightSlot{})
+	}
+	s := &k.flights[at]
+	s.it = it
+	s.generation++
+	return uint64(s.generation)<<32 | uint64(at)
+}
+
+// inFlight returns the item whose publish has an id; nil when it has been answered before, or given up.
+func (k *Kernel) inFlight(id uint64) *item {
+	at := uint32(id)
+	if id == 0 || int(at) >= len(k.flights) || k.flights[at].generation != uint32(id>>32) {
+		return nil
+	}
+	return k.flights[at].it
+}
+
+// land takes an item's publish out of the table.
+func (k *Kernel) land(p *partition, it *item) *flight {
+	f := it.busy.flight
+	it.busy.flight = nil
+	at := uint32(f.id)
+	k.flights[at].it = nil
+	k.freeSlots = append(k.freeSlots, at)
+	p.outstanding--
+	return f
+}
+
+func (k *Kernel) newFlight() *flight {
+	if n := len(k.spareFlight); n > 0 {
+		f := k.spareFlight[n-1]
+		k.spareFlight = k.spareFlight[:n-1]
+		return f
+	}
+	return new(flight)
+}
+
+func (k *Kernel) spare(f *flight) {
+	clear(f.waiters)
+	*f = flight{waiters: f.waiters[:0]}
+	if len(k.spareFlight) < spareMax {
+		k.spareFlight = append(k.spareFlight, f)
+	}
+}
+
+// wait lets a durable write wait for what its key has changed. What is in flight may be without it.
+func (k *Kernel) wait(now int64, it *item, ticket any, value int64) {
+	w := &waiter{it: it, ticket: ticket, value: value, deadline: now + k.cfg.DurableTimeout}
+	b := it.busy
+	if b.pending == 0 && !it.flags.has(changed) && b.delta == nil && b.flight != nil {
+		b.flight.waiters = append(b.flight.waiters, w)
+	} else {
+		b.waiters = append(b.waiters, w)
+	}
+	k.stats.Waiting++
+	k.deadlines.push(w)
+}
+
+func (k *Kernel) answer(w *waiter, err error, out *Effects) {
+	if w.answered {
+		return
+	}
+	w.answered = true
+	k.stats.Waiting--
+	reply(out, w.ticket, err, w.value)
+	w.ticket, w.it = nil, nil
+}
+
+// departed forgets deadlines that are met, so that their queues are as long as what is outstanding.
+func (k *Kernel) departed() {
+	for d, ok := k.departures.peek(); ok && k.inFlight(d.id) == nil; d, ok = k.departures.peek() {
+		k.departures.pop()
+	}
+	for w, ok := k.deadlines.peek(); ok && w.answered; w, ok = k.deadlines.peek() {
+		k.deadlines.pop()
+	}
+}
+
+// overdue gives up on publishes and durable writes that have waited too long.
+func (k *Kernel) overdue(now int64, out *Effects) {
+	for d, ok := k.departures.peek(); ok; d, ok = k.departures.peek() {
+		it := k.inFlight(d.id)
+		if it != nil && d.deadline > now {
+			break
+		}
+		k.departures.pop()
+		if it != nil {
+			k.fail(now, it, errNoAnswer, out)
+		}
+	}
+	for w, ok := k.deadlines.peek(); ok && (w.answered || w.deadline <= now); w, ok = k.deadlines.peek() {
+		k.deadlines.pop()
+		if !w.answered {
+			k.answer(w, k.unavailable(w.it), out)
+		}
+	}
+}
+
+func (k *Kernel) unavailable(it *item) error {
+	why := "it is busy"
+	if err := k.partition(it.slot).err; err != nil {
+		why = err.Error()
+	}
+	return &wire.Error{Code: pb.Code_CODE_UNAVAILABLE, Message: fmt.Sprintf(
+		"write to %.64q: the log did not persist it within %d ms: %s; it is merged in memory and is written to the log when that works again, but is lost if this node ends before",
+		it.key, k.cfg.DurableTimeout/1000, why)}
+}

@@ -1,0 +1,129 @@
+package anna
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+)
+
+// chunksAhead bounds the pieces of one state that are under way at a time.
+const chunksAhead = 16
+
+// upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names them.
+// What fails in between leaves pieces that no record names; they are swept at a later start.
+func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Upload, error) {
+	data := wire.AppendState(nil, m.State)
+	if len(data) > stateBytesMax {
+		return Upload{}, fmt.Errorf("key %.64q holds %d bytes; the limit is %d", m.Key, len(data), stateBytesMax)
+	}
+	up := Upload{Slot: m.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
+	c := &chunked{upload: up.Name, bytes: len(data), latest: latest(m.State)}
+	if m.State.Lattice != nil {
+		c.kind = m.State.Lattice.Type()
+	}
+	var waiting []jetstream.PubAckFuture
+	for len(data) > 0 || len(waiting) > 0 {
+		if len(data) > 0 {
+			piece := data[:min(chunkBytes, len(data))]
+			data = data[len(piece):]
+			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.count)), Data: piece})
+			if err != nil {
+				return up, err
+			}
+			c.count++
+			waiting = append(waiting, future)
+		}
+		if len(waiting) < chunksAhead && len(data) > 0 {
+			continue
+		}
+		select {
+		case ack := <-waiting[0].Ok():
+			p.step(&Acknowledged{Partition: m.Partition, Sequence: ack.Sequence})
+		case err := <-waiting[0].Err():
+			return up, err
+		case <-ctx.Done():
+			return up, ctx.Err()
+		}
+		waiting = waiting[1:]
+	}
+	p.naming.Lock()
+	p.names[m.ID] = up.Name
+	p.naming.Unlock()
+	return up, p.send(m, appendRecord(nil, p.head(m, c)))
+}
+
+// uploadName names the pieces of one state: when they were written, in hexadecimal seconds, and by whom.
+func uploadName(now time.Time, publisher, id uint64) string {
+	return fmt.Sprintf("%x-%x-%x", now.Unix(), publisher, id)
+}
+
+// uploadTime is the inverse of uploadName.
+func uploadTime(name string) (time.Time, bool) {
+	first, _, _ := strings.Cut(name, "-")
+	seconds, err := strconv.ParseInt(first, 16, 64)
+	return time.Unix(seconds, 0), err == nil
+}
+
+// download reads the pieces of a state.
+func (l *streams) download(ctx context.Context, partition int, slot uint16, c *chunked) (*lattice.State, error) {
+	data := make([]byte, 0, c.bytes)
+	up := Upload{Slot: slot, Partition: partition, Name: c.upload}
+	for i := range c.count {
+		piece, err := l.streams[partition].GetLastMsgForSubject(ctx, chunkSubject(l.cfg.Prefix, up, strconv.Itoa(i)))
+		if err != nil {
+			return nil, fmt.Errorf("read piece %d of %d: %w", i+1, c.count, err)
+		}
+		if len(data)+len(piece.Data) > c.bytes {
+			break
+		}
+		data = append(data, piece.Data...)
+	}
+	if len(data) != c.bytes {
+		return nil, fmt.Errorf("%w: its pieces are not %d bytes together", errRecord, c.bytes)
+	}
+	return wire.DecodeState(data)
+}
+
+// purge removes the pieces of a state.
+func (l *streams) purge(ctx context.Context, up Upload) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return l.streams[up.Partition].Purge(ctx, jetstream.WithPurgeSubject(chunkSubject(l.cfg.Prefix, up, "*")))
+}
+
+// orphanAge is how old pieces must be before they are taken for forgotten: their record may be about to come.
+const orphanAge = time.Hour
+
+// orphans returns the uploads in a partition that no record names.
+func (l *streams) orphans(ctx context.Context, partition int, named func(upload string) bool, now time.Time) ([]Upload, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	prefix := fmt.Sprintf("%s.%d.", l.cfg.Prefix, partition)
+	info, err := l.streams[partition].Info(ctx, jetstream.WithSubjectFilter(prefix+"*."+string(chunkKind)+".>"))
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	var found []Upload
+	for subject := range info.State.Subjects {
+		tokens := strings.Split(strings.TrimPrefix(subject, prefix), ".")
+		if len(tokens) != 4 || seen[tokens[2]] {
+			continue
+		}
+		seen[tokens[2]] = true
+		slot, err := strconv.ParseUint(tokens[0], 10, 16)
+		began, ok := uploadTime(tokens[2])
+		if err == nil && ok && now.Sub(began) > orphanAge && !named(tokens[2]) {
+			found = append(found, Upload{Slot: uint16(slot), Partition: partition, Name: tokens[2]})
+		}
+	}
+	return found, nil
+}

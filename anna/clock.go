@@ -1,0 +1,51 @@
+package anna
+
+import (
+	"context"
+	"time"
+)
+
+// clockRest is how long a kernel's clock sleeps at most: what is due later need not wake it when it comes up.
+const clockRest = time.Second
+
+// clock lets time pass in a kernel.
+func (s *Server) clock(ctx context.Context, shard *shard) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-shard.poke:
+		}
+		now := time.Now().UnixMicro()
+		shard.mu.RLock()
+		wake := shard.kernel.Wake()
+		shard.mu.RUnlock()
+		if s.state.Load() == replaying {
+			// What seems to have expired may have been written anew further on in the log.
+			wake = now + clockRest.Microseconds()
+		}
+		if wake <= now {
+			s.step(shard, &Tick{})
+			shard.mu.RLock()
+			wake = shard.kernel.Wake()
+			shard.mu.RUnlock()
+		}
+		wake = min(max(wake, now+clockGrain.Microseconds()), now+clockRest.Microseconds())
+		shard.armed.Store(wake)
+		timer.Reset(time.Duration(wake-now) * time.Microsecond)
+	}
+}
+
+// clockGrain is how long the clock sleeps at least: what falls due within it is done together.
+const clockGrain = time.Millisecond
+
+// alarm wakes the clock because something is due sooner than it knew.
+func (s *shard) alarm() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,116 @@
+package anna
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+// Bounds that no setting moves.
+const (
+	// stateBytesMax bounds what one key may hold, encoded.
+	stateBytesMax = 1 << 30
+	// chunkBytes is the size of the pieces of a state that is too large for one record, and recordBytesMax the size from which it is.
+	chunkBytes     = 512 << 10
+	recordBytesMax = 512 << 10
+	// parkedMax bounds the accesses that wait for one key to be read from the log.
+	parkedMax = 4096
+	// loadsMax bounds the keys that wait to be read from the log, and loaders those that are being read.
+	loadsMax = 65536
+	loaders  = 16
+	// uploads bounds the states that are being cut into pieces.
+	uploads = 4
+	// slotsMax keeps a slot's number within the subjects that one stream can be asked for.
+	slotsMax = 16384
+)
+
+// Config says how a server of Anna works. The zero value runs.
+type Config struct {
+	// Streams is the number of JetStream streams that the log is spread over, so that it grows with its servers. It is chosen when a
+	// store is made and never changes. Default 4.
+	Streams int
+	// Slots is the number of parts that the keys are cut into, to be spread over the masters. It is chosen when a store is made and
+	// never changes. Default 1,024.
+	Slots int
+	// Prefix begins the names of the log's streams and of its subjects. Default "cloudburst-anna".
+	Prefix string
+	// Replicas is how many servers hold the log: 1, 3 or 5. Default 1. An existing log is never given fewer.
+	Replicas int
+	// Kernels is how many kernels share the keys. Default: one per core, at most one per stream.
+	Kernels int
+	// PublishesMax bounds the publishes of one stream that have not been acknowledged. Default 512.
+	PublishesMax int
+	// PublishTimeout is how long an acknowledgement of the log is waited for before the same is published again. Default 2s.
+	PublishTimeout time.Duration
+	// DurableTimeout is how long a durable write waits for a log that is away. Default 5s.
+	DurableTimeout time.Duration
+	// ChangesetBytesMax bounds what is acknowledged in memory and not in the log yet. Writes beyond it are refused. Default 256 MiB.
+	ChangesetBytesMax int
+	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log and read through. Default 0:
+	// as much as there is.
+	MemoryBytesMax int
+	// CompactRecords is how many records of one key the log holds before they are rolled up. Default 16.
+	CompactRecords int
+	// TombstoneGrace is how long deleted keys are remembered; a master that was cut off for longer may bring them back. Default 15m.
+	TombstoneGrace time.Duration
+	// ReplayTimeout bounds the time without progress while the log is replayed at the start. Default 30s.
+	ReplayTimeout time.Duration
+	// DrainTimeout bounds the time that is given to what is not in the log yet when the server stops. Default 5s.
+	DrainTimeout time.Duration
+	// Logger gets what goes wrong in the background. Default: discarded.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Streams = cmp.Or(c.Streams, 4)
+	c.Slots = cmp.Or(c.Slots, 1024)
+	c.Prefix = cmp.Or(c.Prefix, "cloudburst-anna")
+	c.Replicas = cmp.Or(c.Replicas, 1)
+	c.Kernels = cmp.Or(c.Kernels, min(runtime.GOMAXPROCS(0), c.Streams))
+	c.PublishesMax = cmp.Or(c.PublishesMax, 512)
+	c.PublishTimeout = cmp.Or(c.PublishTimeout, 2*time.Second)
+	c.DurableTimeout = cmp.Or(c.DurableTimeout, 5*time.Second)
+	c.ChangesetBytesMax = cmp.Or(c.ChangesetBytesMax, 256<<20)
+	c.CompactRecords = cmp.Or(c.CompactRecords, 16)
+	c.TombstoneGrace = cmp.Or(c.TombstoneGrace, 15*time.Minute)
+	c.ReplayTimeout = cmp.Or(c.ReplayTimeout, 30*time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var faults []error
+	bound := func(name string, v, least, most int) {
+		if v < least || v > most {
+			faults = append(faults, fmt.Errorf("%s %d: must be %d to %d", name, v, least, most))
+		}
+	}
+	least := func(name string, v, least time.Duration) {
+		if v < least {
+			faults = append(faults, fmt.Errorf("%s %v: must be at least %v", name, v, least))
+		}
+	}
+	bound("streams", c.Streams, 1, 64)
+	bound("slots", c.Slots, c.Streams, slotsMax)
+	bound("kernels", c.Kernels, 1, c.Streams)
+	bound("publishes_max", c.PublishesMax, 1, 8192)
+	bound("changeset_bytes_max", c.ChangesetBytesMax, 1<<20, 1<<50)
+	bound("compact_records", c.CompactRecords, 1, 1<<20)
+	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
+		faults = append(faults, fmt.Errorf("replicas %d: must be 1, 3 or 5", c.Replicas))
+	}
+	if c.MemoryBytesMax != 0 {
+		bound("memory_bytes_max", c.MemoryBytesMax, 1<<20, 1<<50)
+	}
+	least("publish_timeout", c.PublishTimeout, 10*time.Millisecond)
+	least("durable_timeout", c.DurableTimeout, 10*time.Millisecond)
+	least("tombstone_grace", c.TombstoneGrace, time.Second)
+	least("replay_timeout", c.ReplayTimeout, time.Second)
+	return errors.Join(faults...)
+}

@@ -1,0 +1,133 @@
+package anna
+
+import (
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"cloudburst/lattice"
+)
+
+// item is a key in a kernel. There are millions of them, so what few have at a time is in busy.
+type item struct {
+	key   string
+	state lattice.State
+	busy  *busy
+	// sequence is that of the key's last record in the log that is merged here. It can guard a roll-up once everything up to it is
+	// merged: see partition.applied.
+	sequence uint64
+	records  uint32 // in the log, since the last roll-up
+	logged   uint32 // bytes of the records after that
+	bytes    uint32 // of the state, as accounted; in units of accountUnit
+	place    uint32 // in Kernel.ring
+	cache    uint32 // the one cache that watches the key; further ones are in busy
+	slot     uint16
+	flags    flags
+	used     atomic.Uint32 // not zero = read since the last sweep
+}
+
+type flags uint16
+
+const (
+	// changed: the whole state is to be published.
+	changed flags = 1 << iota
+	// queued: in a queue of its partition.
+	queued
+	// volatile: holds content that is not in the log and is not to be.
+	volatile
+	// cold: the log holds something of the key that is not merged into the state here, since it was evicted or is in chunks.
+	cold
+	// coldLWW: what is cold is a last-writer-wins value, and the clock is ahead of its stamp.
+	coldLWW
+	// loading: a Load is under way.
+	loading
+	// listed: there is something to show, or was when the key became cold.
+	listed
+	// indexed: in the index, or on its way into it.
+	indexed
+	// rollUp: the next publish is to be a roll-up.
+	rollUp
+	// plain: the last roll-up was refused, so the next publish is none.
+	plain
+	// hurried: in the urgent queue.
+	hurried
+	// fleeting: the log holds nothing of the key but a tombstone that it will forget by itself.
+	fleeting
+	// fading: waits for its tombstone to be collected.
+	fading
+)
+
+const (
+	accountUnit = 16
+	itemBytes   = int(unsafe.Sizeof(item{})) + 64 // with its places in map, ring and index
+)
+
+func (f flags) has(g flags) bool { return f&g != 0 }
+
+// busy is what an item has while something is going on with it.
+type busy struct {
+	// delta is what changed since the last publish, unless the whole state is to be published.
+	delta *lattice.State
+	// pending is the size of what changed since the last publish.
+	pending int
+	flight  *flight
+	// waiters wait for what changed since the last publish to be durable.
+	waiters []*waiter
+	caches  []uint32
+	parked  []parked
+	uploads []string
+	// at is when the content expires, in Unix milliseconds, and place is where in the heap, plus one.
+	at    int64
+	place int
+}
+
+func (b *busy) idle() bool {
+	return b.delta == nil && b.pending == 0 && b.flight == nil && len(b.waiters) == 0 && len(b.caches) == 0 && len(b.parked) == 0 &&
+		len(b.uploads) == 0 && b.place == 0
+}
+
+// flight is a publish that has not been answered.
+type flight struct {
+	id       uint64
+	delta    *lattice.State // nil when it was the whole state
+	bytes    int
+	rollUp   bool
+	fleeting bool
+	waiters  []*waiter
+}
+
+// waiter is a durable write that has not been answered.
+type waiter struct {
+	it       *item
+	ticket   any
+	value    int64
+	deadline int64
+	answered bool
+}
+
+// parked is what waits for a key to be loaded.
+type parked struct {
+	write  Write // without a Key for the others
+	ticket any   // of a Read
+	cache  uint32
+}
+
+// dirty reports whether something is not in the log that is to be.
+func (it *item) dirty() bool {
+	return it.flags.has(changed) || it.busy != nil && (it.busy.delta != nil || it.busy.flight != nil)
+}
+
+// inLog reports whether the log holds something of the key, or will.
+func (it *item) inLog() bool { return it.sequence != 0 || it.dirty() }
+
+func (it *item) watched() bool { return it.cache != 0 }
+
+func (it *item) watchedBy(cache uint32) bool {
+	return it.cache == cache || it.busy != nil && slices.Contains(it.busy.caches, cache)
+}
+
+func (it *item) touch() {
+	if it.used.Load() == 0 {
+		it.used.Store(1)
+	}
+}

@@ -1,0 +1,237 @@
+package anna
+
+import (
+	"math"
+
+	"cloudburst/lattice"
+)
+
+// KernelConfig is what a kernel must know. All of it is needed. Times are in microseconds.
+type KernelConfig struct {
+	// Writer names the kernel. No two that are ever alive at the same time may have the same.
+	Writer uint64
+	// Partitions are the kernel's; a Message never names another.
+	Partitions []int
+	// PartitionOf returns the partition of a slot.
+	PartitionOf func(slot uint16) int
+	// PublishesMax bounds the publishes of a partition that have not been answered.
+	PublishesMax int
+	// PublishTimeout is how long the answer of a publish is waited for before it is published again.
+	PublishTimeout int64
+	// DurableTimeout is how long a durable write is tried before it fails.
+	DurableTimeout int64
+	// RetryMin and RetryMax bound the pause before a log that failed is tried again; it doubles from time to time.
+	RetryMin, RetryMax int64
+	// ChangesetBytesMax bounds what is not in the log yet.
+	ChangesetBytesMax int
+	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log.
+	MemoryBytesMax int
+	// CompactRecords is how many records of one key the log may hold before they are rolled up, unless a roll-up is larger than
+	// all of them.
+	CompactRecords int
+	// TombstoneGrace is how long a tombstone is kept. No write may be on its way for longer.
+	TombstoneGrace int64
+	// ParkedMax bounds the messages that wait for one key to be loaded.
+	ParkedMax int
+}
+
+// Kernel holds the keys of some partitions. It is a state machine: it does nothing but in Step, and what it does there follows
+// from the messages alone, their order and the times that they come with. Owned by one goroutine at a time; methods other than
+// Step that say so may be called by several at once, but not during a Step.
+type Kernel struct {
+	cfg        KernelConfig
+	clock      *lattice.Clock
+	items      map[string]*item
+	ring       []*item
+	hand       int
+	index      index
+	partitions []*partition // by number; nil for those of other kernels
+	expiries   expiries
+	fading     queue[fade]
+
+	flights     []flightSlot
+	freeSlots   []uint32
+	departures  queue[departure]
+	deadlines   queue[*waiter]
+	spareBusy   []*busy
+	spareFlight []*flight
+
+	memory    int // bytes of items and their states
+	changeset int // bytes that are not in the log
+	stats     KernelStats
+}
+
+// KernelStats counts what a kernel has done since it began, and what it holds.
+type KernelStats struct {
+	// Keys that have something to show.
+	Keys int
+	// Tombstones that wait to be collected.
+	Tombstones int
+	// Cold keys, whose state is only in the log.
+	Cold int
+	// Bytes of memory, as accounted.
+	Bytes int
+	// ChangesetBytes are not in the log yet; Outstanding publishes have not been answered; Waiting durable writes neither.
+	ChangesetBytes, Outstanding, Waiting int
+	// Merges of writes, and Applied records of the log.
+	Merges, Applied uint64
+	// Publishes in all; RollUps among them; Refused roll-ups; Failed publishes.
+	Publishes, RollUps, Refused, Failed uint64
+	// Pushes to caches; Loads from the log; Evictions; Expired and Collected keys.
+	Pushes, Loads, Evictions, Expired, Collected uint64
+}
+
+// NewKernel returns a kernel without keys. The log of its partitions is to be applied before the first Write.
+func NewKernel(cfg KernelConfig) *Kernel {
+	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), index: newIndex()}
+	for _, number := range cfg.Partitions {
+		for len(k.partitions) <= number {
+			k.partitions = append(k.partitions, nil)
+		}
+		k.partitions[number] = &partition{number: number}
+	}
+	return k
+}
+
+// Step takes a message in and appends to out what is to be done. Now is in Unix microseconds; a clock that is set back does no
+// harm. Nothing of m is kept but what its comments say.
+func (k *Kernel) Step(now int64, m Message, out *Effects) {
+	switch m := m.(type) {
+	case *Write:
+		k.write(now, m, out)
+	case *Acknowledged:
+		k.acknowledged(now, m, out)
+	case *Refused:
+		k.refused(now, m, out)
+	case *Failed:
+		k.failed(now, m, out)
+	case *Applied:
+		k.apply(now, m, out)
+	case *Read:
+		k.read(m, out)
+	case *Loaded:
+		k.loaded(now, m, out)
+	case *Watch:
+		k.watch(now, m, out)
+	case *Unwatch:
+		k.unwatch(m)
+	case *Tick:
+		k.tick(now, out)
+	}
+	k.evict()
+}
+
+// Stats returns the kernel's counters. Several goroutines may call it at once.
+func (k *Kernel) Stats() KernelStats {
+	s := k.stats
+	s.Bytes, s.ChangesetBytes = k.memory, k.changeset
+	for _, p := range k.partitions {
+		if p != nil {
+			s.Outstanding += p.outstanding
+		}
+	}
+	return s
+}
+
+// Position returns the sequence up to which everything in a partition's log is merged. Several goroutines may call it at once.
+func (k *Kernel) Position(partition int) uint64 { return k.partitions[partition].applied }
+
+// Wake returns when the next Tick is due, in Unix microseconds; math.MaxInt64 = not at all. Several goroutines may call it at once.
+func (k *Kernel) Wake() int64 {
+	wake := int64(math.MaxInt64)
+	if w, ok := k.deadlines.peek(); ok {
+		wake = min(wake, w.deadline)
+	}
+	if d, ok := k.departures.peek(); ok {
+		wake = min(wake, d.deadline)
+	}
+	if f, ok := k.fading.peek(); ok {
+		wake = min(wake, f.at)
+	}
+	if len(k.expiries) > 0 {
+		wake = min(wake, k.expiries[0].busy.at*1000)
+	}
+	for _, p := range k.partitions {
+		if p != nil && p.failures > 0 && p.outstanding == 0 && p.urgent.count+p.lazy.count > 0 {
+			wake = min(wake, p.retryAt)
+		}
+	}
+	if k.index.unsettled() {
+		wake = min(wake, 0)
+	}
+	return wake
+}
+
+func (k *Kernel) tick(now int64, out *Effects) {
+	k.expireDue(now, out)
+	k.overdue(now, out)
+	k.collectDue(now, out)
+	if k.index.unsettled() {
+		k.index.settle(settlePerTick)
+	}
+	for _, p := range k.partitions {
+		if p != nil {
+			k.pump(now, p, out)
+		}
+	}
+}
+
+// partition returns the partition of a slot.
+func (k *Kernel) partition(slot uint16) *partition { return k.partitions[k.cfg.PartitionOf(slot)] }
+
+// add makes an item for a key that has none.
+func (k *Kernel) add(key string, slot uint16) *item {
+	it := &item{key: key, slot: slot, place: uint32(len(k.ring))}
+	k.items[key] = it
+	k.ring = append(k.ring, it)
+	k.memory += itemBytes + len(key)
+	return it
+}
+
+// forget removes an item, which nobody waits for or watches.
+func (k *Kernel) forget(it *item) {
+	k.unlist(it)
+	k.unexpire(it)
+	k.setCold(it, false)
+	delete(k.items, it.key)
+	last := k.ring[len(k.ring)-1]
+	k.ring[it.place] = last
+	last.place = it.place
+	k.ring[len(k.ring)-1] = nil
+	k.ring = k.ring[:len(k.ring)-1]
+	k.memory -= itemBytes + len(it.key) + int(it.bytes)*accountUnit
+	it.bytes = 0
+}
+
+// resize accounts for the size that an item's state has now.
+func (k *Kernel) resize(it *item) {
+	units := uint32(min(it.state.Bytes()/accountUnit, math.MaxUint32))
+	k.memory += (int(units) - int(it.bytes)) * accountUnit
+	it.bytes = units
+}
+
+func (k *Kernel) more(it *item) *busy {
+	if it.busy == nil {
+		if n := len(k.spareBusy); n > 0 {
+			it.busy, k.spareBusy = k.spareBusy[n-1], k.spareBusy[:n-1]
+		} else {
+			it.busy = new(busy)
+		}
+	}
+	return it.busy
+}
+
+// spareMax bounds the unused busy and flight structs that are kept.
+const spareMax = 1024
+
+// settleDown gives back what an item no longer needs.
+func (k *Kernel) settleDown(it *item) {
+	if it.busy == nil || !it.busy.idle() {
+		return
+	}
+	if len(k.spareBusy) < spareMax {
+		*it.busy = busy{waiters: it.busy.waiters[:0]}
+		k.spareBusy = append(k.spareBusy, it.busy)
+	}
+	it.busy = nil
+}

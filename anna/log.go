@@ -1,0 +1,143 @@
+package anna
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"cloudburst/bus"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+const (
+	// openTimeout bounds the time until the log is there; a cluster that just started needs some of it to elect.
+	openTimeout    = 30 * time.Second
+	attemptTimeout = 5 * time.Second
+	openRetryDelay = 100 * time.Millisecond
+	// duplicateWindow is the least that JetStream allows: merging twice does no harm, so nothing is to be remembered.
+	duplicateWindow = 100 * time.Millisecond
+
+	metadataSlots   = "cloudburst-slots"
+	metadataStreams = "cloudburst-streams"
+)
+
+// streams is Anna's log: some JetStream streams, every one with the records of its part of the slots.
+type streams struct {
+	cfg     Config
+	conn    *bus.Conn
+	streams []jetstream.Stream
+}
+
+// partitionOf returns the stream of a slot.
+func (c *Config) partitionOf(slot uint16) int { return int(slot) % c.Streams }
+
+func (c *Config) streamName(partition int) string { return c.Prefix + "-" + strconv.Itoa(partition) }
+
+// open finds or makes the streams. In a cluster that is still forming this takes more than one attempt.
+func (l *streams) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	l.streams = make([]jetstream.Stream, l.cfg.Streams)
+	for i := range l.streams {
+		for {
+			stream, err := l.openStream(ctx, i)
+			if err == nil {
+				l.streams[i] = stream
+				break
+			}
+			if wireError, ok := errors.AsType[*wire.Error](err); ok {
+				return wireError
+			}
+			select {
+			case <-time.After(openRetryDelay):
+			case <-ctx.Done():
+				return fmt.Errorf("open stream %s of the store's log: %w", l.cfg.streamName(i), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *streams) openStream(ctx context.Context, partition int) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	js := l.conn.JetStream
+	name := l.cfg.streamName(partition)
+	stream, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, l.streamConfig(partition))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = js.Stream(ctx, name) // another node was faster
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	held := stream.CachedInfo().Config
+	if err := l.checkStream(name, &held); err != nil {
+		return nil, err
+	}
+	if held.Replicas < l.cfg.Replicas {
+		held.Replicas = l.cfg.Replicas
+		if stream, err = js.UpdateStream(ctx, held); err != nil {
+			return nil, fmt.Errorf("give it %d replicas: %w", l.cfg.Replicas, err)
+		}
+	}
+	return stream, nil
+}
+
+func (l *streams) streamConfig(partition int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        l.cfg.streamName(partition),
+		Description: "Anna's log: what epochs changed, a subject for every key",
+		Subjects:    []string{fmt.Sprintf("%s.%d.>", l.cfg.Prefix, partition)},
+		Storage:     jetstream.FileStorage,
+		Replicas:    l.cfg.Replicas,
+		// Nothing leaves the log but what a roll-up replaces, a collected tombstone, and the pieces of what was replaced.
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		DenyDelete:  true,
+		AllowRollup: true,
+		AllowDirect: true,
+		AllowMsgTTL: true,
+		Duplicates:  duplicateWindow,
+		Metadata: map[string]string{
+			metadataSlots:   strconv.Itoa(l.cfg.Slots),
+			metadataStreams: strconv.Itoa(l.cfg.Streams),
+		},
+	}
+}
+
+// checkStream refuses a log that was made for other keys in other places.
+func (l *streams) checkStream(name string, held *jetstream.StreamConfig) error {
+	for setting, want := range map[string]int{metadataSlots: l.cfg.Slots, metadataStreams: l.cfg.Streams} {
+		short := strings.TrimPrefix(setting, "cloudburst-")
+		if got := held.Metadata[setting]; got != strconv.Itoa(want) {
+			return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT,
+				"the store's log (stream %s) was made with anna.%s = %q and this node is set to %d; it cannot be changed later: set it back, or begin with an empty log",
+				name, short, got, want)
+		}
+	}
+	if !held.AllowMsgTTL || !held.AllowRollup || !held.AllowDirect {
+		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE,
+			"stream %s allows no roll-ups, message TTLs or direct reads: it was changed by somebody else, or its server is older than NATS 2.11", name)
+	}
+	return nil
+}
+
+// last returns the last sequence of a stream.
+func (l *streams) last(ctx context.Context, partition int) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	info, err := l.streams[partition].Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
+	}
+	return info.State.LastSeq, nil
+}

@@ -1,0 +1,202 @@
+package anna
+
+import (
+	"cloudburst/lattice"
+)
+
+// Ack says when a write is answered.
+type Ack uint8
+
+const (
+	// Durable answers when the log has persisted the write.
+	Durable Ack = iota
+	// Memory answers when the write is merged in the memory of one master.
+	Memory
+)
+
+// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Refused, *Failed, *Applied, *Loaded or *Tick.
+type Message interface{ message() }
+
+// Write merges a delta into a key.
+type Write struct {
+	Key  string
+	Slot uint16
+	// Delta belongs to the kernel from then on. What its writer left zero (stamps, generations) is completed by the kernel.
+	Delta *lattice.State
+	// Add is added to a counter; there is no Delta.
+	Add int64
+	// Delete deletes what is there; there is no Delta.
+	Delete bool
+	// Persist takes back an expiry; there is no Delta.
+	Persist bool
+	// Volatile keeps the write out of the log.
+	Volatile bool
+	// Cache is the cache that writes, if one does: it watches the key from then on, unless what the key holds is large.
+	Cache uint32
+	Ack   Ack
+	// Ticket comes back in the Reply; nil when none is wanted.
+	Ticket any
+}
+
+// Read asks for a key that is not in memory to be brought there. It is answered when it is.
+type Read struct {
+	Key    string
+	Ticket any
+}
+
+// Watch makes a cache get every change of a key, beginning with what the key holds now.
+type Watch struct {
+	Key   string
+	Slot  uint16
+	Cache uint32
+}
+
+// Unwatch ends a Watch.
+type Unwatch struct {
+	Key   string
+	Cache uint32
+}
+
+// Acknowledged says that the log has persisted a publish, or a piece of one; then Publish is 0.
+type Acknowledged struct {
+	Publish   uint64
+	Partition int
+	Sequence  uint64
+	// Upload names the pieces of the state, if it was too large for one record.
+	Upload string
+}
+
+// Refused says that the log did not take a roll-up, since the key's last record in it is another than the kernel knew.
+type Refused struct {
+	Publish uint64
+	// Upload names the pieces of the state, which nobody needs now.
+	Upload string
+}
+
+// Failed says that a publish was not persisted, as far as is known.
+type Failed struct {
+	Publish uint64
+	Err     error
+}
+
+// Applied brings a record of the log, in the order of its sequences: when the log is replayed, and when it is followed because
+// there are other masters.
+type Applied struct {
+	Partition int
+	Sequence  uint64
+	// Key is empty when nothing is there up to Sequence that has not been brought already.
+	Key  string
+	Slot uint16
+	// State is nil when it is kept in chunks: then Type is that of its lattice and Latest its latest stamp, and the key is read
+	// through.
+	State  *lattice.State
+	Type   lattice.Type
+	Latest lattice.Timestamp
+	// Publisher is the kernel that published the record.
+	Publisher uint64
+	// Whole says that the record holds all that was known of the key, and that the log holds none before it.
+	Whole bool
+	// Upload names the chunks.
+	Upload string
+	// Bytes is the size of the record.
+	Bytes int
+}
+
+// Loaded answers a Load.
+type Loaded struct {
+	Key string
+	// State is all records of the key merged, up to Sequence; nil without any.
+	State    *lattice.State
+	Sequence uint64
+	Err      error
+}
+
+// Tick lets time pass. It is due at the latest when Kernel.Wake says so.
+type Tick struct{}
+
+func (*Write) message()        {}
+func (*Read) message()         {}
+func (*Watch) message()        {}
+func (*Unwatch) message()      {}
+func (*Acknowledged) message() {}
+func (*Refused) message()      {}
+func (*Failed) message()       {}
+func (*Applied) message()      {}
+func (*Loaded) message()       {}
+func (*Tick) message()         {}
+
+// Effects is what a kernel wants done. Steps append to it; whoever carries the effects out empties it with Reset.
+type Effects struct {
+	Replies   []Reply
+	Publishes []Publish
+	Pushes    []Push
+	Loads     []Load
+	// Behind names the partitions in whose log is something that the kernel has not merged: it must be followed from where
+	// Kernel.Position says.
+	Behind []int
+	// Superseded names uploads whose chunks nobody needs any more.
+	Superseded []Upload
+}
+
+// Reply answers a Write or a Read.
+type Reply struct {
+	Ticket any
+	Err    error
+	// Value is the number of members that a write added or removed, the value of a counter after it, or 1 when there was
+	// something to delete.
+	Value int64
+}
+
+// Publish appends a delta to the log of its key. It is answered by Acknowledged, Refused or Failed.
+type Publish struct {
+	ID        uint64
+	Key       string
+	Slot      uint16
+	Partition int
+	// State is immutable.
+	State *lattice.State
+	// RollUp makes the record replace all others of the key, provided that Guard is still the sequence of the last of them.
+	RollUp bool
+	Guard  uint64
+	// Fleeting lets the log forget the record after the tombstone grace: it is a roll-up of nothing but a tombstone.
+	Fleeting bool
+}
+
+// Push brings a change to a cache.
+type Push struct {
+	Cache uint32
+	Key   string
+	// Delta is immutable.
+	Delta *lattice.State
+	// Whole says that Delta is all that the key holds, and answers a Watch. It then belongs to the cache.
+	Whole bool
+	// Err says why a Watch cannot be answered.
+	Err error
+}
+
+// Load asks for all records of a key. It is answered by Loaded.
+type Load struct {
+	Key       string
+	Slot      uint16
+	Partition int
+	// Sequence is that of a record of the key that must be among them, if the log holds any.
+	Sequence uint64
+}
+
+// Upload names the chunks of one state.
+type Upload struct {
+	Slot      uint16
+	Partition int
+	Name      string
+}
+
+// Reset empties e and keeps its memory.
+func (e *Effects) Reset() {
+	clear(e.Replies)
+	clear(e.Publishes)
+	clear(e.Pushes)
+	clear(e.Loads)
+	clear(e.Superseded)
+	e.Replies, e.Publishes, e.Pushes = e.Replies[:0], e.Publishes[:0], e.Pushes[:0]
+	e.Loads, e.Behind, e.Superseded = e.Loads[:0], e.Behind[:0], e.Superseded[:0]
+}

@@ -1,0 +1,384 @@
+package anna
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cloudburst/bus"
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Completion takes the answer to a write. It must not block.
+type Completion interface {
+	// Complete is called exactly once. Value is that of a Reply.
+	Complete(value int64, err error)
+}
+
+// CompletionFunc is a function as a Completion.
+type CompletionFunc func(value int64, err error)
+
+// Complete implements Completion.
+func (f CompletionFunc) Complete(value int64, err error) { f(value, err) }
+
+// Server is a node's part of Anna: its kernels, and what connects them to the log. Its methods are safe for concurrent use.
+type Server struct {
+	cfg       Config
+	log       *streams
+	shards    []*shard
+	followers []*follower
+	ready     chan struct{}
+	state     atomic.Int32
+	stats     counters
+
+	caches    atomic.Pointer[[]func([]Push)] // by number, which begins at 1
+	joining   sync.Mutex
+	loads     chan Load
+	removals  chan Upload
+	uploading chan struct{} // a token for each state that is being cut into pieces
+	tasks     tasks
+}
+
+// The life of a server.
+const (
+	replaying = iota
+	serving
+	stopping
+)
+
+// shard is a kernel and the lock that lets one goroutine at a time into it.
+type shard struct {
+	mu     sync.RWMutex
+	kernel *Kernel
+
+	publisher *publisher
+	armed     atomic.Int64 // when the clock looks at the kernel next
+	poke      chan struct{}
+}
+
+// New returns a server whose log is at conn. It does nothing before Run.
+func New(cfg Config, conn *bus.Conn) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("anna settings: %w", err)
+	}
+	s := &Server{
+		cfg:       cfg,
+		log:       &streams{cfg: cfg, conn: conn},
+		ready:     make(chan struct{}),
+		loads:     make(chan Load, loadsMax),
+		removals:  make(chan Upload, loadsMax),
+		uploading: make(chan struct{}, uploads),
+	}
+	s.caches.Store(new([]func([]Push)))
+	for i := range cfg.Kernels {
+		s.shards = append(s.shards, s.newShard(i))
+	}
+	for i := range cfg.Streams {
+		s.followers = append(s.followers, newFollower(s, i))
+	}
+	return s, nil
+}
+
+func (s *Server) newShard(number int) *shard {
+	var partitions []int
+	for p := number; p < s.cfg.Streams; p += s.cfg.Kernels {
+		partitions = append(partitions, p)
+	}
+	memory := math.MaxInt
+	if s.cfg.MemoryBytesMax > 0 {
+		memory = s.cfg.MemoryBytesMax / s.cfg.Kernels
+	}
+	writer := randomWriter()
+	shard := &shard{poke: make(chan struct{}, 1)}
+	shard.kernel = NewKernel(KernelConfig{
+		Writer:            writer,
+		Partitions:        partitions,
+		PartitionOf:       s.cfg.partitionOf,
+		PublishesMax:      s.cfg.PublishesMax,
+		PublishTimeout:    s.cfg.PublishTimeout.Microseconds(),
+		DurableTimeout:    s.cfg.DurableTimeout.Microseconds(),
+		RetryMin:          retryMin.Microseconds(),
+		RetryMax:          retryMax.Microseconds(),
+		ChangesetBytesMax: s.cfg.ChangesetBytesMax / s.cfg.Kernels,
+		MemoryBytesMax:    memory,
+		CompactRecords:    s.cfg.CompactRecords,
+		TombstoneGrace:    s.cfg.TombstoneGrace.Microseconds(),
+		ParkedMax:         parkedMax,
+	})
+	shard.publisher = newPublisher(s.log, writer, func(m Message) { s.step(shard, m) })
+	return shard
+}
+
+// Pauses between attempts to reach a log that is away.
+const (
+	retryMin = 20 * time.Millisecond
+	retryMax = time.Second
+)
+
+// randomWriter names a kernel. A kernel that begins again becomes another writer, since it may have forgotten what it has counted.
+func randomWriter() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:]) | 1
+}
+
+// Ready is closed when the log is replayed and keys can be read and written.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run opens the log, replays it and serves until ctx ends; what the log does not hold yet is written to it before Run returns, as
+// far as that is possible in DrainTimeout. It fails when the log cannot be opened or replayed; later it tries again for as long as
+// it takes.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.log.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	// What runs below outlives ctx until the changeset is drained.
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, inner := errgroup.WithContext(inner)
+	s.tasks.open(inner, group)
+	for _, shard := range s.shards {
+		sub, err := shard.publisher.listen()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+		group.Go(func() error { s.clock(inner, shard); return nil })
+	}
+	for range loaders {
+		group.Go(func() error { s.load(inner); return nil })
+	}
+	group.Go(func() error { s.removeUploads(inner); return nil })
+	group.Go(func() error {
+		defer stop()
+		if err := s.replay(ctx); err != nil {
+			return err
+		}
+		s.state.Store(serving)
+		close(s.ready)
+		for _, f := range s.followers {
+			group.Go(func() error { f.run(inner); return nil })
+		}
+		s.sweepUploads(ctx)
+		<-ctx.Done()
+		s.state.Store(stopping)
+		s.drain()
+		s.tasks.close()
+		return nil
+	})
+	if err := group.Wait(); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// drain waits until the log holds everything, or nothing has been written to it for DrainTimeout.
+func (s *Server) drain() {
+	deadline := time.Now().Add(s.cfg.DrainTimeout)
+	ticker := time.NewTicker(drainTick)
+	defer ticker.Stop()
+	left := 0
+	for {
+		left = 0
+		for _, shard := range s.shards {
+			shard.mu.RLock()
+			left += shard.kernel.Stats().ChangesetBytes
+			shard.mu.RUnlock()
+		}
+		if left == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.cfg.Logger.Error("stopping with changes that the log does not hold", "bytes", left, "waited", s.cfg.DrainTimeout)
+			return
+		}
+		<-ticker.C
+	}
+}
+
+const drainTick = 2 * time.Millisecond
+
+// shardOf returns the slot of a key and the kernel that it belongs to.
+func (s *Server) shardOf(key string) (uint16, *shard) {
+	slot := slotOf(key, s.cfg.Slots)
+	return slot, s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
+}
+
+var effects = sync.Pool{New: func() any { return new(Effects) }}
+
+// step lets a kernel take a message in, and does what it wants done.
+func (s *Server) step(shard *shard, m Message) {
+	out := effects.Get().(*Effects)
+	shard.mu.Lock()
+	shard.kernel.Step(time.Now().UnixMicro(), m, out)
+	wake := shard.kernel.Wake()
+	shard.mu.Unlock()
+	if wake < shard.armed.Load() {
+		shard.alarm()
+	}
+	s.perform(shard, out)
+	out.Reset()
+	effects.Put(out)
+}
+
+// perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write is
+// there finds it.
+func (s *Server) perform(shard *shard, out *Effects) {
+	s.push(out.Pushes)
+	for i := range out.Publishes {
+		if m := &out.Publishes[i]; recordFits(m) {
+			shard.publisher.publish(m)
+		} else {
+			s.upload(shard, *m)
+		}
+	}
+	for i := range out.Replies {
+		if r := &out.Replies[i]; r.Ticket != nil {
+			r.Ticket.(Completion).Complete(r.Value, r.Err)
+		}
+	}
+	for _, load := range out.Loads {
+		select {
+		case s.loads <- load:
+		default:
+			s.step(shard, &Loaded{Key: load.Key, Err: wire.Errorf(pb.Code_CODE_NO_RESOURCES,
+				"%d keys wait to be read from the log already, the limit; try again", loadsMax)})
+		}
+	}
+	for _, partition := range out.Behind {
+		s.followers[partition].catchUp()
+	}
+	for _, up := range out.Superseded {
+		select {
+		case s.removals <- up:
+		default: // swept at the next start
+		}
+	}
+}
+
+// upload publishes a large state on a goroutine of its own. There are never more than publishes may be outstanding.
+func (s *Server) upload(shard *shard, m Publish) {
+	started := s.tasks.start(func(ctx context.Context) {
+		select {
+		case s.uploading <- struct{}{}:
+			defer func() { <-s.uploading }()
+		case <-ctx.Done():
+			return
+		}
+		if _, err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
+			s.step(shard, &Failed{Publish: m.ID, Err: err})
+		}
+	})
+	if !started {
+		s.step(shard, &Failed{Publish: m.ID, Err: errStopping})
+	}
+}
+
+var errStopping = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is stopping")
+
+// check returns an error while the server cannot take a request.
+func (s *Server) check() error {
+	switch s.state.Load() {
+	case replaying:
+		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the store is still reading its log; try again")
+	case stopping:
+		return errStopping
+	}
+	return nil
+}
+
+// Write makes a write; done may be nil. The key's slot is filled in.
+func (s *Server) Write(w *Write, done Completion) {
+	err := s.check()
+	if err == nil {
+		err = CheckKey(w.Key)
+	}
+	if err != nil {
+		if done != nil {
+			done.Complete(0, err)
+		}
+		return
+	}
+	var shard *shard
+	w.Slot, shard = s.shardOf(w.Key)
+	if done != nil {
+		w.Ticket = done
+	}
+	s.step(shard, w)
+}
+
+// View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch brings
+// it there. The state may not be changed, or kept in any part but the bytes of values, and read must not block.
+func (s *Server) View(key string, read func(*lattice.State)) bool {
+	_, shard := s.shardOf(key)
+	s.stats.reads.Add(1)
+	now := time.Now().UnixMicro()
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	state, found := shard.kernel.Get(now, key)
+	if found == InLog {
+		return false
+	}
+	read(state)
+	return true
+}
+
+// Fetch brings a key into memory that is only in the log.
+func (s *Server) Fetch(key string, done Completion) {
+	_, shard := s.shardOf(key)
+	s.step(shard, &Read{Key: key, Ticket: done})
+}
+
+// Scan returns up to limit keys in order that have a prefix and come after a key, and whether there are more.
+func (s *Server) Scan(_ context.Context, prefix, after string, limit int) (keys []string, more bool, err error) {
+	if err := s.check(); err != nil {
+		return nil, false, err
+	}
+	lists := make([][]string, len(s.shards))
+	now := time.Now().UnixMicro()
+	for i, shard := range s.shards {
+		shard.mu.Lock()
+		var rest bool
+		lists[i], rest = shard.kernel.Scan(now, prefix, after, limit)
+		shard.mu.Unlock()
+		more = more || rest
+	}
+	keys, cut := mergeSorted(lists, limit)
+	return keys, more || cut, nil
+}
+
+// mergeSorted returns the first of some sorted lists of different keys, and whether there are more.
+func mergeSorted(lists [][]string, limit int) (keys []string, more bool) {
+	if len(lists) == 1 {
+		return lists[0], false
+	}
+	for {
+		least := -1
+		for i, list := range lists {
+			if len(list) > 0 && (least < 0 || list[0] < lists[least][0]) {
+				least = i
+			}
+		}
+		if least < 0 {
+			return keys, false
+		}
+		if len(keys) == limit {
+			return keys, true
+		}
+		keys = append(keys, lists[least][0])
+		lists[least] = lists[least][1:]
+	}
+}

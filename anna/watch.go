@@ -1,0 +1,70 @@
+package anna
+
+import (
+	"slices"
+
+	"cloudburst/lattice"
+)
+
+// watch makes a cache get the changes of a key. The key stays known while it is watched, so that its creation is a change too.
+func (k *Kernel) watch(now int64, m *Watch, out *Effects) {
+	it := k.items[m.Key]
+	if it == nil {
+		it = k.add(m.Key, m.Slot)
+	}
+	it = k.fresh(now, it, out)
+	k.subscribe(it, m.Cache)
+	if it.flags.has(cold) {
+		k.park(it, parked{cache: m.Cache}, out)
+		return
+	}
+	k.pushWhole(it, m.Cache, out)
+}
+
+func (k *Kernel) subscribe(it *item, cache uint32) {
+	switch {
+	case it.cache == 0:
+		it.cache = cache
+	case !it.watchedBy(cache):
+		b := k.more(it)
+		b.caches = append(b.caches, cache)
+	}
+}
+
+func (k *Kernel) unwatch(m *Unwatch) {
+	it := k.items[m.Key]
+	if it == nil {
+		return
+	}
+	if b := it.busy; b != nil {
+		b.caches = slices.DeleteFunc(b.caches, func(cache uint32) bool { return cache == m.Cache })
+	}
+	if it.cache == m.Cache {
+		it.cache = 0
+		if b := it.busy; b != nil && len(b.caches) > 0 {
+			it.cache = b.caches[0]
+			b.caches = b.caches[1:]
+		}
+	}
+	k.settleDown(it)
+	k.leave(it)
+}
+
+// push brings a delta to all caches that watch a key.
+func (k *Kernel) push(it *item, delta *lattice.State, out *Effects) {
+	out.Pushes = append(out.Pushes, Push{Cache: it.cache, Key: it.key, Delta: delta})
+	k.stats.Pushes++
+	if it.busy == nil {
+		return
+	}
+	for _, cache := range it.busy.caches {
+		out.Pushes = append(out.Pushes, Push{Cache: cache, Key: it.key, Delta: delta})
+		k.stats.Pushes++
+	}
+}
+
+// pushWhole brings a cache all that a key holds.
+func (k *Kernel) pushWhole(it *item, cache uint32, out *Effects) {
+	out.Pushes = append(out.Pushes, Push{Cache: cache, Key: it.key, Delta: it.state.Clone(), Whole: true})
+	k.stats.Pushes++
+}

@@ -1,0 +1,307 @@
+package anna
+
+import (
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// write merges a write, publishes what it changed as soon as the key's previous publish is answered, and answers it.
+func (k *Kernel) write(now int64, w *Write, out *Effects) {
+	it := k.items[w.Key]
+	if it == nil {
+		if w.Delete || w.Persist {
+			reply(out, w.Ticket, nil, 0)
+			return
+		}
+		it = k.add(w.Key, w.Slot)
+	}
+	if it.flags.has(cold) && !overwrites(it, w) {
+		k.park(it, parked{write: *w}, out)
+		return
+	}
+	it = k.fresh(now, it, out)
+	delta, err := k.prepare(now, it, w)
+	if err == nil && delta != nil && !w.Volatile {
+		err = k.admit(it, w)
+	}
+	if err != nil || delta == nil {
+		k.leave(it)
+		reply(out, w.Ticket, err, 0)
+		return
+	}
+	before := measure(it, now)
+	k.setCold(it, false)
+	k.stats.Merges++
+	p := k.partition(it.slot)
+	volatileOnly := w.Volatile || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
+	joins := w.Cache != 0 && !it.watchedBy(w.Cache)
+	if it.state.Merge(delta) {
+		k.merged(now, it, delta, volatileOnly, out)
+	}
+	if joins && (simple(&it.state) || int(it.bytes)*accountUnit <= joinBytesMax) {
+		k.subscribe(it, w.Cache)
+		k.pushWhole(it, w.Cache, out)
+	}
+	value := measure(it, now).since(before, w.Delete)
+	switch {
+	case w.Ticket == nil:
+	case volatileOnly || w.Ack == Memory && !k.congested(p) || !it.dirty():
+		reply(out, w.Ticket, nil, value)
+	default:
+		k.wait(now, it, w.Ticket, value)
+	}
+	if volatileOnly && w.Delete {
+		k.vanish(it)
+		return
+	}
+	k.enqueue(p, it, w.Ack == Durable && !w.Volatile)
+	k.pump(now, p, out)
+}
+
+// joinBytesMax bounds what a cache is given unasked when it writes to a key; last-writer-wins values are shared and cost nothing.
+const joinBytesMax = 4 << 10
+
+// overwrites reports whether a write replaces whatever a key that is not in memory holds: its stamp will be later, since the
+// kernel's clock is ahead of all that the log holds.
+func overwrites(it *item, w *Write) bool {
+	if w.Delete {
+		return it.flags.has(listed)
+	}
+	if w.Delta == nil || w.Delta.Lattice == nil || !it.flags.has(coldLWW) {
+		return false
+	}
+	lww, ok := w.Delta.Lattice.(*lattice.LWW)
+	return ok && lww.Timestamp.IsZero()
+}
+
+// prepare completes the delta of a write. It returns nil when there is nothing to do.
+func (k *Kernel) prepare(now int64, it *item, w *Write) (*lattice.State, error) {
+	switch {
+	case w.Delete:
+		if !it.flags.has(listed) {
+			return nil, nil
+		}
+		return lattice.Delete(k.clock.Now(now)), nil
+	case w.Persist:
+		if it.state.ExpiresAt() == 0 {
+			return nil, nil
+		}
+		return lattice.ExpireAt(k.clock.Now(now), 0), nil
+	case w.Add != 0:
+		if err := mismatch(it, w.Key, lattice.TypeCounter, now); err != nil {
+			return nil, err
+		}
+		delta, err := lattice.CounterAdd(&it.state, k.cfg.Writer, w.Add)
+		if err != nil {
+			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "add to %.64q: %v", w.Key, err)
+		}
+		return delta, nil
+	}
+	if w.Delta.Lattice != nil {
+		if err := mismatch(it, w.Key, w.Delta.Lattice.Type(), now); err != nil {
+			return nil, err
+		}
+	} else if !it.flags.has(listed) {
+		return nil, nil // an expiry for nothing
+	}
+	if err := k.observe(w.Delta, now); err != nil {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "write to %.64q: %v", w.Key, err)
+	}
+	w.Delta.Complete(k.clock.Now(now), &it.state)
+	return w.Delta, nil
+}
+
+// latest returns the latest stamp in a delta.
+func latest(s *lattice.State) lattice.Timestamp {
+	stamp := later(s.Deleted(), s.Expiry().Timestamp)
+	if s.Lattice != nil {
+		stamp = later(stamp, latestOf(s.Lattice))
+	}
+	for _, l := range s.Others() {
+		stamp = later(stamp, latestOf(l))
+	}
+	return stamp
+}
+
+func latestOf(l lattice.Lattice) (stamp lattice.Timestamp) {
+	switch l := l.(type) {
+	case *lattice.LWW:
+		return l.Timestamp
+	case *lattice.Set:
+		for _, mark := range l.Marks() {
+			stamp = later(stamp, mark.Stamp)
+		}
+	case *lattice.OrderedSet:
+		for _, mark := range l.Marks() {
+			stamp = later(stamp, mark.Stamp)
+		}
+	case *lattice.Map:
+		for _, field := range l.Fields() {
+			stamp = later(stamp, latest(field))
+		}
+	}
+	return stamp
+}
+
+func later(a, b lattice.Timestamp) lattice.Timestamp {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+// mismatch returns an error when a key shows a lattice of another type.
+func mismatch(it *item, key string, t lattice.Type, now int64) error {
+	live := it.state.Live(now / 1000)
+	if live == nil || live.Type() == t {
+		return nil
+	}
+	return wire.Errorf(pb.Code_CODE_LATTICE_MISMATCH, "write to %.64q: it holds a %v, and this is a %v; delete the key first, or use another one",
+		key, live.Type(), t)
+}
+
+// admit refuses what would make the changeset grow beyond its bound.
+func (k *Kernel) admit(it *item, w *Write) error {
+	size := itemBytes
+	if w.Delta != nil {
+		size = w.Delta.Bytes()
+	}
+	if k.changeset+size <= k.cfg.ChangesetBytesMax {
+		return nil
+	}
+	p := k.partition(it.slot)
+	if p.failures > 0 {
+		return wire.Errorf(pb.Code_CODE_NO_RESOURCES, "write to %.64q: %d bytes of changes wait for the log already, the limit (anna.changeset_bytes_max), and the log does not take them: %v",
+			w.Key, k.changeset, p.err)
+	}
+	return wire.Errorf(pb.Code_CODE_NO_RESOURCES, "write to %.64q: %d bytes of changes wait for the log already, the limit (anna.changeset_bytes_max); write slower, or wait for durable acknowledgements",
+		w.Key, k.changeset)
+}
+
+// congested reports whether writers are so far ahead of a working log that they have to wait for it.
+func (k *Kernel) congested(p *partition) bool {
+	return p.failures == 0 && k.changeset > k.cfg.ChangesetBytesMax/2
+}
+
+// merged takes note that delta, which is k's own, has changed the state of it.
+func (k *Kernel) merged(now int64, it *item, delta *lattice.State, volatileOnly bool, out *Effects) {
+	watched := it.watched()
+	if watched {
+		k.push(it, delta, out)
+	}
+	k.resize(it)
+	k.list(now, it)
+	k.schedule(it)
+	if volatileOnly {
+		it.flags |= volatile
+		return
+	}
+	k.change(it, delta, watched)
+}
+
+// change puts a delta into the changeset.
+func (k *Kernel) change(it *item, delta *lattice.State, shared bool) {
+	b := k.more(it)
+	before := b.pending
+	switch {
+	case it.flags.has(changed) || simple(&it.state):
+		// The state is as small as the delta, and has the advantage that it can be a roll-up.
+		it.flags |= changed
+		b.delta = nil
+		b.pending = it.state.Bytes()
+	case b.delta != nil:
+		b.delta.Merge(delta)
+		b.pending = b.delta.Bytes()
+	default:
+		if shared {
+			delta = delta.Clone()
+		}
+		b.delta = delta
+		b.pending = delta.Bytes()
+	}
+	k.changeset += b.pending - before
+}
+
+// simple reports whether a state is one that is always published whole.
+func simple(s *lattice.State) bool {
+	if len(s.Others()) > 0 {
+		return false
+	}
+	return s.Lattice == nil || s.Lattice.Type() == lattice.TypeLWW
+}
+
+// fresh returns an item that has not expired, for a key that may have.
+func (k *Kernel) fresh(now int64, it *item, out *Effects) *item {
+	if !it.state.Expired(now / 1000) {
+		return it
+	}
+	k.expire(now, it, out)
+	if k.items[it.key] != it {
+		return k.add(it.key, it.slot)
+	}
+	return it
+}
+
+// leave forgets an item that shows nothing, if neither the log nor a cache knows of it.
+func (k *Kernel) leave(it *item) {
+	if it.state.Lattice == nil && !it.inLog() && !it.watched() && !it.flags.has(cold|loading) && (it.busy == nil || it.busy.idle()) {
+		k.settleDown(it)
+		k.forget(it)
+	}
+}
+
+// vanish forgets a key that was deleted and of which the log knows nothing. While caches watch it its tombstone stays, or what is
+// written next could seem to them to be from before.
+func (k *Kernel) vanish(it *item) {
+	it.flags &^= volatile
+	k.unexpire(it)
+	k.leave(it)
+}
+
+// observe makes the clock run ahead of a delta's stamps.
+func (k *Kernel) observe(delta *lattice.State, now int64) error {
+	return k.clock.Observe(latest(delta), now)
+}
+
+func reply(out *Effects, ticket any, err error, value int64) {
+	if ticket != nil {
+		out.Replies = append(out.Replies, Reply{Ticket: ticket, Err: err, Value: value})
+	}
+}
+
+// magnitude is what the Value of a Reply is made of.
+type magnitude struct {
+	lattice lattice.Lattice
+	members int
+}
+
+func measure(it *item, now int64) magnitude {
+	live := it.state.Live(now / 1000)
+	switch l := live.(type) {
+	case *lattice.Set:
+		return magnitude{live, l.Len()}
+	case *lattice.OrderedSet:
+		return magnitude{live, l.Len()}
+	}
+	return magnitude{lattice: live}
+}
+
+func (m magnitude) since(before magnitude, deleted bool) int64 {
+	if deleted {
+		if before.lattice != nil {
+			return 1
+		}
+		return 0
+	}
+	switch l := m.lattice.(type) {
+	case *lattice.Set, *lattice.OrderedSet:
+		if m.members < before.members {
+			return int64(before.members - m.members)
+		}
+		return int64(m.members - before.members)
+	case *lattice.Counter:
+		return l.Value()
+	}
+	return int64(before.members) // the last members were removed
+}
