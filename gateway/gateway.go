@@ -33,6 +33,8 @@ type Gateway struct {
 	slots    chan struct{} // one for each request that waits in the background
 
 	draining    atomic.Bool
+	drains      context.Context // ends when the gateway drains: nobody waits for keys to appear any longer
+	drain       context.CancelFunc
 	connections atomic.Int64
 	outstanding atomic.Int64
 	quiet       chan struct{} // signalled when nothing is outstanding while draining
@@ -62,6 +64,7 @@ func New(cfg Config, backend Backend) (*Gateway, error) {
 		quiet:   make(chan struct{}, 1),
 		streams: make(map[*stream]struct{}),
 	}
+	g.drains, g.drain = context.WithCancel(context.Background())
 	g.metrics = newMetrics(g)
 	g.server = &http.Server{
 		Handler:           g.routes(),
@@ -93,7 +96,7 @@ func (g *Gateway) Listen() error {
 	return nil
 }
 
-// Address returns the address that Listen has bound: with port 0, the port that was found.
+// Address returns the address that Listen has bound; where port 0 was asked for, with the port that was found.
 func (g *Gateway) Address() string { return g.listener.Addr().String() }
 
 // Run serves the port until ctx ends; then it closes every connection, so drain first.
@@ -118,6 +121,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 // close ends the listener and every connection.
 func (g *Gateway) close() {
+	g.drain()
 	_ = g.server.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -131,6 +135,7 @@ func (g *Gateway) close() {
 // are on their way, or until ctx ends. Then it closes the port. It returns an error that says how many had no answer.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.draining.Store(true)
+	g.drain()
 	defer g.close()
 	for {
 		n := g.outstanding.Load()

@@ -74,6 +74,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		g.metrics.unauthenticated.Add(1)
 		g.cfg.Logger.Warn("client refused: token missing or wrong", "remote", r.RemoteAddr)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="cloudburst"`)
+		w.Header().Set("Connection", "close")
 		text(w, http.StatusUnauthorized, `the token is missing or wrong; it is in the file "token" of the node's data directory (CLOUDBURST_TOKEN)`)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 func fetch(t *testing.T, h *house, path string) (status int, body string) {
@@ -61,6 +62,7 @@ func TestMetrics(t *testing.T) {
 	c := h.dial(t)
 	c.do(t, call("echo", 1), number(1))
 	c.do(t, call("nope", 0))
+	await(t, "both are counted", func() bool { return h.metrics.requests[kindCall][pb.Code_CODE_FUNCTION_NOT_FOUND].Load() == 1 })
 	_, body := fetch(t, h, "/metrics")
 	for _, line := range []string{
 		"cloudburst_gateway_connections 2",

@@ -116,19 +116,28 @@ func (q *request) get(ctx context.Context, get *pb.Get) {
 	for i, key := range keys {
 		entry, known := q.store().Peek(key)
 		if !known || entry.Absent() && wait > 0 {
-			q.later(ctx, wait+storeTimeout, func(ctx context.Context) {
-				entries, err := q.store().Get(ctx, keys, wait)
-				if err != nil {
-					q.fail(err)
-					return
-				}
-				q.replyCells(keys, entries)
-			})
+			q.later(ctx, wait+storeTimeout, func(ctx context.Context) { q.getThrough(ctx, keys, wait) })
 			return
 		}
 		entries[i] = entry
 	}
 	q.replyCells(keys, entries)
+}
+
+func (q *request) getThrough(ctx context.Context, keys []string, wait time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(q.stream.gateway.drains, cancel)
+	defer stop()
+	entries, err := q.store().Get(ctx, keys, wait)
+	switch {
+	case err != nil && q.stream.gateway.draining.Load():
+		q.fail(errDraining())
+	case err != nil:
+		q.fail(err)
+	default:
+		q.replyCells(keys, entries)
+	}
 }
 
 func (q *request) replyCells(keys []string, entries []cache.Entry) {

@@ -142,6 +142,8 @@ func (q *request) answer(err error) bool {
 
 // send sends the answer, and counts the request as answered whatever becomes of it.
 func (q *request) send(header *pb.Header, values [][]byte, code pb.Code) bool {
+	// Before the client knows, so that it may have the next request in its place.
+	q.stream.outstanding.Add(-1)
 	var err error
 	if q.id != 0 { // 0 = no reply is wanted
 		err = q.stream.sender.Send(header, values)
@@ -152,7 +154,6 @@ func (q *request) send(header *pb.Header, values [][]byte, code pb.Code) bool {
 	}
 	g := q.stream.gateway
 	g.metrics.answered(q.kind, code, time.Since(q.began))
-	q.stream.outstanding.Add(-1)
 	if g.outstanding.Add(-1) == 0 && g.draining.Load() {
 		select {
 		case g.quiet <- struct{}{}:

@@ -199,9 +199,7 @@ func TestNoReplyWanted(t *testing.T) {
 	if reply := c.do(t, &pb.Header{Body: &pb.Header_Get{Get: &pb.Get{Keys: []string{"k"}}}}); len(reply.Values) != 1 {
 		t.Errorf("get after put: %v", reply.Header)
 	}
-	if n := h.outstanding.Load(); n != 0 {
-		t.Errorf("%d requests are outstanding", n)
-	}
+	await(t, "nothing is outstanding", func() bool { return h.outstanding.Load() == 0 })
 }
 
 func TestConcurrentCalls(t *testing.T) {
@@ -469,13 +467,18 @@ func TestDrain(t *testing.T) {
 	c := h.dial(t)
 	waiting := c.send(t, call("hold", 0))
 	inv := <-h.held
+	never := c.send(t, &pb.Header{Body: &pb.Header_Get{Get: &pb.Get{Keys: []string{"never"}, WaitMilliseconds: uint64(time.Hour.Milliseconds())}}})
+	await(t, "the get waits", func() bool { return len(h.slots) == 1 })
 	drained := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		drained <- h.Drain(ctx)
 	}()
-	await(t, "the drain has begun", h.draining.Load)
+	// Who waits for a key is told at once.
+	if reply := c.receive(t); reply.Header.GetId() != never || !errors.Is(failure(reply), wire.ErrUnavailable) {
+		t.Errorf("a wait for a key: %v", failure(reply))
+	}
 	if err := failure(c.do(t, call("echo", 0))); !errors.Is(err, wire.ErrUnavailable) {
 		t.Errorf("a new request: %v", err)
 	}
