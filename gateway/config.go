@@ -32,9 +32,7 @@ const (
 	// storeTimeout bounds a request to the store, registryTimeout one to the registry.
 	storeTimeout    = time.Minute
 	registryTimeout = 30 * time.Second
-	// keysDefault and keysMax bound the keys of one listing, keysBytesMax what they take in a reply.
-	keysDefault  = 1000
-	keysMax      = 10000
+	// keysBytesMax is what the keys of one listing may take in its reply.
 	keysBytesMax = wire.HeaderBytesMax - 64<<10
 	// errorTextMax is how much is left of each text of an error that is too long for a frame.
 	errorTextMax = 64 << 10

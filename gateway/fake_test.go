@@ -200,6 +200,7 @@ func (s *memoryStore) Keys(_ context.Context, prefix, after string, limit int) (
 		}
 	}
 	slices.Sort(keys)
+	limit = cmp.Or(limit, cache.KeysDefault)
 	if len(keys) > limit {
 		return keys[:limit], true, nil
 	}

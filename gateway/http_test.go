@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -188,5 +191,51 @@ func TestSnake(t *testing.T) {
 		if got := snake(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
+	}
+}
+
+// partStats has every kind of field that a part of the node counts with.
+type partStats struct {
+	Deeper
+	Held    int
+	Done    uint64
+	Waiting uint64 `metric:"gauge"`
+	Ratio   float64
+	Age     time.Duration
+	Replay  struct{ TookMilliseconds uint64 }
+	hidden  int
+	Name    string
+}
+
+// Deeper is embedded.
+type Deeper struct{ Keys int }
+
+func TestParts(t *testing.T) {
+	t.Parallel()
+	stats := partStats{Deeper: Deeper{1}, Held: 2, Done: 3, Waiting: 4, Ratio: 0.5, Age: time.Second, hidden: 9, Name: "x"}
+	stats.Replay.TookMilliseconds = 1500
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&partsCollector{parts: map[string]func() any{
+		"store": func() any { return stats }, "other": func() any { return &stats }, "none": func() any { return 1 },
+	}})
+	gathered, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, family := range gathered {
+		m := family.GetMetric()[0]
+		got[family.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	for name, want := range map[string]float64{
+		"cloudburst_store_keys": 1, "cloudburst_store_held": 2, "cloudburst_store_done_total": 3, "cloudburst_store_waiting": 4,
+		"cloudburst_store_ratio": 0.5, "cloudburst_store_age_seconds": 1, "cloudburst_store_replay_took_seconds_total": 1.5, "cloudburst_other_keys": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %v, want %v", name, got[name], want)
+		}
+	}
+	if len(got) != 14 {
+		t.Errorf("%d metrics: %v", len(got), got)
 	}
 }

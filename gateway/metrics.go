@@ -208,6 +208,9 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
 			kind, number = prometheus.CounterValue, float64(value.Uint())
 		case value.CanFloat():
 			number = value.Float()
+		case field.Anonymous && value.Kind() == reflect.Struct:
+			walk(out, prefix, value)
+			continue
 		case value.Kind() == reflect.Struct:
 			walk(out, name, value)
 			continue
@@ -219,6 +222,9 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
 			kind = prometheus.GaugeValue
 		case "counter":
 			kind = prometheus.CounterValue
+		}
+		if base, ok := strings.CutSuffix(name, "_milliseconds"); ok {
+			name, number = base+"_seconds", number/1000
 		}
 		if kind == prometheus.CounterValue {
 			name += "_total"

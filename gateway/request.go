@@ -170,16 +170,8 @@ func (q *request) delete(ctx context.Context, del *pb.Delete) {
 }
 
 func (q *request) listKeys(ctx context.Context, list *pb.ListKeys) {
-	limit := int(list.GetLimit())
-	switch {
-	case limit == 0:
-		limit = keysDefault
-	case limit > keysMax:
-		q.fail(wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "list keys: a limit of %d; at most %d at once, and then those after the last of them", limit, keysMax))
-		return
-	}
 	q.later(ctx, storeTimeout, func(ctx context.Context) {
-		keys, more, err := q.store().Keys(ctx, list.GetPrefix(), list.GetAfter(), limit)
+		keys, more, err := q.store().Keys(ctx, list.GetPrefix(), list.GetAfter(), int(list.GetLimit()))
 		if err != nil {
 			q.fail(err)
 			return
