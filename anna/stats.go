@@ -8,7 +8,7 @@ type Stats struct {
 	// Reads through Server.View and caches' misses.
 	Reads uint64
 	// Lag is how many records of the log are known to be there and not merged.
-	Lag uint64
+	Lag uint64 `metric:"gauge"`
 	// Replayed is the number of records that were replayed at the start, and ReplayMilliseconds how long it took.
 	Replayed, ReplayMilliseconds uint64
 	// UploadsRemoved counts states in pieces that were removed from the log because others have replaced them.
