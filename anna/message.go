@@ -25,6 +25,10 @@ type Write struct {
 	Delta *lattice.State
 	// Add is added to a counter; there is no Delta.
 	Add int64
+	// Make makes the delta from what the key holds; there is no Delta.
+	Make Maker
+	// Replace deletes content of another type, on account of which the write would be refused otherwise.
+	Replace bool
 	// Delete deletes what is there; there is no Delta.
 	Delete bool
 	// Persist takes back an expiry; there is no Delta.
@@ -36,6 +40,14 @@ type Write struct {
 	Ack   Ack
 	// Ticket comes back in the Reply; nil when none is wanted.
 	Ticket any
+}
+
+// Maker makes the delta of a write that depends on what its key holds. No other write of this master comes in between; one of another
+// master may.
+type Maker interface {
+	// Make is called once, in a Step. It may read held and must not keep it. The delta is nil when there is nothing to write; what it
+	// leaves zero is completed as in any other, and stamp, which the kernel has just made, is for a tombstone. Value is that of the Reply.
+	Make(held *lattice.State, stamp lattice.Timestamp, nowMillis int64) (delta *lattice.State, value int64, err error)
 }
 
 // Read asks for a key that is not in memory to be brought there. It is answered when it is.

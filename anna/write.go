@@ -21,13 +21,13 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		return
 	}
 	it = k.fresh(now, it, out)
-	delta, err := k.prepare(now, it, w)
+	delta, made, err := k.prepare(now, it, w)
 	if err == nil && delta != nil && !w.Volatile {
-		err = k.admit(it, w)
+		err = k.admit(it, w, delta)
 	}
 	if err != nil || delta == nil {
 		k.leave(it)
-		reply(out, w.Ticket, err, 0)
+		reply(out, w.Ticket, err, made)
 		return
 	}
 	before := measure(it, now)
@@ -43,7 +43,10 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		k.subscribe(it, w.Cache)
 		k.pushWhole(it, w.Cache, out)
 	}
-	value := measure(it, now).since(before, w.Delete)
+	value := made
+	if w.Make == nil {
+		value = measure(it, now).since(before, w.Delete)
+	}
 	switch {
 	case w.Ticket == nil:
 	case volatileOnly || w.Ack == Memory && !k.congested(p) || !it.dirty():
@@ -75,41 +78,57 @@ func overwrites(it *item, w *Write) bool {
 	return ok && lww.Timestamp.IsZero()
 }
 
-// prepare completes the delta of a write. It returns nil when there is nothing to do.
-func (k *Kernel) prepare(now int64, it *item, w *Write) (*lattice.State, error) {
+// prepare completes the delta of a write. It returns nil when there is nothing to do. Value is what a Maker answers.
+func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, value int64, err error) {
 	switch {
 	case w.Delete:
 		if !it.flags.has(listed) {
-			return nil, nil
+			return nil, 0, nil
 		}
-		return lattice.Delete(k.clock.Now(now)), nil
+		return lattice.Delete(k.clock.Now(now)), 0, nil
 	case w.Persist:
 		if it.state.ExpiresAt() == 0 {
-			return nil, nil
+			return nil, 0, nil
 		}
-		return lattice.ExpireAt(k.clock.Now(now), 0), nil
+		return lattice.ExpireAt(k.clock.Now(now), 0), 0, nil
 	case w.Add != 0:
 		if err := mismatch(it, w.Key, lattice.TypeCounter, now); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		delta, err := lattice.CounterAdd(&it.state, k.cfg.Writer, w.Add)
 		if err != nil {
-			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "add to %.64q: %v", w.Key, err)
+			return nil, 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "add to %.64q: %v", w.Key, err)
 		}
-		return delta, nil
+		return delta, 0, nil
+	case w.Make != nil:
+		if delta, value, err = w.Make.Make(&it.state, k.clock.Now(now), now/1000); err != nil || delta == nil {
+			return nil, value, err
+		}
+	default:
+		delta = w.Delta
 	}
-	if w.Delta.Lattice != nil {
-		if err := mismatch(it, w.Key, w.Delta.Lattice.Type(), now); err != nil {
-			return nil, err
+	held := &it.state
+	var replaced *lattice.State
+	if delta.Lattice != nil {
+		if err := mismatch(it, w.Key, delta.Lattice.Type(), now); err != nil {
+			if !w.Replace {
+				return nil, 0, err
+			}
+			replaced = lattice.Delete(k.clock.Now(now))
+			held = replaced
 		}
 	} else if !it.flags.has(listed) {
-		return nil, nil // an expiry for nothing
+		return nil, value, nil // an expiry for nothing
 	}
-	if err := k.observe(w.Delta, now); err != nil {
-		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "write to %.64q: %v", w.Key, err)
+	if err := k.observe(delta, now); err != nil {
+		return nil, 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "write to %.64q: %v", w.Key, err)
 	}
-	w.Delta.Complete(k.clock.Now(now), &it.state)
-	return w.Delta, nil
+	delta.Complete(k.clock.Now(now), held)
+	if replaced != nil {
+		replaced.Merge(delta)
+		return replaced, value, nil
+	}
+	return delta, value, nil
 }
 
 // latest returns the latest stamp in a delta.
@@ -162,10 +181,10 @@ func mismatch(it *item, key string, t lattice.Type, now int64) error {
 }
 
 // admit refuses what would make the changeset grow beyond its bound.
-func (k *Kernel) admit(it *item, w *Write) error {
+func (k *Kernel) admit(it *item, w *Write, delta *lattice.State) error {
 	size := itemBytes
-	if w.Delta != nil {
-		size = w.Delta.Bytes()
+	if w.Delta != nil || w.Make != nil {
+		size = delta.Bytes()
 	}
 	if k.changeset+size <= k.cfg.ChangesetBytesMax {
 		return nil

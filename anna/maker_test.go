@@ -1,0 +1,88 @@
+package anna
+
+import (
+	"math"
+	"testing"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+)
+
+// absentOnly writes a value unless there is one, as a client that asks for that does.
+type absentOnly struct{ value string }
+
+func (m absentOnly) Make(held *lattice.State, _ lattice.Timestamp, nowMillis int64) (*lattice.State, int64, error) {
+	if held.Live(nowMillis) != nil {
+		return nil, 0, nil
+	}
+	return lattice.Put(lattice.Timestamp{}, []byte(m.value)), 1, nil
+}
+
+type deletion struct{}
+
+func (deletion) Make(_ *lattice.State, stamp lattice.Timestamp, _ int64) (*lattice.State, int64, error) {
+	return lattice.Delete(stamp), 7, nil
+}
+
+func lonelyKernel() *Kernel {
+	return NewKernel(KernelConfig{
+		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 }, PublishesMax: 16, PublishTimeout: 1e6, DurableTimeout: 1e6,
+		RetryMin: 1e3, RetryMax: 1e6, ChangesetBytesMax: 1 << 20, MemoryBytesMax: math.MaxInt, CompactRecords: 16, TombstoneGrace: 1e6, ParkedMax: 16,
+	})
+}
+
+func step(t *testing.T, k *Kernel, w *Write) Reply {
+	t.Helper()
+	var out Effects
+	w.Ticket, w.Ack = t, Memory
+	k.Step(1e15, w, &out)
+	if len(out.Replies) != 1 {
+		t.Fatalf("replies: %v", out.Replies)
+	}
+	return out.Replies[0]
+}
+
+func TestMakerDecidesFromWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	k := lonelyKernel()
+	for i, want := range []int64{1, 0} {
+		if r := step(t, k, &Write{Key: "k", Make: absentOnly{[]string{"first", "second"}[i]}}); r.Err != nil || r.Value != want {
+			t.Fatalf("write %d: %+v", i, r)
+		}
+	}
+	state, _ := k.Get(1e15, "k")
+	if got := state.Lattice.(*lattice.LWW).Value; string(got) != "first" {
+		t.Fatalf("held %q", got)
+	}
+	if r := step(t, k, &Write{Key: "k", Make: deletion{}}); r.Err != nil || r.Value != 7 {
+		t.Fatalf("delete: %+v", r)
+	}
+	if _, found := k.Get(1e15, "k"); found != Absent {
+		t.Fatalf("after the delete: %v", found)
+	}
+	if r := step(t, k, &Write{Key: "k", Make: absentOnly{"third"}}); r.Value != 1 {
+		t.Fatalf("after the delete: %+v", r)
+	}
+}
+
+func TestReplaceOverwritesAnotherType(t *testing.T) {
+	t.Parallel()
+	k := lonelyKernel()
+	step(t, k, &Write{Key: "k", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("member"))})
+	if r := step(t, k, &Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("value"))}); wire.CodeOf(r.Err) != wire.CodeOf(wire.ErrLatticeMismatch) {
+		t.Fatalf("a value over a set: %+v", r)
+	}
+	for _, w := range []*Write{
+		{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("value")), Replace: true},
+		{Key: "k", Delta: &lattice.State{Lattice: lattice.NewCounter(lattice.Timestamp{}, []lattice.Count{{Writer: 1, Up: 3}})}, Replace: true},
+	} {
+		want := w.Delta.Lattice.Type()
+		if r := step(t, k, w); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		state, _ := k.Get(1e15, "k")
+		if got := state.Live(1e12); got == nil || got.Type() != want || len(state.Others()) != 0 {
+			t.Fatalf("held %v and %v, want a %v", got, state.Others(), want)
+		}
+	}
+}
