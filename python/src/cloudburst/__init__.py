@@ -1,0 +1,40 @@
+"""Cloudburst: Python functions that share state, composed and called on a node.
+
+>>> import cloudburst
+>>> app = cloudburst.connect()
+>>> @app.function
+... def sq(x):
+...     return x * x
+>>> sq(2)                 # here
+4
+>>> sq.remote(2).get()    # on the node
+4
+"""
+
+from __future__ import annotations
+
+from cloudburst.app import App, connect
+from cloudburst.argument import Ref
+from cloudburst.errors import Error
+from cloudburst.function import Function
+from cloudburst.future import Future
+from cloudburst.pipeline import Pipeline
+from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait
+from cloudburst.worker.context import Context, context
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "App",
+    "Context",
+    "Error",
+    "Function",
+    "Future",
+    "Pipeline",
+    "Ref",
+    "as_completed",
+    "connect",
+    "context",
+    "wait",
+]

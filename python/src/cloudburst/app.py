@@ -1,0 +1,225 @@
+"""A connection to a node, and what a program does with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Optional, Type, TypeVar, Union, overload
+
+from cloudburst.argument import Ref
+from cloudburst.cells import value_of
+from cloudburst.endpoint import locator
+from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
+from cloudburst.function import Function, P, R, new_function
+from cloudburst.node import REQUEST_SECONDS, Node
+from cloudburst.pipeline import Pipeline, described
+from cloudburst.v1 import store_pb2
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    R_co = TypeVar("R_co", covariant=True)
+
+    class Runs(Protocol[P, R_co]):
+        """A class with state."""
+
+        def run(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+__all__ = ["App", "connect"]
+
+
+def connect(address: Optional[str] = None, token: Optional[str] = None, *, timeout: float = REQUEST_SECONDS) -> App:
+    """Connect to a node.
+
+    Parameters
+    ----------
+    address
+        "127.0.0.1:7100", or "https://host:7100" for one that speaks TLS. Default: CLOUDBURST_ADDRESS, then the node that
+        was last started on this machine by the same user, then 127.0.0.1:7100.
+    token
+        The node's token. Default: CLOUDBURST_TOKEN, then, for the node that was last started on this machine by the same
+        user, the one that it left in the user's configuration directory.
+    timeout
+        How many seconds connecting, and later each request that says nothing else, may take. The time of runs is not meant: see
+        :meth:`App.function`.
+
+    Raises UnavailableError when no node answers, AuthenticationError when it refuses the token, IncompatibleError when what
+    answers speaks something else.
+    """
+    node = Node(locator(address, token), timeout)
+    node.connect()
+    return App(node)
+
+
+class App:
+    """A connection to a node. One is enough for a program: it can be used by all threads and event loops, and after a fork.
+
+    It connects again by itself when the connection breaks. ``with`` closes it; a program that ends need not.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    # Functions.
+
+    @overload
+    def function(self, function: Type[Runs[P, R]], /) -> Function[P, R]: ...
+
+    @overload
+    def function(self, function: Callable[P, R], /) -> Function[P, R]: ...
+
+    @overload
+    def function(
+        self,
+        /,
+        *,
+        name: Optional[str] = None,
+        retries: int = 0,
+        timeout: Optional[float] = None,
+        init: Iterable[Any] = (),
+    ) -> _Decorator: ...
+
+    @overload
+    def function(
+        self,
+        function: Callable[P, R],
+        /,
+        *,
+        name: Optional[str] = None,
+        retries: int = 0,
+        timeout: Optional[float] = None,
+        init: Iterable[Any] = (),
+    ) -> Function[P, R]: ...
+
+    def function(
+        self,
+        function: Optional[Callable[..., Any]] = None,
+        /,
+        *,
+        name: Optional[str] = None,
+        retries: int = 0,
+        timeout: Optional[float] = None,
+        init: Iterable[Any] = (),
+    ) -> Any:
+        """Make a function one that can run on the node; a decorator, with or without parentheses.
+
+        Called as before it runs here; ``f.remote(x)`` runs it on the node and returns a future. It is registered when it is
+        first called there. Inside, :func:`cloudburst.context` gives access to state and messages.
+
+        A class with a method ``run`` is a function with state: the node builds one object of it, and each call is one of
+        ``run``, one after another. The state lives as long as the process that holds it; what must live longer belongs into
+        the store.
+
+        Parameters
+        ----------
+        name
+            under which it is registered. Default: its own.
+        retries
+            how often it is run again when it raises. Default 0.
+        timeout
+            how many seconds one run of it may take. Default: the node's, five minutes.
+        init
+            of a class: the arguments that the object is built with.
+        """
+        arguments = tuple(init)
+
+        def decorated(function: Callable[..., Any]) -> Function[Any, Any]:
+            return new_function(self._node, function, name, retries, timeout, arguments)
+
+        return decorated if function is None else decorated(function)
+
+    def lookup(self, name: str) -> Function[..., Any]:
+        """Return a function that has been registered from elsewhere: "sq", always the latest version, or "sq@3".
+
+        Raises FunctionNotFoundError.
+        """
+        found = self._node.function(name)
+        if found is None:
+            raise FunctionNotFoundError(f"function {name!r} not found (cloudburst fn ls lists all)")
+        return Function(self._node, found.name, None, None, found, name)
+
+    def lookup_dag(self, name: str) -> Pipeline[..., Any]:
+        """Return a DAG that has been registered from elsewhere; its arguments go to the functions that nothing feeds.
+
+        Raises DagNotFoundError.
+        """
+        found = self._node.dag(name)
+        if found is None:
+            raise DagNotFoundError(f"dag {name!r} not found (cloudburst dag ls lists all)")
+        return described(self._node, found)
+
+    # State.
+
+    def get(self, key: str, default: Any = None, *, wait: float = 0.0, timeout: Optional[float] = None) -> Any:
+        """Return the value under a key, or the default. ``wait`` is how many seconds to wait for the key to appear.
+
+        A set lattice reads as a list. Raises what a run failed with, when the key is that of its result.
+        """
+        if not isinstance(key, str):
+            raise InvalidArgumentError(f"get: a key is a text, got {key!r:.100}; get_many takes several")
+        ((cell, values),) = self._node.get((key,), wait, timeout)
+        return default if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else value_of(cell, values)
+
+    def get_many(self, keys: Iterable[str], *, wait: float = 0.0, timeout: Optional[float] = None) -> Dict[str, Any]:
+        """Return the values under those of the keys that are there."""
+        found = self._node.get(list(dict.fromkeys(keys)), wait, timeout)
+        return {cell.key: value_of(cell, values) for cell, values in found if cell.type != store_pb2.LATTICE_TYPE_UNSPECIFIED}
+
+    def put(
+        self, key: str, value: Any, *, ttl: Optional[float] = None, ack: str = "durable", timeout: Optional[float] = None
+    ) -> None:
+        """Store a value under a key; the last writer wins.
+
+        ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait until the write is in the log. A put that lost
+        its connection is sent again, so that in rare cases it takes place twice.
+        """
+        self._node.put_value(key, value, sets=False, ttl=ttl, ack=ack, timeout=timeout)
+
+    def delete(self, key: Union[str, Iterable[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
+        """Delete what is stored under a key or several."""
+        self._node.delete((key,) if isinstance(key, str) else key, ack, timeout)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that begin with a prefix, in order. They are fetched some at a time."""
+        return self._node.keys(prefix)
+
+    def ref(self, key: str, *, raw: bool = False) -> Ref[Any]:
+        """Return what stands for the value of a key as an argument; with ``raw``, for its stored bytes."""
+        return Ref(key, not raw)
+
+    # The connection.
+
+    @property
+    def address(self) -> str:
+        """Host and port of the node."""
+        return self._node.endpoint.address
+
+    def close(self) -> None:
+        """End the connection. What waits for an answer gets CancelledError; runs go on. A second call does nothing."""
+        self._node.close()
+
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<App on {self.address}{' (closed)' if self._node.transport.closed else ''}>"
+
+    def __reduce__(self) -> Any:
+        # Inside the definition of a function, say: there it is a connection of its own, made when it is used.
+        return (_elsewhere, ())
+
+
+def _elsewhere() -> App:
+    return App(Node(locator()))
+
+
+if TYPE_CHECKING:
+
+    class _Decorator(Protocol):
+        @overload
+        def __call__(self, function: Type[Runs[P, R]], /) -> Function[P, R]: ...
+
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Function[P, R]: ...

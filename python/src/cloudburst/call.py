@@ -1,0 +1,109 @@
+"""Calls as frames. The header of a call is the same each time but for four things: the request's id, the sizes of the
+arguments, the id of the run, and no more; so the rest is made once for each way of calling a function.
+"""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+from typing import List, Sequence, Tuple
+
+from cloudburst.codec import Encoded
+from cloudburst.errors import TooLargeError
+from cloudburst.frame import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, Buffer
+from cloudburst.request import Request, kept, next_id, varint
+from cloudburst.v1 import frame_pb2
+
+__all__ = ["CallHead", "Shape", "new_run_id"]
+
+Shape = Tuple[str, int, Tuple[str, ...]]
+"""A function, the number of its positional arguments, and the names of its keyword arguments."""
+
+_GATHER_BYTES = 32 << 10  # payload from which a frame is sent in pieces instead of being copied together
+_RUN_ID_BYTES = 16
+
+_pack_prefix = Struct("<II").pack
+
+
+_ONE_SIZE = [b"\x12\x01" + varint(size) for size in range(0x80)]
+
+
+def new_run_id() -> bytes:
+    """Return the name of a new run. Never twice the same, also in processes that were forked."""
+    return os.urandom(_RUN_ID_BYTES)
+
+
+class CallHead:
+    """What all calls of one kind share: target, shape of the arguments, options. Immutable."""
+
+    __slots__ = ("_after", "_before", "_size", "what")
+
+    def __init__(self, call: frame_pb2.Call, what: str) -> None:
+        """``call`` is without a run id. ``what`` says for people what is called."""
+        self.what = what
+        self._after = call.SerializeToString()  # run_id is the first field, so all others come after it
+        run_id_field = b"\x0a" + varint(_RUN_ID_BYTES)
+        self._before = b"\x52" + varint(len(run_id_field) + _RUN_ID_BYTES + len(self._after)) + run_id_field
+        self._size = len(self._before) + _RUN_ID_BYTES + len(self._after)
+
+    def request(self, run_id: bytes, values: Sequence[Encoded], deadline: float) -> Request:
+        """Return the request of one run. Raises TooLargeError, stating size and limit."""
+        number = varint(next_id())
+        try:
+            sizes = list(map(len, values))
+            payload = b"".join(values)  # type: ignore[arg-type]
+        except TypeError:  # a large argument is in pieces
+            return self._large(number, run_id, values, deadline)
+        total = len(payload)
+        if total >= _GATHER_BYTES:
+            return self._large(number, run_id, values, deadline)
+        packed = _ONE_SIZE[total] if total < 0x80 and len(sizes) == 1 else _packed(sizes)
+        header_bytes = 1 + len(number) + len(packed) + self._size
+        frame = b"".join(
+            (_pack_prefix(header_bytes, total), b"\x08", number, packed, self._before, run_id, self._after, payload)
+        )
+        if header_bytes > HEADER_BYTES_MAX:
+            raise self._header_too_large(header_bytes)
+        return Request(number, frame, len(frame), deadline, self.what)
+
+    def _large(self, number: bytes, run_id: bytes, values: Sequence[Encoded], deadline: float) -> Request:
+        sizes: List[int] = []
+        parts: List[Buffer] = []
+        for value in values:
+            if isinstance(value, bytes):
+                sizes.append(len(value))
+                parts.append(value)
+            else:
+                sizes.append(sum(map(len, value)))
+                parts += value
+        total = sum(sizes)
+        if total > PAYLOAD_BYTES_MAX:
+            raise TooLargeError(
+                f"{self.what}: the arguments are {total} bytes together; the limit is {PAYLOAD_BYTES_MAX} (128 MiB). Put them "
+                "into the store and pass references"
+            )
+        packed = _packed(sizes)
+        header_bytes = 1 + len(number) + len(packed) + self._size
+        if header_bytes > HEADER_BYTES_MAX:
+            raise self._header_too_large(header_bytes)
+        parts.insert(
+            0, b"".join((_pack_prefix(header_bytes, total), b"\x08", number, packed, self._before, run_id, self._after))
+        )
+        return Request(number, parts, 8 + header_bytes + total, deadline, self.what)
+
+    def _header_too_large(self, size: int) -> TooLargeError:
+        return TooLargeError(f"{self.what}: the header of the call is {size} bytes; the limit is {HEADER_BYTES_MAX} (1 MiB)")
+
+
+def keep(request: Request) -> None:
+    """After a call has been sent: hold on to no array that its caller may change."""
+    frame = request.frame
+    if type(frame) is list:
+        request.frame = kept(frame)
+
+
+def _packed(sizes: Sequence[int]) -> bytes:
+    if not sizes:
+        return b""
+    body = b"".join([varint(n) for n in sizes])
+    return b"\x12" + varint(len(body)) + body

@@ -1,0 +1,80 @@
+"""Keys and what is stored under them, as they travel: cells and their values."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+
+from cloudburst import codec
+from cloudburst.codec import Buffer, Encoded
+from cloudburst.errors import FrameError, InvalidArgumentError
+from cloudburst.v1 import frame_pb2, store_pb2
+
+__all__ = ["ack_of", "cells_of", "check_key", "few", "milliseconds", "new_cell", "value_of"]
+
+_ACKS = {"durable": store_pb2.ACK_DURABLE, "memory": store_pb2.ACK_MEMORY}
+
+
+def new_cell(key: str, value: Any, *, sets: bool, ttl: Optional[float] = None) -> Tuple[store_pb2.Cell, List[Encoded]]:
+    """Return what a put of one key sends. With ``sets`` a Python set becomes a set lattice, to which puts add members.
+
+    ``ttl`` is in seconds. Raises InvalidArgumentError, UnpicklableError or TooLargeError.
+    """
+    check_key(key)
+    cell = store_pb2.Cell(key=key, ttl_milliseconds=0 if ttl is None else max(1, milliseconds(ttl)))
+    if sets and type(value) is set:
+        cell.type = store_pb2.LATTICE_TYPE_SET
+        values = [codec.encode_parts(element) for element in value]
+    else:
+        cell.type = store_pb2.LATTICE_TYPE_LWW
+        values = [codec.encode_parts(value)]
+    cell.values = len(values)
+    return cell, values
+
+
+def cells_of(header: frame_pb2.Header, values: Sequence[Buffer]) -> Iterator[Tuple[store_pb2.Cell, Sequence[Buffer]]]:
+    """Return the cells of an answer, each with its values. Raises FrameError when they do not match."""
+    if not header.HasField("cells"):
+        raise FrameError(f"a get was answered with a {header.WhichOneof('body')}")
+    at = 0
+    for cell in header.cells.cells:
+        own = values[at : at + cell.values]
+        at += cell.values
+        if len(own) != cell.values or (
+            cell.type not in (store_pb2.LATTICE_TYPE_UNSPECIFIED, store_pb2.LATTICE_TYPE_SET) and len(own) != 1
+        ):
+            raise FrameError(f"the cell of key {cell.key!r:.100} announces {cell.values} values, and {len(own)} came")
+        yield cell, own
+
+
+def value_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
+    """Return what a cell that is there reads as. Raises CodecError, or what the run failed with whose result it is."""
+    if cell.type == store_pb2.LATTICE_TYPE_SET:
+        return [codec.decode(value) for value in values]
+    return codec.decode(values[0])
+
+
+def check_key(key: object) -> None:
+    """Raise InvalidArgumentError for what cannot be a key."""
+    if not isinstance(key, str) or not key:
+        raise InvalidArgumentError(f"a key is a text that is not empty, got {key!r:.100}")
+
+
+def ack_of(ack: str) -> store_pb2.Ack:
+    """Return an acknowledgement by its name."""
+    try:
+        return _ACKS[ack]
+    except KeyError:
+        raise InvalidArgumentError(f"ack={ack!r:.100}: must be 'durable' or 'memory'") from None
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a duration as it travels. Raises InvalidArgumentError for what is none."""
+    if not 0 <= seconds < 1e9:
+        raise InvalidArgumentError(f"{seconds!r:.100} s is not a duration")
+    return int(seconds * 1000)
+
+
+def few(keys: Sequence[str]) -> str:
+    """Return keys as an error message names them."""
+    names = ", ".join(f"{key!r:.100}" for key in keys[:3])
+    return names if len(keys) <= 3 else f"{names} and {len(keys) - 3} more"

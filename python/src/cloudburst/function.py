@@ -1,0 +1,388 @@
+"""Functions that run on a node, and their compositions, as the decorators give them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import threading
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    TypeVar,
+    overload,
+)
+
+from cloudburst.argument import encode_argument
+from cloudburst.call import CallHead, Shape
+from cloudburst.cells import check_key, milliseconds
+from cloudburst.codec import encode_pickle
+from cloudburst.errors import InvalidArgumentError, UnsupportedError
+from cloudburst.future import Future
+from cloudburst.node import RUN_SECONDS, Node, current_node
+from cloudburst.stateful import LocalObject, Stateful
+from cloudburst.v1 import frame_pb2, function_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    from cloudburst.pipeline import Pipeline
+
+    P = ParamSpec("P")
+    P2 = ParamSpec("P2")
+else:
+    P = TypeVar("P")
+
+R = TypeVar("R")
+S = TypeVar("S")
+
+__all__ = ["Function", "Options", "Stage"]
+
+LEVELS = ("lww", "repeatable_read", "single_key", "multi_key", "causal")
+"""Names of the consistency levels."""
+
+_HEADS_MAX = 64  # shapes of calls that one function remembers
+_DOC_CHARACTERS_MAX = 200
+
+
+class Options(NamedTuple):
+    """How one function or pipeline is called."""
+
+    timeout: Optional[float] = None  # seconds of the whole run
+    key: Optional[str] = None  # under which the result is kept for ever
+    store: bool = True  # whether the result is kept at all
+
+
+def checked_options(
+    timeout: Optional[float], key: Optional[str], store: Optional[bool], consistency: Optional[str], old: Options
+) -> Options:
+    if consistency is not None:
+        if consistency not in LEVELS:
+            raise InvalidArgumentError(f"consistency={consistency!r:.100}: is one of {', '.join(LEVELS)}")
+        if consistency != "lww":
+            raise UnsupportedError(f"consistency={consistency!r} is not there yet; this version has 'lww'")
+    if timeout is not None and milliseconds(timeout) < 1:
+        raise InvalidArgumentError(f"timeout={timeout!r} s: must be at least a millisecond")
+    if key is not None:
+        check_key(key)
+    stored = old.store if store is None else store
+    if not stored and (key or old.key):
+        raise InvalidArgumentError("store=False and a key contradict each other")
+    return Options(old.timeout if timeout is None else timeout, old.key if key is None else key, stored)
+
+
+class Stage(Generic[P, R]):
+    """What can be called on a node and composed with ``>>``: a function, or a pipeline of functions.
+
+    ``a >> b`` calls b with the result of a, after the arguments that b has been bound; a tuple is spread over several
+    parameters. ``(a, b) >> c`` calls c with the results of both, in this order, and ``a >> (b, c)`` calls both with that of a.
+    """
+
+    _node: Optional[Node]
+    _options: Options
+
+    def _owner(self) -> Node:
+        if self._node is None:
+            self._node = current_node()
+        return self._node
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it here."""
+        result: R = self._here(args, kwargs)
+        return result
+
+    @overload
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+
+    @overload
+    def remote(self, *args: Any, **kwargs: Any) -> Future[R]: ...
+
+    def remote(self, *args: Any, **kwargs: Any) -> Future[R]:
+        """Run it on the node, and return at once.
+
+        An argument may be a Future or a Ref, also inside a list: the function gets the value. What the function raises is
+        raised by the future. Raises UnpicklableError, naming what in an argument cannot travel, UnavailableError, or
+        NoResourcesError.
+        """
+        return self._there(args, kwargs)
+
+    def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
+        raise NotImplementedError
+
+    def map(self, *iterables: Any) -> List[Future[R]]:
+        """Call once for each element, or for the elements of several iterables side by side; return the futures in order."""
+        return [self.remote(*arguments) for arguments in zip(*iterables)]
+
+    @overload
+    def __rshift__(self, after: Stage[..., S]) -> Pipeline[P, S]: ...
+
+    @overload
+    def __rshift__(self, after: Tuple[Stage[..., Any], ...]) -> Pipeline[P, Any]: ...
+
+    def __rshift__(self, after: Any) -> Pipeline[P, Any]:
+        from cloudburst.pipeline import composed
+
+        return composed(self, after)
+
+    def __rrshift__(self, before: Tuple[Stage[P2, Any], ...]) -> Pipeline[P2, R]:
+        from cloudburst.pipeline import composed
+
+        return composed(before, self)
+
+
+class Function(Stage[P, R]):
+    """A function that runs on a node. Called as it is, it runs here; ``remote`` runs it there.
+
+    It is registered when it is first called there, with the code and the variables that it refers to as they are then; from
+    then on this object calls the version that it has registered, whatever others register under the same name. After a
+    change, :meth:`register` makes a new version. Safe for concurrent use.
+    """
+
+    def __init__(
+        self,
+        node: Optional[Node],
+        name: str,
+        local: Optional[Callable[..., Any]],
+        definition: Any,
+        description: function_pb2.Function,
+        ref: str = "",
+    ) -> None:
+        self._node = node
+        self._options = Options()
+        self.name = name
+        self._local = local  # what a plain call calls; None when only the node has the code
+        self._definition = definition
+        self._description = description
+        self._registered = _Registered(ref)
+        self._bound: Tuple[Any, ...] = ()
+        self._bound_keywords: Dict[str, Any] = {}
+        self._heads: Dict[Shape, CallHead] = {}
+        self._heads_of = ""  # the version that they call
+        if local is not None:
+            functools.update_wrapper(self, local, updated=())
+
+    def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        if self._local is None:
+            raise TypeError(f"the code of function {self.name!r} is not here; call it with .remote(...)")
+        return self._local(*self._bound, *args, **{**self._bound_keywords, **kwargs})
+
+    def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
+        if self._bound:
+            args = self._bound + args
+        if self._bound_keywords:
+            kwargs = {**self._bound_keywords, **kwargs}
+        if kwargs:
+            shape = ("", len(args), tuple(kwargs))
+            values = [encode_argument(value) for value in (*args, *kwargs.values())]
+        else:
+            shape = ("", len(args), ())
+            values = [encode_argument(value) for value in args]
+        head = self._heads.get(shape)
+        if head is None or self._heads_of != self._registered.ref:
+            head = self._new_head(shape)
+        options = self._options
+        seconds = options.timeout
+        if seconds is None:
+            seconds = max(RUN_SECONDS, self.seconds)
+        node = self._owner()
+        run_id, request = node.call(head, values, seconds)
+        return Future.of_run(node, run_id, request, options.key, options.store)
+
+    @property
+    def ref(self) -> str:
+        """Name and version, as in "sq@3"; registers the function if it has not been yet."""
+        if not self._registered.ref:
+            with _lock.held:
+                return self._registered.ref or self.register()
+        return self._registered.ref
+
+    @property
+    def seconds(self) -> float:
+        """How long one call may take with all retries, as the function says; 0 when it says nothing."""
+        return self._description.timeout_milliseconds / 1000 * (1 + self._description.retries)
+
+    def register(self) -> str:
+        """Register the function as it is now, as a new version, and return its name and version, as in "sq@3".
+
+        Raises UnpicklableError, naming the variable at fault, when its code refers to something that cannot travel.
+        """
+        if self._local is None:
+            return self._registered.ref
+        with _lock.held:
+            definition = encode_pickle(self._definition)
+            registered = self._owner().register_function(self._description, definition)
+            self._registered.ref = f"{registered.name}@{registered.version}"
+        return self._registered.ref
+
+    def bind(self, *args: Any, **kwargs: Any) -> Function[..., R]:
+        """Return the function with its first arguments, and keyword arguments, given already, as ``functools.partial``."""
+        bound: Function[..., R] = self._copy()
+        bound._bound = self._bound + args
+        bound._bound_keywords = {**self._bound_keywords, **kwargs}
+        return bound
+
+    def options(
+        self,
+        *,
+        timeout: Optional[float] = None,
+        key: Optional[str] = None,
+        store: Optional[bool] = None,
+        consistency: Optional[str] = None,
+    ) -> Function[P, R]:
+        """Return the function, to be called in another way.
+
+        timeout
+            of the whole run, in seconds.
+        key
+            under which the result is kept until it is deleted; otherwise it is kept for ten minutes under the run's id.
+        store
+            False: the result comes to the caller and is not kept, so that the future is of no use elsewhere.
+        consistency
+            "lww": the last writer wins. Other levels raise UnsupportedError.
+        """
+        other: Function[P, R] = self._copy()
+        other._options = checked_options(timeout, key, store, consistency, self._options)
+        return other
+
+    def __repr__(self) -> str:
+        version = f" = {self._registered.ref}" if self._registered.ref else ""
+        bound = [f"{value!r:.40}" for value in self._bound]
+        bound += [f"{name}={value!r:.40}" for name, value in self._bound_keywords.items()]
+        given = f".bind({', '.join(bound)})" if bound else ""
+        return f"<Function {self.name}{self._signature()}{version}{given}>"
+
+    def _signature(self) -> str:
+        if self._local is None:
+            return "(…)"
+        try:
+            return str(inspect.signature(self._local))
+        except (TypeError, ValueError):
+            return "(…)"
+
+    def __reduce__(self) -> Any:
+        # Inside the definition of another function, say; its own code goes along, so that a plain call works there.
+        description = self._description.SerializeToString()
+        state = (self._registered.ref, self._options, self._bound, self._bound_keywords)
+        return (_unpickled, (self.name, self._local, self._definition, description, *state))
+
+    def _copy(self) -> Function[Any, Any]:
+        copy: Function[Any, Any] = Function(self._node, self.name, self._local, self._definition, self._description)
+        copy._options = self._options
+        copy._registered = self._registered  # shared: the same function
+        copy._bound, copy._bound_keywords = self._bound, self._bound_keywords
+        return copy
+
+    def _new_head(self, shape: Shape) -> CallHead:
+        ref = self.ref
+        head = call_head(frame_pb2.Call(function=ref), (shape,), self._options, f"call {ref}")
+        if self._heads_of != ref or len(self._heads) >= _HEADS_MAX:
+            self._heads, self._heads_of = {}, ref
+        self._heads[shape] = head
+        return head
+
+
+class _Registered:
+    """What the copies of one function share: the version that they call."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, ref: str) -> None:
+        self.ref = ref
+
+
+class _Lock:
+    """Keeps threads from registering one function several times. A forked child gets another."""
+
+    def __init__(self) -> None:
+        self.held = threading.RLock()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.held = threading.RLock()
+
+
+_lock = _Lock()
+
+
+def call_head(call: frame_pb2.Call, shapes: Tuple[Shape, ...], options: Options, what: str) -> CallHead:
+    """Return the head of calls whose target is set already."""
+    for function, positional, keywords in shapes:
+        call.arguments.add(function=function, positional=positional, keywords=keywords)
+    if options.timeout is not None:
+        call.timeout_milliseconds = milliseconds(options.timeout)
+    call.store = options.store
+    if options.key is not None:
+        call.output_key = options.key
+    return CallHead(call, what)
+
+
+def described(
+    name: str, convention: function_pb2.Convention, doc: Optional[str], retries: int = 0, timeout: Optional[float] = None
+) -> function_pb2.Function:
+    """Return what a node is told about a function besides its definition. Raises InvalidArgumentError."""
+    if not isinstance(name, str) or not name:
+        raise InvalidArgumentError(f"the name of a function is a text, got {name!r:.100}")
+    if not isinstance(retries, int) or not 0 <= retries < 1 << 31:
+        raise InvalidArgumentError(f"retries={retries!r:.100}: is a number, 0 = never again")
+    if timeout is not None and milliseconds(timeout) < 1:
+        raise InvalidArgumentError(f"timeout={timeout!r} s: must be at least a millisecond")
+    lines = (doc or "").strip().splitlines()
+    return function_pb2.Function(
+        name=name,
+        runtime=function_pb2.RUNTIME_PYTHON,
+        convention=convention,
+        python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
+        retries=retries,
+        timeout_milliseconds=0 if timeout is None else milliseconds(timeout),
+        doc=lines[0][:_DOC_CHARACTERS_MAX] if lines else "",
+    )
+
+
+def new_function(
+    node: Node, target: Callable[..., Any], name: Optional[str], retries: int, timeout: Optional[float], init: Tuple[Any, ...]
+) -> Function[Any, Any]:
+    """Return a function, or a class with state, as one that can run on a node."""
+    if isinstance(target, Function):
+        raise InvalidArgumentError(f"{target!r} is one already; give the function that it was made from")
+    if not callable(target):
+        raise InvalidArgumentError(f"{target!r:.100} cannot be called, so it is no function")
+    called = name or getattr(target, "__name__", "")
+    if not called:
+        raise InvalidArgumentError(f"{target!r:.100} has no name of its own; give it one: app.function(..., name=...)")
+    if isinstance(target, type):
+        if not callable(getattr(target, "run", None)):
+            raise InvalidArgumentError(f"class {target.__qualname__} has no method run(self, ...), which calls of it would run")
+        description = described(called, function_pb2.CONVENTION_CLASS, target.__doc__, retries, timeout)
+        local: Callable[..., Any] = LocalObject(target, init)
+        return Function(node, called, local, (Stateful, (target, init)), description)
+    if init:
+        raise InvalidArgumentError(f"init is what a class is built with, and {called!r} is none")
+    description = described(called, function_pb2.CONVENTION_PLAIN, target.__doc__, retries, timeout)
+    return Function(node, called, target, target, description)
+
+
+def _unpickled(
+    name: str,
+    local: Optional[Callable[..., Any]],
+    definition: Any,
+    description: bytes,
+    ref: str,
+    options: Options,
+    bound: Tuple[Any, ...],
+    bound_keywords: Dict[str, Any],
+) -> Function[Any, Any]:
+    function: Function[Any, Any] = Function(None, name, local, definition, function_pb2.Function.FromString(description), ref)
+    function._options = options
+    function._bound, function._bound_keywords = bound, bound_keywords
+    return function

@@ -1,0 +1,232 @@
+"""The results of runs that may still be under way."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Generator, Generic, Optional, Type, TypeVar
+
+from cloudburst.argument import Argument
+from cloudburst.cells import cells_of, check_key, value_of
+from cloudburst.codec import Encoded, decode, encode_parts, encode_reference
+from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.node import GRACE_SECONDS, RUN_SECONDS, Node, current_node
+from cloudburst.request import ANSWERED, Request
+from cloudburst.transport import ArgumentsGoneError
+from cloudburst.v1 import store_pb2
+
+__all__ = ["Future"]
+
+T = TypeVar("T")
+F = TypeVar("F", bound="Future[Any]")
+
+_UNSET: Any = object()
+_EMBED_BYTES_MAX = 64 << 10  # result up to which, when it is here, it is passed on itself instead of by reference
+
+
+class Future(Argument, Generic[T]):
+    """The result of a run. It can be asked again and again, by any thread, and awaited in any event loop.
+
+    As an argument of a call, also inside a list, it stands for the result. Pickled it is the key under which the node keeps
+    the result, for ten minutes unless the caller has chosen the key, so that another process can ask for it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_by_key",
+        "_error",
+        "_key",
+        "_node",
+        "_request",
+        "_result_key",
+        "_run_id",
+        "_size",
+        "_stored",
+        "_value",
+    )
+
+    # The result comes in one step or two: it is the answer to the call, or the call was answered and it is under a key.
+
+    def __init__(self, key: str, node: Optional[Node] = None) -> None:
+        """Return the future of the result that is, or will be, kept under a key."""
+        check_key(key)
+        self._node = node
+        self._run_id = b""
+        self._key: Optional[str] = key  # None = the run's id
+        self._result_key = key  # where to ask for the result, when not ""
+        self._stored = True  # whether the node keeps the result
+        self._request: Optional[Request] = None  # whose answer brings the result nearer
+        self._by_key = True  # whether that asks for the key
+        self._value: Any = _UNSET
+        self._error: Optional[BaseException] = None
+        self._size = 0  # bytes of the value, as it came
+
+    @classmethod
+    def of_run(
+        cls: Type[F],
+        node: Node,
+        run_id: bytes,
+        request: Request,
+        key: Optional[str] = None,
+        stored: bool = True,
+        result_key: str = "",
+    ) -> F:
+        """Return the future of a run that has been started.
+
+        ``result_key`` is where the result will be when the call is not answered with it, as that of a continuation.
+        """
+        future = cls.__new__(cls)
+        future._node = node
+        future._run_id = run_id
+        future._key = key
+        future._result_key = result_key
+        future._stored = stored
+        future._request = request
+        future._by_key = False
+        future._value = _UNSET
+        future._error = None
+        future._size = 0
+        return future
+
+    @property
+    def key(self) -> str:
+        """The key under which the node keeps the result."""
+        return self._key if self._key is not None else self._run_id.hex()
+
+    def get(self, timeout: Optional[float] = None) -> T:
+        """Return the result, or raise what the function raised, with the traceback there as its cause.
+
+        ``timeout`` is in seconds; without one, the deadline of the run holds. Raises DeadlineExceededError (a TimeoutError)
+        when the result is not there in time, after which it can be asked for again, and UnavailableError when the node is
+        gone.
+        """
+        if self._value is _UNSET:
+            if self._error is None:
+                self._await(timeout)
+            if self._error is not None:
+                raise self._error.with_traceback(None)
+        value: T = self._value
+        return value
+
+    def result(self, timeout: Optional[float] = None) -> T:
+        """The same as :meth:`get`, by the name that it has in ``concurrent.futures``."""
+        return self.get(timeout)
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """Return what the run failed with, or None; waits as :meth:`get` does."""
+        if not self._settled:
+            self._await(timeout)
+        return self._error
+
+    def done(self) -> bool:
+        """Report whether the result, or the failure, is there. Does not wait for it."""
+        while not self._settled:
+            request = self._asked(0.0)
+            if not self._owner.transport.done(request):
+                return False
+            self._take(request)
+            if self._request is None and not self._settled and self._by_key:
+                return False
+        return True
+
+    def __await__(self) -> Generator[Any, None, T]:
+        deadline = None
+        while not self._settled:
+            request = self._asked(RUN_SECONDS)
+            if deadline is None:
+                deadline = request.deadline
+            yield from self._owner.transport.wait_async(request, deadline)
+            self._take(request)
+            if not self._settled and time.monotonic() >= deadline - GRACE_SECONDS:
+                raise self._late()
+        return self.get()
+
+    def __repr__(self) -> str:
+        if self._error is not None:
+            state = f"failed: {self._error!r:.100}"
+        elif self._value is not _UNSET:
+            state = f"done: {self._value!r:.100}"
+        else:
+            state = "result of another process" if self._request is None else self._request.what
+        return f"<{type(self).__name__} {self.key} {state}>"
+
+    def __reduce__(self) -> Any:
+        if not self._stored:
+            raise InvalidArgumentError("a future whose result is not stored cannot be pickled; call without store=False")
+        return (type(self), (self.key,))
+
+    @property
+    def _settled(self) -> bool:
+        return self._value is not _UNSET or self._error is not None
+
+    @property
+    def _owner(self) -> Node:
+        if self._node is None:
+            self._node = current_node()
+        return self._node
+
+    def _asked(self, wait: float) -> Request:
+        """Return the request whose answer brings the result nearer; for a new one, ``wait`` is for the key to appear."""
+        request = self._request
+        if request is None:
+            request = self._owner.new_get((self._result_key or self.key,), wait, wait + GRACE_SECONDS)
+            self._owner.transport.start(request)
+            self._request = request
+        return request
+
+    def _await(self, timeout: Optional[float]) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._settled:
+            before = self._request
+            request = self._asked(RUN_SECONDS if deadline is None else max(0.0, deadline - time.monotonic()))
+            if request.state != ANSWERED:
+                # A get of our own is answered at its deadline at the latest.
+                own = deadline is None or before is None
+                self._owner.transport.wait(request, request.deadline if own else deadline)  # type: ignore[arg-type]
+            self._take(request)
+            if not self._settled and self._request is None and before is None:
+                raise self._late()
+
+    def _take(self, request: Request) -> None:
+        """Take the answer of a request."""
+        if self._request is not request or self._settled:
+            return  # another thread was faster
+        failure = request.failure()
+        if isinstance(failure, ArgumentsGoneError) and self._stored:
+            # The run goes on without this client, and leaves its result in the store.
+            self._request, self._by_key = None, True
+        elif failure is not None:
+            self._error = failure
+        elif self._by_key:
+            self._take_cell(request)
+        elif self._result_key:
+            self._request, self._by_key = None, True
+        elif len(request.values) != 1:
+            self._error = FrameError(f"{request.what}: the answer has {len(request.values)} values instead of one")
+        else:
+            try:
+                self._size = len(request.values[0])
+                self._value = decode(request.values[0])
+            except Exception as e:
+                self._error = e
+
+    def _take_cell(self, request: Request) -> None:
+        try:
+            ((cell, values),) = cells_of(request.answer(), request.values)
+            if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
+                self._request = None  # not there yet
+                return
+            self._size = sum(map(len, values))
+            self._value = value_of(cell, values)
+        except Exception as e:
+            self._error = e
+
+    def _late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(f"no result under key {self._result_key or self.key!r} in time")
+
+    def _encoded(self) -> Encoded:
+        request = self._request
+        if request is not None and request.state == ANSWERED:
+            self._take(request)
+        if not self._stored or (self._value is not _UNSET and self._size <= _EMBED_BYTES_MAX):
+            return encode_parts(self.get())
+        return encode_reference(self.key)

@@ -1,0 +1,220 @@
+"""A node, as a program sees it: what can be asked of it, on one transport. Both faces of the SDK stand on this."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+from cloudburst.call import CallHead, keep, new_run_id
+from cloudburst.cells import ack_of, cells_of, check_key, few, milliseconds, new_cell
+from cloudburst.codec import Buffer, Encoded
+from cloudburst.endpoint import Endpoint, Locate, locator
+from cloudburst.errors import FrameError, InvalidArgumentError
+from cloudburst.request import Request, new_request
+from cloudburst.transport import Transport
+from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
+
+__all__ = ["GRACE_SECONDS", "REQUEST_SECONDS", "RUN_SECONDS", "Node", "current_node"]
+
+REQUEST_SECONDS = 30.0
+"""How long the answer to anything but a call may take, unless the caller says otherwise."""
+RUN_SECONDS = 300.0
+"""How long a run may take, unless the caller or its functions say otherwise; the node's default is the same."""
+GRACE_SECONDS = 2.0
+"""How long after a deadline the node's word about it may come."""
+_KEYS_AT_ONCE = 1000
+
+Cells = List[Tuple[store_pb2.Cell, Sequence[Buffer]]]
+
+
+class Node:
+    """What can be asked of a node. Safe for concurrent use and across a fork. Every wait ends with DeadlineExceededError."""
+
+    def __init__(self, locate: Locate, timeout: float = REQUEST_SECONDS) -> None:
+        """``timeout`` is how many seconds the answer to anything but a call may take, where the caller says nothing."""
+        global _latest
+        self.transport = Transport(locate)
+        self._timeout = timeout
+        _latest = weakref.ref(self)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.transport.endpoint
+
+    def connect(self) -> None:
+        """Connect now. Raises UnavailableError, AuthenticationError or IncompatibleError."""
+        self.transport.connect(self._deadline(None))
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def call(self, head: CallHead, values: Sequence[Encoded], seconds: float) -> Tuple[bytes, Request]:
+        """Start a run that may take so many seconds, and return its id and the request that its result answers."""
+        run_id = new_run_id()
+        request = head.request(run_id, values, time.monotonic() + seconds + GRACE_SECONDS)
+        self.transport.start(request)
+        keep(request)
+        return run_id, request
+
+    # State.
+
+    def get(self, keys: Sequence[str], wait: float = 0.0, timeout: Optional[float] = None) -> Cells:
+        """Return the cells of keys, in their order. ``wait`` is how long to wait for absent ones to appear."""
+        request = self.new_get(keys, wait, timeout)
+        header = self.transport.ask(request)
+        cells = list(cells_of(header, request.values))
+        if [cell.key for cell, _ in cells] != list(keys):
+            raise FrameError(f"{request.what}: the answer is about other keys")
+        return cells
+
+    def new_get(self, keys: Sequence[str], wait: float = 0.0, timeout: Optional[float] = None) -> Request:
+        header = frame_pb2.Header()
+        for key in keys:
+            check_key(key)
+        header.get.keys.extend(keys)
+        header.get.wait_milliseconds = milliseconds(wait)
+        seconds = self._timeout + wait if timeout is None else timeout
+        return new_request(header, (), time.monotonic() + seconds, f"get {few(keys)}")
+
+    def put(
+        self, cells: Sequence[store_pb2.Cell], values: Sequence[Encoded], ack: str = "durable", timeout: Optional[float] = None
+    ) -> None:
+        self.transport.ask(self.new_put(cells, values, ack, timeout))
+
+    def new_put(
+        self, cells: Sequence[store_pb2.Cell], values: Sequence[Encoded], ack: str = "durable", timeout: Optional[float] = None
+    ) -> Request:
+        header = frame_pb2.Header()
+        header.put.ack = ack_of(ack)
+        header.put.cells.extend(cells)
+        return new_request(header, values, self._deadline(timeout), f"put {few([cell.key for cell in cells])}")
+
+    def put_value(
+        self,
+        key: str,
+        value: Any,
+        *,
+        sets: bool,
+        ttl: Optional[float] = None,
+        ack: str = "durable",
+        timeout: Optional[float] = None,
+    ) -> None:
+        cell, values = new_cell(key, value, sets=sets, ttl=ttl)
+        self.put((cell,), values, ack, timeout)
+
+    def delete(self, keys: Iterable[str], ack: str = "durable", timeout: Optional[float] = None) -> None:
+        header = frame_pb2.Header()
+        header.delete.ack = ack_of(ack)
+        names = list(keys)
+        for key in names:
+            check_key(key)
+        header.delete.keys.extend(names)
+        self.transport.ask(new_request(header, (), self._deadline(timeout), f"delete {few(names)}"))
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that begin with a prefix, in order, asking for some at a time."""
+        after, more = "", True
+        while more:
+            header = frame_pb2.Header()
+            header.list_keys.prefix = prefix
+            header.list_keys.after = after
+            header.list_keys.limit = _KEYS_AT_ONCE
+            answer = self.transport.ask(new_request(header, (), self._deadline(None), "list keys"))
+            keys = _body(answer, "keys").keys
+            yield from keys
+            more = answer.keys.more and len(keys) > 0
+            if more:
+                after = keys[-1]
+
+    # Functions and DAGs.
+
+    def register_function(self, function: function_pb2.Function, definition: Encoded) -> function_pb2.Function:
+        header = frame_pb2.Header()
+        header.register_function.function.CopyFrom(function)
+        what = f"register function {function.name!r}"
+        answer = self.transport.ask(new_request(header, (definition,), self._deadline(None), what))
+        found = _body(answer, "functions").functions
+        if len(found) != 1:
+            raise FrameError(f"{what}: the answer is about {len(found)} functions")
+        registered: function_pb2.Function = found[0]
+        return registered
+
+    def register_dag(self, dag: function_pb2.Dag) -> None:
+        header = frame_pb2.Header()
+        header.register_dag.dag.CopyFrom(dag)
+        self.transport.ask(new_request(header, (), self._deadline(None), f"register dag {dag.name!r}", again=False))
+
+    def delete_function(self, name: str) -> None:
+        header = frame_pb2.Header()
+        header.delete_function.name = _text(name, "the name of a function")
+        self.transport.ask(new_request(header, (), self._deadline(None), f"delete function {name!r}", again=False))
+
+    def delete_dag(self, name: str) -> None:
+        header = frame_pb2.Header()
+        header.delete_dag.name = _text(name, "the name of a dag")
+        self.transport.ask(new_request(header, (), self._deadline(None), f"delete dag {name!r}", again=False))
+
+    def functions(self, prefix: str = "", versions: bool = False) -> List[function_pb2.Function]:
+        """Return the latest versions of the functions whose names begin with a prefix, or all their versions."""
+        header = frame_pb2.Header()
+        header.list_functions.prefix = _text(prefix, "the prefix of functions")
+        header.list_functions.versions = versions
+        answer = self.transport.ask(new_request(header, (), self._deadline(None), "list functions"))
+        return list(_body(answer, "functions").functions)
+
+    def dags(self, prefix: str = "") -> List[function_pb2.Dag]:
+        header = frame_pb2.Header()
+        header.list_dags.prefix = _text(prefix, "the prefix of dags")
+        answer = self.transport.ask(new_request(header, (), self._deadline(None), "list dags"))
+        return list(_body(answer, "dags").dags)
+
+    def function(self, ref: str) -> Optional[function_pb2.Function]:
+        """Return a function, "sq" or one version of it, "sq@3"; None when there is none."""
+        name, _, version = _text(ref, "the name of a function").partition("@")
+        for found in self.functions(name, versions=bool(version)):
+            if found.name == name and (not version or str(found.version) == version):
+                return found
+        return None
+
+    def dag(self, name: str) -> Optional[function_pb2.Dag]:
+        """Return a DAG, or None when there is none of the name."""
+        return next((found for found in self.dags(name) if found.name == name), None)
+
+    def status(self) -> frame_pb2.Status:
+        header = frame_pb2.Header()
+        header.get_status.SetInParent()
+        status: frame_pb2.Status = _body(
+            self.transport.ask(new_request(header, (), self._deadline(None), "get the status")), "status"
+        )
+        return status
+
+    def _deadline(self, timeout: Optional[float]) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else timeout)
+
+
+_latest: Optional[weakref.ref[Node]] = None
+_default: Dict[str, Node] = {}
+
+
+def current_node() -> Node:
+    """Return the node that what has been unpickled belongs to: the one that this program connected to last.
+
+    A program that has connected to none is connected to the one that its environment names.
+    """
+    node = _latest() if _latest is not None else None
+    if node is None or node.transport.closed:
+        node = _default["node"] = Node(locator())
+    return node
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{what} is a text, got {value!r:.100}")
+    return value
+
+
+def _body(header: frame_pb2.Header, name: str) -> Any:
+    if not header.HasField(name):
+        raise FrameError(f"the node answered with a {header.WhichOneof('body')} instead of {name}")
+    return getattr(header, name)

@@ -1,0 +1,271 @@
+"""Compositions of functions, written with ``>>``."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+
+from cloudburst.argument import encode_argument
+from cloudburst.call import CallHead, Shape
+from cloudburst.errors import DagExistsError, InvalidArgumentError
+from cloudburst.function import Function, Options, P, Stage, call_head, checked_options
+from cloudburst.future import Future
+from cloudburst.node import RUN_SECONDS, Node
+from cloudburst.v1 import frame_pb2, function_pb2
+
+__all__ = ["Pipeline", "composed"]
+
+R = TypeVar("R")
+
+_HEADS_MAX = 64
+_READABLE_CHARACTERS_MAX = 60
+_DIGEST_CHARACTERS = 12
+
+Fn = Function[Any, Any]
+
+
+class Graph(NamedTuple):
+    """Functions and what feeds what. The ends are those whose results nothing takes yet, in their order."""
+
+    functions: Tuple[Fn, ...]
+    links: Tuple[Tuple[Fn, Fn], ...]
+    ends: Tuple[Fn, ...]
+
+    def sources(self) -> List[Fn]:
+        fed = {id(sink) for _, sink in self.links}
+        return [function for function in self.functions if id(function) not in fed]
+
+    def upstream(self, function: Fn) -> List[Fn]:
+        return [source for source, sink in self.links if sink is function]
+
+    def ordered(self) -> List[Fn]:
+        """The functions, each after all that feed it."""
+        done: List[Fn] = []
+        left = list(self.functions)
+        while left:
+            ready = [f for f in left if all(any(u is d for d in done) for u in self.upstream(f))]
+            done += ready
+            left = [f for f in left if not any(f is r for r in ready)]
+        return done
+
+
+class _Given(NamedTuple):
+    """A function of a pipeline that gets arguments besides what feeds it."""
+
+    ref: str
+    bound: Tuple[Any, ...]
+    bound_keywords: Dict[str, Any]
+    source: bool
+
+
+class Pipeline(Stage[P, R]):
+    """Functions composed with ``>>``, run on the node as one: ``(incr >> sq).remote(3).get()``.
+
+    The arguments of a call go to every function that nothing feeds, after those that it has been bound; a function in the
+    middle gets what it has been bound, and then the results of those that feed it. Called as it is, it runs here.
+
+    It is registered, with its functions, when it is first called on the node. Safe for concurrent use.
+    """
+
+    def __init__(self, node: Optional[Node], graph: Optional[Graph], name: str = "") -> None:
+        self._node = node
+        self._graph = graph  # None when only the node knows it
+        self._name = name  # "" = made from the functions
+        self._options = Options()
+        self._registered = ""  # name under which the node has it
+        self._given: List[_Given] = []
+        self._seconds = RUN_SECONDS
+        self._heads: Dict[Tuple[Shape, ...], CallHead] = {}
+
+    @property
+    def name(self) -> str:
+        """Its name. One that :meth:`named` has not given is made of the functions' versions, so it is registered first."""
+        return self._registered or self._name or self.register()
+
+    def named(self, name: str) -> Pipeline[P, R]:
+        """Return the pipeline under a name by which it can be called from elsewhere, as a DAG."""
+        if not isinstance(name, str) or not name:
+            raise InvalidArgumentError(f"the name of a pipeline is a text, got {name!r:.100}")
+        other: Pipeline[P, R] = Pipeline(self._node, self._needed_graph(), name)
+        other._options = self._options
+        return other
+
+    def options(
+        self,
+        *,
+        timeout: Optional[float] = None,
+        key: Optional[str] = None,
+        store: Optional[bool] = None,
+        consistency: Optional[str] = None,
+    ) -> Pipeline[P, R]:
+        """Return the pipeline, to be called in another way; see :meth:`cloudburst.Function.options`."""
+        other: Pipeline[P, R] = Pipeline(self._node, self._graph, self._name)
+        other._options = checked_options(timeout, key, store, consistency, self._options)
+        other._registered, other._given, other._seconds = self._registered, self._given, self._seconds
+        return other
+
+    def register(self) -> str:
+        """Register the pipeline, and its functions where that has not been done, and return its name.
+
+        Raises InvalidArgumentError with the reason when it is none, and DagExistsError when its name is that of another.
+        """
+        graph = self._needed_graph()
+        if len(graph.ends) > 1:
+            names = ", ".join(f.name for f in graph.ends)
+            raise InvalidArgumentError(f"{self!r} ends in {names}; add one that takes their results: (…) >> combine")
+        refs = {id(f): f.ref for f in graph.functions}
+        dag = function_pb2.Dag(functions=refs.values())
+        for source, sink in graph.links:
+            dag.links.add(source=refs[id(source)], sink=refs[id(sink)])
+        dag.name = self._name or _made_name(graph, dag)
+        try:
+            self._owner().register_dag(dag)
+        except DagExistsError:
+            existing = self._owner().dag(dag.name)
+            if existing is None or list(existing.functions) != list(dag.functions) or existing.links != dag.links:
+                raise
+        sources = {id(f) for f in graph.sources()}
+        self._given = [
+            _Given(refs[id(f)], f._bound, f._bound_keywords, id(f) in sources)
+            for f in graph.functions
+            if id(f) in sources or f._bound or f._bound_keywords
+        ]
+        self._seconds = max(RUN_SECONDS, sum(f.seconds for f in graph.functions))
+        self._heads = {}
+        self._registered = dag.name
+        return dag.name
+
+    def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
+        if not self._registered:
+            self.register()
+        shapes: List[Shape] = []
+        values: List[Any] = []
+        for given in self._given:
+            positional, named = given.bound, given.bound_keywords
+            if given.source:
+                positional, named = positional + args, {**named, **kwargs}
+            shapes.append((given.ref, len(positional), tuple(named)))
+            values += positional
+            values += named.values()
+        encoded = [encode_argument(value) for value in values]
+        shape = tuple(shapes)
+        head = self._heads.get(shape)
+        if head is None:
+            if len(self._heads) >= _HEADS_MAX:
+                self._heads = {}
+            call = frame_pb2.Call(dag=self._registered)
+            head = self._heads[shape] = call_head(call, shape, self._options, f"call dag {self._registered}")
+        options = self._options
+        node = self._owner()
+        run_id, request = node.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
+        return Future.of_run(node, run_id, request, options.key, options.store)
+
+    def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        graph = self._needed_graph()
+        sources = {id(f) for f in graph.sources()}
+        results: Dict[int, Any] = {}
+        for function in graph.ordered():
+            arguments: List[Any] = list(args) if id(function) in sources else []
+            for upstream in graph.upstream(function):
+                result = results[id(upstream)]
+                arguments += result if type(result) is tuple else (result,)
+            results[id(function)] = function._here(tuple(arguments), kwargs if id(function) in sources else {})
+        ended = [results[id(f)] for f in graph.ends]
+        return ended[0] if len(ended) == 1 else tuple(ended)
+
+    def _needed_graph(self) -> Graph:
+        if self._graph is None:
+            raise TypeError(f"the functions of pipeline {self._name!r} are not here; call it with .remote(...)")
+        return self._graph
+
+    def __repr__(self) -> str:
+        name = self._registered or self._name
+        return f"<Pipeline {name + ': ' if name else ''}{_shown(self._graph)}>"
+
+    def __reduce__(self) -> Any:
+        state = (self._graph, self._name, self._options, self._registered, self._given, self._seconds)
+        return (_unpickled, state)
+
+
+def composed(before: Any, after: Any) -> Pipeline[Any, Any]:
+    """Return the pipeline in which the ends of one stage, or of several, feed the sources of another, or of several."""
+    first, second = _graph_of(before), _graph_of(after)
+    sources = second.sources()
+    for source in sources:
+        if any(source is f for f in first.functions):
+            raise InvalidArgumentError(
+                f"function {source.name!r} would feed itself; a function stands in a pipeline once. To call it again, make "
+                "another of it under another name: app.function(..., name=...)"
+            )
+    links = [*first.links, *((end, source) for source in sources for end in first.ends)]
+    known = {(id(source), id(sink)) for source, sink in links}
+    links += [link for link in second.links if (id(link[0]), id(link[1])) not in known]
+    graph = Graph(_unique((*first.functions, *second.functions)), tuple(links), second.ends)
+    names: Dict[str, Fn] = {}
+    for function in graph.functions:
+        if names.setdefault(function.name, function) is not function:
+            raise InvalidArgumentError(
+                f"two functions in a pipeline have the name {function.name!r}; make one of them under another name: "
+                "app.function(..., name=...)"
+            )
+    nodes = [f._node for f in graph.functions if f._node is not None]
+    if any(node is not nodes[0] for node in nodes):
+        raise InvalidArgumentError("the functions of a pipeline belong to one connection, and these to several")
+    return Pipeline(nodes[0] if nodes else None, graph)
+
+
+def described(node: Node, dag: function_pb2.Dag) -> Pipeline[Any, Any]:
+    """Return the pipeline that a node has under a name, whoever has registered it."""
+    pipeline: Pipeline[Any, Any] = Pipeline(node, None, dag.name)
+    fed = {link.sink for link in dag.links}
+    pipeline._given = [_Given(ref, (), {}, True) for ref in dag.functions if ref not in fed]
+    pipeline._registered = dag.name
+    return pipeline
+
+
+def _graph_of(stage: Union[Stage[Any, Any], Sequence[Stage[Any, Any]]]) -> Graph:
+    if isinstance(stage, Function):
+        return Graph((stage,), (), (stage,))
+    if isinstance(stage, Pipeline):
+        return stage._needed_graph()
+    if isinstance(stage, tuple) and stage:
+        graphs = [_graph_of(part) for part in stage]
+        links: Dict[Tuple[int, int], Tuple[Fn, Fn]] = {}
+        for graph in graphs:
+            links.update({(id(source), id(sink)): (source, sink) for source, sink in graph.links})
+        return Graph(
+            _unique(f for graph in graphs for f in graph.functions),
+            tuple(links.values()),
+            _unique(f for graph in graphs for f in graph.ends),
+        )
+    raise InvalidArgumentError(f"a pipeline is made of functions of the app, and tuples of them; got {stage!r:.100}")
+
+
+def _unique(functions: Any) -> Tuple[Fn, ...]:
+    return tuple({id(f): f for f in functions}.values())
+
+
+def _made_name(graph: Graph, dag: function_pb2.Dag) -> str:
+    """A name that says what it is, and that only an equal pipeline has."""
+    content = repr((list(dag.functions), [(link.source, link.sink) for link in dag.links]))
+    readable = ">".join(f.name for f in graph.ordered())
+    if len(readable) > _READABLE_CHARACTERS_MAX:
+        readable = graph.ends[0].name[:_READABLE_CHARACTERS_MAX]
+    return f"{readable}:{hashlib.sha256(content.encode()).hexdigest()[:_DIGEST_CHARACTERS]}"
+
+
+def _shown(graph: Optional[Graph]) -> str:
+    if graph is None:
+        return "known to the node"
+    feeding, fed = {id(source) for source, _ in graph.links}, {id(sink) for _, sink in graph.links}
+    if len(feeding) == len(fed) == len(graph.links) == len(graph.functions) - 1:  # a chain
+        return " >> ".join(f.name for f in graph.ordered())
+    return ", ".join(f"{source.name} >> {sink.name}" for source, sink in graph.links)
+
+
+def _unpickled(
+    graph: Optional[Graph], name: str, options: Options, registered: str, given: List[_Given], seconds: float
+) -> Pipeline[Any, Any]:
+    pipeline: Pipeline[Any, Any] = Pipeline(None, graph, name)
+    pipeline._options, pipeline._registered, pipeline._given, pipeline._seconds = options, registered, given, seconds
+    return pipeline

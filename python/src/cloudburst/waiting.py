@@ -1,0 +1,164 @@
+"""Waiting for several futures at once, in the thread that waits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
+
+from cloudburst.connection import Connection
+from cloudburst.errors import DeadlineExceededError, InvalidArgumentError
+from cloudburst.future import Future
+from cloudburst.node import RUN_SECONDS
+from cloudburst.request import ANSWERED, LOST, WAITING, Request, Waiter
+
+__all__ = ["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "Waited", "as_completed", "wait"]
+
+T = TypeVar("T")
+
+ALL_COMPLETED = "ALL_COMPLETED"
+FIRST_COMPLETED = "FIRST_COMPLETED"
+FIRST_EXCEPTION = "FIRST_EXCEPTION"
+
+_SLICE_SECONDS = 0.02  # for one connection, when futures of several are waited for
+
+
+class Waited(NamedTuple):
+    """What :func:`wait` returns."""
+
+    done: Set[Future[Any]]
+    not_done: Set[Future[Any]]
+
+
+def wait(futures: Iterable[Future[Any]], timeout: Optional[float] = None, return_when: str = ALL_COMPLETED) -> Waited:
+    """Wait until all futures are done, or the first one is, or the first one that failed; as ``concurrent.futures.wait`` does.
+
+    ``timeout`` is in seconds; when it has passed, what is done so far is returned. Without one the deadlines of the runs hold.
+    """
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
+        raise InvalidArgumentError(f"return_when={return_when!r:.100}: is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
+    arrivals = _Arrivals(futures)
+    left = set(arrivals.futures)
+    done: Set[Future[Any]] = set()
+    deadline = arrivals.deadline(timeout)
+    while left:
+        future = arrivals.next(deadline)
+        if future is None:
+            break
+        done.add(future)
+        left.discard(future)
+        if return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and future.exception() is not None):
+            # What else has arrived by now counts as well.
+            deadline = 0.0
+    return Waited(done, left)
+
+
+def as_completed(futures: Iterable[Future[T]], timeout: Optional[float] = None) -> Iterator[Future[T]]:
+    """Yield the futures as they are done.
+
+    ``timeout`` is in seconds, from now; without one the deadlines of the runs hold. Raises DeadlineExceededError when it has
+    passed and some are not done.
+    """
+    arrivals = _Arrivals(futures)
+    deadline = arrivals.deadline(timeout)
+
+    def arriving() -> Iterator[Future[T]]:
+        for n in range(len(arrivals.futures)):
+            future = arrivals.next(deadline)
+            if future is None:
+                missing, all_of_them = len(arrivals.futures) - n, len(arrivals.futures)
+                raise DeadlineExceededError(f"{missing} of {all_of_them} futures are not done in time")
+            yield future
+
+    return arriving()
+
+
+class _Arrivals(Waiter):
+    """Futures, in the order in which they are done. Used by one thread; whoever reads their answers tells it."""
+
+    __slots__ = ("_connection", "_events", "_several", "_waiting", "futures")
+
+    def __init__(self, futures: Iterable[Future[Any]]) -> None:
+        super().__init__()
+        self.futures: List[Future[Any]] = list(dict.fromkeys(futures))
+        self._connection: Optional[Connection] = None  # at which this thread waits
+        self._events: Deque[Any] = deque()  # futures that are done, requests that are answered or lost
+        self._waiting: Dict[Request, List[Future[Any]]] = {}
+        self._several = len({id(future._owner) for future in self.futures}) > 1
+        for future in self.futures:
+            self._expect(future)
+
+    def deadline(self, timeout: Optional[float]) -> float:
+        """Return when to give up: that of the last run, without a timeout."""
+        if timeout is not None:
+            return time.monotonic() + timeout
+        return max((request.deadline for request in self._waiting), default=time.monotonic() + RUN_SECONDS)
+
+    def next(self, deadline: float) -> Optional[Future[Any]]:
+        """Return a future that is done and has not been returned yet; None when there is none before the deadline."""
+        while True:
+            if self._events:
+                event = self._events.popleft()
+                if isinstance(event, Future):
+                    return event
+                self._arrived(event, deadline)
+                continue
+            if not self._waiting:
+                return None
+            self.state = WAITING
+            if self._events:  # came before the state was set
+                continue
+            now = time.monotonic()
+            self._drive(deadline)
+            if now >= deadline and not self._events:
+                return None
+
+    def _expect(self, future: Future[Any]) -> None:
+        """Have the future's next answer reported."""
+        if future._settled:
+            self._events.append(future)
+            return
+        request = future._asked(RUN_SECONDS)
+        futures = self._waiting.get(request)
+        if futures is not None:  # two futures never share a request, but one that was unpickled twice may ask alike
+            futures.append(future)
+            return
+        self._waiting[request] = [future]
+        connection = request.connection
+        if connection is None or not connection.call_back(request, self._report):
+            self._events.append(request)
+
+    def _report(self, request: Request) -> None:
+        # Called by whoever has read the answer, in any thread.
+        self._events.append(request)
+        self.state = ANSWERED
+        connection = self._connection
+        if connection is not None:
+            connection.wake(self)
+
+    def _arrived(self, request: Request, deadline: float) -> None:
+        if request.state == LOST:
+            if time.monotonic() >= deadline:
+                return  # it stays among those that wait
+            self._waiting[request][0]._owner.transport.recover(request, deadline)
+        futures = self._waiting.pop(request)
+        for future in futures:
+            if request.state == ANSWERED:
+                future._take(request)
+            self._expect(future)
+
+    def _drive(self, deadline: float) -> None:
+        """Read answers until one of ours is there, or the deadline."""
+        connection = next(iter(self._waiting)).connection
+        if self._several:
+            for other in {request.connection for request in self._waiting}:
+                if other is not None and other is not connection:
+                    other.poll()
+                    deadline = min(deadline, time.monotonic() + _SLICE_SECONDS)
+        if connection is None or self.state != WAITING:
+            return
+        self._connection = connection
+        try:
+            connection.wait(self, deadline)
+        finally:
+            self._connection = None
