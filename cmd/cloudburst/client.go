@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cloudburst"
+)
+
+// requestTimeout bounds what a command asks of the node, runs left out.
+const requestTimeout = 30 * time.Second
+
+// toClient gives a command what it takes to reach a node.
+func (c *cli) toClient(cmd *cobra.Command) *cobra.Command {
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&c.address, "address", "", "the node's address (default: $CLOUDBURST_ADDRESS, then the node last started on this machine)")
+	flags.StringVar(&c.token, "token", "", "the node's token (default: $CLOUDBURST_TOKEN, then the one of the node last started on this machine)")
+	flags.StringVar(&c.authority, "tls-ca", "", "PEM file with the authority that signed the node's certificate (default: the system's)")
+	return c.toOutput(cmd)
+}
+
+func (c *cli) toOutput(cmd *cobra.Command) *cobra.Command {
+	cmd.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table or json")
+	completes(cmd, "output", "table", "json")
+	return cmd
+}
+
+// completes lets a shell complete the value of a flag.
+func completes(cmd *cobra.Command, flag string, choices ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
+
+// with connects to the node for the time of do. The first Ctrl-C makes it give up.
+func (c *cli) with(ctx context.Context, do func(context.Context, *cloudburst.Client) error) error {
+	if c.output != "table" && c.output != "json" {
+		return usage("--output %q: must be table or json", c.output)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	client, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return do(ctx, client)
+}
+
+func (c *cli) connect(ctx context.Context) (*cloudburst.Client, error) {
+	options := []cloudburst.Option{
+		cloudburst.WithAddress(c.address), cloudburst.WithToken(c.token), cloudburst.WithRequestTimeout(requestTimeout),
+	}
+	if c.authority != "" {
+		config, err := trusting(c.authority)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, cloudburst.WithTLS(config))
+	}
+	return cloudburst.Connect(ctx, options...)
+}
+
+func trusting(file string) (*tls.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read the authority: %s has no certificate in PEM form", file)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+// explain returns an error as it is shown, with the traceback when user code raised.
+func explain(err error) string {
+	text := err.Error()
+	e, ok := errors.AsType[*cloudburst.Error](err)
+	if !ok || e.Exception.GetTraceback() == "" {
+		return text
+	}
+	return text + "\n" + strings.TrimRight(e.Exception.GetTraceback(), "\n")
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cloudburst"
+)
+
+func (c *cli) dagCommand() *cobra.Command {
+	dag := c.toClient(&cobra.Command{Use: "dag", Short: "Registered compositions of functions", RunE: group, Args: cobra.ArbitraryArgs})
+	dag.AddCommand(
+		&cobra.Command{
+			Use: "ls [PREFIX]", Short: "List DAGs",
+			Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, dagNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.listDAGs(args)) },
+		},
+		&cobra.Command{
+			Use: "describe NAME", Short: "Show the functions of a DAG and how they are linked",
+			Args: between(1, 1, "the name of a DAG"), ValidArgsFunction: c.completing(false, dagNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.describeDAG(args[0])) },
+		},
+		&cobra.Command{
+			Use: "rm NAME…", Short: "Delete DAGs; their functions stay",
+			Args: between(1, -1, "the names of DAGs"), ValidArgsFunction: c.completing(true, dagNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.removeDAGs(args)) },
+		},
+	)
+	return dag
+}
+
+func (c *cli) listDAGs(args []string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		dags, err := client.DAGs(ctx, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		if c.output == "json" {
+			return c.json(dags)
+		}
+		rows := make([][]string, len(dags))
+		for i, d := range dags {
+			rows[i] = []string{d.Name, fmt.Sprint(len(d.Functions)), ago(d.Registered), shape(d)}
+		}
+		return c.table("NAME FUNCTIONS REGISTERED SHAPE", rows)
+	}
+}
+
+// shape shows the links of a DAG on one line.
+func shape(d cloudburst.DAG) string {
+	if len(d.Links) == 0 {
+		return strings.Join(d.Functions, ", ")
+	}
+	links := make([]string, 0, len(d.Links))
+	for i, l := range d.Links {
+		// A row of links reads as a chain.
+		if i > 0 && d.Links[i-1].Sink == l.Source {
+			links[len(links)-1] += " → " + l.Sink
+			continue
+		}
+		links = append(links, l.Source+" → "+l.Sink)
+	}
+	return strings.Join(links, ", ")
+}
+
+func (c *cli) describeDAG(name string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		name, err := dagNamed(ctx, client, name)
+		if err != nil {
+			return err
+		}
+		d, err := client.DAG(ctx, name)
+		if err != nil {
+			return err
+		}
+		if c.output == "json" {
+			return c.json(d)
+		}
+		return c.fields(
+			"name", d.Name,
+			"functions", strings.Join(d.Functions, " "),
+			"shape", shape(d),
+			"colocated", strings.Join(d.Colocated, " "),
+			"registered", moment(d.Registered),
+		)
+	}
+}
+
+func (c *cli) removeDAGs(names []string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		removed := []string{}
+		for _, name := range names {
+			name, err := dagNamed(ctx, client, name)
+			if err != nil {
+				return err
+			}
+			if err := client.DeleteDAG(ctx, name); err != nil {
+				return err
+			}
+			removed = append(removed, name)
+			if c.output == "table" {
+				if err := c.say("dag %s deleted", name); err != nil {
+					return err
+				}
+			}
+		}
+		if c.output == "json" {
+			return c.json(map[string]any{"deleted": removed})
+		}
+		return nil
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cloudburst"
+)
+
+func (c *cli) fnCommand() *cobra.Command {
+	fn := c.toClient(&cobra.Command{Use: "fn", Short: "Registered functions", RunE: group, Args: cobra.ArbitraryArgs})
+	fn.AddCommand(
+		&cobra.Command{
+			Use: "ls [PREFIX]", Short: "List functions, the latest version of each",
+			Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, functionNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.listFunctions(args)) },
+		},
+		&cobra.Command{
+			Use: "describe NAME[@VERSION]", Short: "Show a function, its versions and the DAGs that use it",
+			Args: between(1, 1, "the name of a function"), ValidArgsFunction: c.completing(false, functionNames),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return c.with(cmd.Context(), c.describeFunction(args[0]))
+			},
+		},
+		&cobra.Command{
+			Use: "rm NAME…", Short: "Delete functions, all versions of each",
+			Args: between(1, -1, "the names of functions"), ValidArgsFunction: c.completing(true, functionNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.removeFunctions(args)) },
+		},
+	)
+	return fn
+}
+
+func (c *cli) listFunctions(args []string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		functions, err := client.Functions(ctx, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		if c.output == "json" {
+			return c.json(functions)
+		}
+		rows := make([][]string, len(functions))
+		for i, f := range functions {
+			rows[i] = []string{f.Name, fmt.Sprint(f.Version), f.PythonVersion, bytesText(f.SizeBytes), ago(f.Registered), f.Doc}
+		}
+		return c.table("NAME VERSION PYTHON SIZE REGISTERED DOC", rows)
+	}
+}
+
+func (c *cli) describeFunction(ref string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		ref, err := functionNamed(ctx, client, ref)
+		if err != nil {
+			return err
+		}
+		f, err := client.Function(ctx, ref)
+		if err != nil {
+			return err
+		}
+		versions, err := client.Versions(ctx, f.Name)
+		if err != nil {
+			return err
+		}
+		dags, err := client.DAGs(ctx, "")
+		if err != nil {
+			return err
+		}
+		numbers, users := []uint64{}, []string{}
+		for _, v := range versions {
+			numbers = append(numbers, v.Version)
+		}
+		for _, d := range dags {
+			if slices.ContainsFunc(d.Functions, func(used string) bool { name, _, _ := strings.Cut(used, "@"); return name == f.Name }) {
+				users = append(users, d.Name)
+			}
+		}
+		if c.output == "json" {
+			return c.json(struct {
+				cloudburst.Function
+				Versions []uint64 `json:"versions"`
+				DAGs     []string `json:"dags"`
+			}{f, numbers, users})
+		}
+		timeout := "the node's default"
+		if f.Timeout > 0 {
+			timeout = f.Timeout.String()
+		}
+		return c.fields(
+			"name", f.Name,
+			"version", fmt.Sprint(f.Version),
+			"doc", f.Doc,
+			"convention", f.Convention,
+			"python", f.PythonVersion,
+			"retries", fmt.Sprint(f.Retries),
+			"timeout", timeout,
+			"size", bytesText(f.SizeBytes),
+			"registered", moment(f.Registered),
+			"versions", strings.Trim(fmt.Sprint(numbers), "[]"),
+			"dags", strings.Join(users, " "),
+		)
+	}
+}
+
+func (c *cli) removeFunctions(refs []string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		removed := []string{}
+		for _, ref := range refs {
+			if strings.Contains(ref, "@") {
+				return usage("%q names one version; a function is deleted with all its versions: `cloudburst fn rm %s`", ref, strings.Split(ref, "@")[0])
+			}
+			name, err := functionNamed(ctx, client, ref)
+			if err != nil {
+				return err
+			}
+			if err := client.DeleteFunction(ctx, name); err != nil {
+				return err
+			}
+			removed = append(removed, name)
+			if c.output == "table" {
+				if err := c.say("function %s deleted", name); err != nil {
+					return err
+				}
+			}
+		}
+		if c.output == "json" {
+			return c.json(map[string]any{"deleted": removed})
+		}
+		return nil
+	}
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cloudburst"
+)
+
+// inputMax is one byte more than the largest value, so that a larger one is refused with its reason by the client.
+const inputMax = 64<<20 + 1
+
+// storing is a command line of `cloudburst kv put`.
+type storing struct {
+	as   string
+	file string
+	ttl  time.Duration
+	ack  string
+}
+
+func (c *cli) kvCommand() *cobra.Command {
+	kv := c.toClient(&cobra.Command{Use: "kv", Short: "Keys and what is stored under them", RunE: group, Args: cobra.ArbitraryArgs})
+	limit := 1000
+	ls := &cobra.Command{
+		Use: "ls [PREFIX]", Short: "List keys in order",
+		Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, keyNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), c.listKeys(strings.Join(args, ""), limit))
+		},
+	}
+	ls.Flags().IntVar(&limit, "limit", limit, "list no more than this many; 0 = all")
+	kv.AddCommand(
+		&cobra.Command{
+			Use: "get KEY", Short: "Print what is stored under a key",
+			Long: "Print what is stored under a key: texts and bytes as they are, the rest as JSON.",
+			Args: between(1, 1, "one key"), ValidArgsFunction: c.completing(false, keyNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.getKey(args[0])) },
+		},
+		c.putCommand(),
+		&cobra.Command{
+			Use: "del KEY…", Short: "Delete keys",
+			Args: between(1, -1, "the keys to delete"), ValidArgsFunction: c.completing(true, keyNames),
+			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.deleteKeys(args)) },
+		},
+		ls,
+	)
+	return kv
+}
+
+func (c *cli) putCommand() *cobra.Command {
+	var s storing
+	put := &cobra.Command{
+		Use: "put KEY VALUE", Short: "Store a value",
+		Long: "Store a value: JSON, or with - the bytes that come from stdin, or with --file those of a file.",
+		Example: `  cloudburst kv put answer 42
+  cloudburst kv put greeting --as text 'good morning'
+  cloudburst kv put picture --file cat.png
+  echo '[1, 2]' | cloudburst kv put list --as json -`,
+		Args: between(1, 2, "a key and a value"), ValidArgsFunction: c.completing(false, keyNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			value, err := c.input(args[1:], s)
+			if err != nil {
+				return err
+			}
+			ack := cloudburst.AckDurable
+			switch s.ack {
+			case "durable":
+			case "memory":
+				ack = cloudburst.AckMemory
+			default:
+				return usage("--ack %q: must be durable or memory", s.ack)
+			}
+			if s.ttl < 0 {
+				return usage("--ttl %v: must not be negative", s.ttl)
+			}
+			return c.with(cmd.Context(), func(ctx context.Context, client *cloudburst.Client) error {
+				if err := client.PutAll(ctx, ack, cloudburst.Write{Key: args[0], Value: value, TTL: s.ttl}); err != nil || c.output == "table" {
+					return err
+				}
+				return c.json(map[string]any{"key": args[0]})
+			})
+		},
+	}
+	put.Flags().StringVar(&s.as, "as", "", "what the value is: json, text or bytes (default: json on the command line, bytes from stdin or a file)")
+	put.Flags().StringVar(&s.file, "file", "", "store the content of this file")
+	put.Flags().DurationVar(&s.ttl, "ttl", 0, "how long it is kept; 0 = for ever")
+	put.Flags().StringVar(&s.ack, "ack", "durable", "return when the write is durable, or only in memory: durable or memory")
+	completes(put, "as", "json", "text", "bytes")
+	completes(put, "ack", "durable", "memory")
+	return put
+}
+
+// input returns the value to store, wherever it comes from.
+func (c *cli) input(args []string, s storing) (any, error) {
+	if (len(args) == 0) == (s.file == "") {
+		return nil, usage("give the value, or - for stdin, or --file: one of them")
+	}
+	content, as, what := "", "bytes", "stdin"
+	var err error
+	switch {
+	case s.file != "":
+		what = s.file
+		content, err = readFile(s.file)
+	case args[0] == "-":
+		content, err = read(c.stdin)
+	default:
+		what, content, as = "the value", args[0], "json"
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	if s.as != "" {
+		as = s.as
+	}
+	switch as {
+	case "text":
+		return content, nil
+	case "bytes":
+		return []byte(content), nil
+	case "json":
+		v, err := parseJSON(content)
+		if err != nil {
+			return nil, usage("%s is no JSON: %w; use --as text for a text as it is", what, err)
+		}
+		return v, nil
+	}
+	return nil, usage("--as %q: must be json, text or bytes", as)
+}
+
+func readFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	return read(file)
+}
+
+func read(r io.Reader) (string, error) {
+	content, err := io.ReadAll(io.LimitReader(r, inputMax))
+	return string(content), err
+}
+
+func (c *cli) getKey(key string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		var value any
+		if err := client.Get(ctx, key, &value); err != nil {
+			return err
+		}
+		return c.show(value)
+	}
+}
+
+func (c *cli) deleteKeys(keys []string) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		if err := client.Delete(ctx, keys...); err != nil || c.output == "table" {
+			return err
+		}
+		return c.json(map[string]any{"deleted": keys})
+	}
+}
+
+func (c *cli) listKeys(prefix string, limit int) func(context.Context, *cloudburst.Client) error {
+	return func(ctx context.Context, client *cloudburst.Client) error {
+		if limit < 0 {
+			return usage("--limit %d: must not be negative", limit)
+		}
+		found, after, more := []string{}, "", true
+		for more && (limit == 0 || len(found) < limit) {
+			// As many as the node gives at once, until there are enough.
+			page, rest, err := client.Keys(ctx, prefix, after, min(limit-len(found), 10000))
+			if err != nil {
+				return err
+			}
+			found, more = append(found, page...), rest
+			if len(page) == 0 {
+				break
+			}
+			after = page[len(page)-1]
+			if c.output == "table" {
+				for _, key := range page {
+					if err := c.say("%s", printable(key)); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		if c.output == "json" {
+			return c.json(struct {
+				Keys []string `json:"keys"`
+				More bool     `json:"more"`
+			}{found, more})
+		}
+		if more {
+			fmt.Fprintf(c.stderr, "%d keys, and there are more; --limit 0 lists all\n", len(found))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cloudburst"
+)
+
+const (
+	// candidatesShown is how many names an error lists.
+	candidatesShown = 8
+	// completionTimeout bounds the wait for names while a shell completes a word.
+	completionTimeout = 2 * time.Second
+)
+
+// resolve returns the one of the names that is wanted: the same, or the only one that starts so.
+func resolve(kind, wanted string, names []string, list string) (string, error) {
+	var matching []string
+	for _, name := range names {
+		if name == wanted {
+			return name, nil
+		}
+		if strings.HasPrefix(name, wanted) {
+			matching = append(matching, name)
+		}
+	}
+	switch {
+	case len(matching) == 1:
+		return matching[0], nil
+	case len(matching) > 1:
+		return "", fmt.Errorf("%q may be any of %d %ss: %s; write more of its name", wanted, len(matching), kind, some(matching))
+	case len(names) == 0:
+		return "", fmt.Errorf("no %s %q: none is registered", kind, wanted)
+	}
+	return "", fmt.Errorf("no %s %q; registered: %s (`%s` lists all)", kind, wanted, some(names), list)
+}
+
+func some(names []string) string {
+	slices.Sort(names)
+	if len(names) > candidatesShown {
+		return strings.Join(names[:candidatesShown], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// functionNamed completes the name in a reference to a function; a version stays as it is.
+func functionNamed(ctx context.Context, client *cloudburst.Client, ref string) (string, error) {
+	name, version, chosen := strings.Cut(ref, "@")
+	names, err := functionNames(ctx, client, "")
+	if err != nil {
+		return "", err
+	}
+	name, err = resolve("function", name, names, "cloudburst fn ls")
+	if chosen {
+		name += "@" + version
+	}
+	return name, err
+}
+
+func dagNamed(ctx context.Context, client *cloudburst.Client, name string) (string, error) {
+	names, err := dagNames(ctx, client, "")
+	if err != nil {
+		return "", err
+	}
+	return resolve("dag", name, names, "cloudburst dag ls")
+}
+
+func functionNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]string, error) {
+	functions, err := client.Functions(ctx, prefix)
+	names := make([]string, len(functions))
+	for i := range functions {
+		names[i] = functions[i].Name
+	}
+	return names, err
+}
+
+func dagNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]string, error) {
+	dags, err := client.DAGs(ctx, prefix)
+	names := make([]string, len(dags))
+	for i := range dags {
+		names[i] = dags[i].Name
+	}
+	return names, err
+}
+
+func keyNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]string, error) {
+	keys, _, err := client.Keys(ctx, prefix, "", 0)
+	return keys, err
+}
+
+type lister func(context.Context, *cloudburst.Client, string) ([]string, error)
+
+// completing returns what completes an argument with names that the node knows; all is whether every argument is such a name.
+func (c *cli) completing(all bool, lists ...lister) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 && !all {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		client, err := c.connect(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		defer client.Close()
+		var names []string
+		for _, list := range lists {
+			found, err := list(ctx, client, prefix)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			names = append(names, found...)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

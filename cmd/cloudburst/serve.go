@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"cloudburst/node"
+)
+
+// exitSignal is added to the number of the signal that cut a node, as shells do.
+const exitSignal = 128
+
+// gcPercent trades a little work of the collector for a smaller process; GOGC overrides it.
+const gcPercent = 50
+
+// flagSettings are the settings that have a flag, and its words.
+var flagSettings = []struct{ flag, setting, usage string }{
+	{"data", "node.data", "directory that holds everything the node keeps"},
+	{"listen", "gateway.listen", "address of the one port; port 0 takes a free one (default 127.0.0.1:7100)"},
+	{"python", "executor.python", "Python interpreter of the workers, with the cloudburst package"},
+	{"nats-url", "nats.url", "NATS servers to use instead of the one inside the process, separated by commas"},
+	{"nats-replicas", "nats.replicas", "how many of these servers hold what is logged: 1, 3 or 5"},
+	{"nats-credentials", "nats.credentials_file", "NATS credentials file"},
+	{"tls-certificate", "gateway.certificate_file", "PEM file with the node's certificate: the port speaks TLS"},
+	{"tls-key", "gateway.key_file", "PEM file with the certificate's key"},
+	{"drain-timeout", "node.drain_timeout", "how long what runs may go on when the node is told to stop"},
+	{"log-level", "log.level", "debug, info, warn or error"},
+	{"log-format", "log.format", "text or json"},
+}
+
+func (c *cli) serveCommand() *cobra.Command {
+	var file string
+	var dump bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Long: `Run a node: all parts of Cloudburst in this process, with a NATS server embedded.
+
+Settings come from a TOML file (--config, or cloudburst.toml in the data directory), then the environment
+(CLOUDBURST_EXECUTOR__WORKERS_MAX=8), then flags; the later one wins. --dump-config prints all there are.
+
+SIGTERM or Ctrl-C drains: the node takes no new requests and finishes what runs. A second one stops it at once.`,
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings := map[string]string{}
+			cmd.Flags().Visit(func(f *pflag.Flag) {
+				for _, s := range flagSettings {
+					if s.flag == f.Name {
+						settings[s.setting] = f.Value.String()
+					}
+				}
+			})
+			cfg, err := node.Load(node.Sources{File: file, Environ: os.Environ(), Flags: settings})
+			if err != nil {
+				return err
+			}
+			if cfg.Executor.Python == "" {
+				cfg.Executor.Python = pythonDefault()
+			}
+			if dump {
+				return c.write([]byte(cfg.TOML()))
+			}
+			return c.serve(cmd.Context(), cfg)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&file, "config", "", "TOML file with settings (default cloudburst.toml in the data directory)")
+	flags.BoolVar(&dump, "dump-config", false, "print the settings as they take effect, secrets hidden, and end")
+	for _, s := range flagSettings {
+		flags.String(s.flag, "", s.usage)
+	}
+	completes(cmd, "log-level", "debug", "info", "warn", "error")
+	completes(cmd, "log-format", "text", "json")
+	return cmd
+}
+
+// serve runs a node until a signal drains it, or a second one cuts it.
+func (c *cli) serve(ctx context.Context, cfg node.Config) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	cfg.Version = readBuild().Version
+	cfg.Logger = cfg.Log.NewLogger(c.stderr)
+	cfg.OnReady = func(r node.Ready) {
+		_ = c.say("cloudburst ready at %s (data %s, %s)", r.URL, r.Data, plural(r.Functions, "function")) // nobody may be reading
+	}
+	n, err := node.New(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	for draining := false; ; draining = true {
+		select {
+		case err := <-ended:
+			if errors.Is(err, node.ErrCut) {
+				return fmt.Errorf("the node was %w (node.drain_timeout is %v)", err, cfg.Node.DrainTimeout)
+			}
+			return err
+		case s := <-signals:
+			if draining {
+				// Whoever sends a third one does not want to wait at all.
+				signal.Reset(os.Interrupt, syscall.SIGTERM)
+				cfg.Logger.Warn("stopping at once", "signal", s.String())
+				n.Cut()
+				<-ended
+				return exitError(exitSignal + int(s.(syscall.Signal)))
+			}
+			cfg.Logger.Info("draining; another signal stops at once", "signal", s.String(), "at_most", cfg.Node.DrainTimeout)
+			drain()
+		}
+	}
+}
+
+// pythonDefault returns the interpreter that the workers use unless one is named: the one of CLOUDBURST_PYTHON, of the virtual
+// environment that stands beside the directory of this program, or of the PATH.
+func pythonDefault() string {
+	if python := os.Getenv("CLOUDBURST_PYTHON"); python != "" {
+		return python
+	}
+	if program, err := os.Executable(); err == nil {
+		if program, err = filepath.EvalSymlinks(program); err == nil {
+			python := filepath.Join(filepath.Dir(program), "..", ".venv", "bin", "python")
+			if info, err := os.Stat(python); err == nil && info.Mode()&0o111 != 0 {
+				return python
+			}
+		}
+	}
+	return "python3"
+}

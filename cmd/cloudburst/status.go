@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cloudburst"
+)
+
+func (c *cli) statusCommand() *cobra.Command {
+	return c.toClient(&cobra.Command{
+		Use: "status", Short: "Show how the node is doing",
+		Args: between(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.with(cmd.Context(), c.status) },
+	})
+}
+
+func (c *cli) status(ctx context.Context, client *cloudburst.Client) error {
+	s, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if c.output == "json" {
+		return c.json(s)
+	}
+	python := s.PythonVersion
+	if python == "" {
+		python = "not there yet"
+	}
+	return c.fields(
+		"node", s.Address,
+		"version", s.Version,
+		"up", fmt.Sprintf("%s, since %s", elapsed(time.Since(s.Started)), s.Started.Local().Format("2006-01-02 15:04:05 MST")),
+		"roles", strings.Join(s.Roles, " "),
+		"data", s.DataDirectory,
+		"memory", bytesText(s.MemoryBytes),
+		"python", python,
+		"workers", fmt.Sprintf("%d, %d of them busy; at most %d", s.Workers, s.WorkersBusy, s.WorkersMax),
+		"queued", plural(s.Queued, "invocation"),
+		"runs", fmt.Sprintf("%d finished, %d of them failed", s.Runs, s.RunsFailed),
+		"registered", plural(s.Functions, "function")+", "+plural(s.DAGs, "dag"),
+		"keys", fmt.Sprint(s.Keys),
+	)
+}

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"cloudburst/anna"
+	"cloudburst/cache"
+	"cloudburst/executor"
+	"cloudburst/gateway"
+	"cloudburst/scheduler"
+)
+
+// Config is everything that can be set about a node, a section a part. The zero value runs. Load fills one from a file, the
+// environment and flags; the name of a setting there is its field's in lower case, "executor.workers_max".
+type Config struct {
+	Node      General
+	NATS      NATS
+	Anna      anna.Config
+	Cache     cache.Config
+	Executor  executor.Config
+	Scheduler scheduler.Config
+	Gateway   gateway.Config
+	Log       Log
+
+	// Version is what the node says it is. Default "unknown".
+	Version string
+	// Logger gets the node's log. Default: discarded.
+	Logger *slog.Logger
+	// OnReady is called once everything runs. It must not block.
+	OnReady func(Ready)
+}
+
+// General is the section of the node as a whole.
+type General struct {
+	// Data is the directory that holds everything the node keeps; made if it is missing. Default "cloudburst" in the user's
+	// directory for data ($XDG_DATA_HOME, or ~/.local/share).
+	Data string
+	// DrainTimeout is how long what runs may go on when the node is told to stop. Default 30s.
+	DrainTimeout time.Duration
+}
+
+// NATS is the section of the bus.
+type NATS struct {
+	// URL of the NATS servers to use, separated by commas. Default: none, and a server inside the process.
+	URL string
+	// Replicas is how many of these servers hold what is logged: 1, 3 or 5. Default 1.
+	Replicas int
+	// CredentialsFile is a NATS credentials file (JWT and seed). Excludes Token.
+	CredentialsFile string
+	// Token authenticates the connection.
+	Token string
+	// CAFile is a PEM file with the authorities that the servers' certificates are checked against. Default: the system's.
+	CAFile string
+	// CertificateFile and KeyFile are the PEM files of the node's own certificate.
+	CertificateFile, KeyFile string
+	// SyncAlways makes every write of the server inside the process reach the disk before it is acknowledged.
+	SyncAlways bool
+	// SyncInterval is how long a write may otherwise stay in the operating system's cache. Default 1s.
+	SyncInterval time.Duration
+	// StoreMax bounds the bytes of the log of the server inside the process. Default: the free space of the disk.
+	StoreMax int64
+}
+
+// Log is the section of the log.
+type Log struct {
+	// Level is the least that is logged: "debug", "info", "warn" or "error". Default "info".
+	Level string
+	// Format is "text" or "json". Default "text".
+	Format string
+}
+
+// Ready says where a node is once it runs.
+type Ready struct {
+	URL       string
+	Data      string
+	Functions int
+	Took      time.Duration
+}
+
+const (
+	drainTimeoutDefault = 30 * time.Second
+	syncIntervalDefault = time.Second
+)
+
+func (c Config) withDefaults() Config {
+	c.Node.Data = cmp.Or(c.Node.Data, dataDefault())
+	c.Node.DrainTimeout = cmp.Or(c.Node.DrainTimeout, drainTimeoutDefault)
+	c.NATS.Replicas = cmp.Or(c.NATS.Replicas, 1)
+	c.NATS.SyncInterval = cmp.Or(c.NATS.SyncInterval, syncIntervalDefault)
+	c.Log.Level = cmp.Or(c.Log.Level, "info")
+	c.Log.Format = cmp.Or(c.Log.Format, "text")
+	c.Version = cmp.Or(c.Version, "unknown")
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnReady == nil {
+		c.OnReady = func(Ready) {}
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	var faults []error
+	if c.Node.Data == "" {
+		faults = append(faults, errors.New("node.data: no directory is given, and there is no home directory to put one; use --data"))
+	}
+	if c.Node.DrainTimeout < 0 {
+		faults = append(faults, fmt.Errorf("node.drain_timeout %v: must not be negative", c.Node.DrainTimeout))
+	}
+	if r := c.NATS.Replicas; r != 1 && r != 3 && r != 5 {
+		faults = append(faults, fmt.Errorf("nats.replicas %d: must be 1, 3 or 5", r))
+	} else if r > 1 && c.NATS.URL == "" {
+		faults = append(faults, fmt.Errorf("nats.replicas %d: the NATS server inside the process is only one; name a cluster with --nats-url", r))
+	}
+	if c.NATS.SyncInterval < time.Millisecond {
+		faults = append(faults, fmt.Errorf("nats.sync_interval %v: must be at least 1ms", c.NATS.SyncInterval))
+	}
+	if _, err := c.Log.level(); err != nil {
+		faults = append(faults, err)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		faults = append(faults, fmt.Errorf("log.format %q: must be text or json", c.Log.Format))
+	}
+	return errors.Join(faults...)
+}
+
+func dataDefault() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "cloudburst")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "cloudburst")
+	}
+	return ""
+}

@@ -1,0 +1,226 @@
+// Package node runs all parts of Cloudburst in one process: it starts them in order, and drains them in reverse.
+//
+// A part is started when those that it needs can take its requests and is stopped before them, so nothing that was acknowledged
+// is lost on the way down.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"cloudburst/anna"
+	"cloudburst/bus"
+	"cloudburst/bus/embedded"
+	"cloudburst/cache"
+	"cloudburst/executor"
+	"cloudburst/gateway"
+	"cloudburst/registry"
+	"cloudburst/scheduler"
+)
+
+// ErrCut is returned by Run when Cut ended it before everything under way was finished.
+var ErrCut = errors.New("stopped before everything under way was finished")
+
+// Node is one process of Cloudburst. Safe for concurrent use.
+type Node struct {
+	cfg     Config
+	cut     chan struct{}
+	cutOnce sync.Once
+	began   time.Time
+
+	bus       *bus.Conn
+	anna      *anna.Server
+	cache     *cache.Cache
+	registry  *registry.Registry
+	executor  *executor.Executor
+	scheduler *scheduler.Scheduler
+	gateway   *gateway.Gateway
+}
+
+// New returns a node; it does nothing before Run.
+func New(cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Node{cfg: cfg, cut: make(chan struct{})}, nil
+}
+
+// Cut makes a Run that is draining stop at once.
+func (n *Node) Cut() { n.cutOnce.Do(func() { close(n.cut) }) }
+
+// Run runs the node until ctx ends. Then it takes no new requests, finishes what is under way within DrainTimeout, and returns
+// nil; with ErrCut if that was not enough. It returns early with the reason when a part cannot start, or fails.
+func (n *Node) Run(ctx context.Context) (err error) {
+	n.began = time.Now()
+	s := newSupervisor(n.cfg.Logger)
+	closeBus, err := n.openBus(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer closeBus()
+	defer func() { _ = os.Remove(filepath.Join(n.cfg.Node.Data, addressFile)) }() // not there before the node is ready
+	s.trace("connected", "bus")
+	if err := n.build(); err != nil {
+		return err
+	}
+	if err := n.gateway.Listen(); err != nil {
+		return err
+	}
+	err = n.start(ctx, s)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case <-n.cut:
+		case err = <-s.failed:
+			n.cfg.Logger.Error("a part of the node has failed; stopping", "error", err)
+		}
+	} else if ctx.Err() != nil {
+		err = nil
+	}
+	return errors.Join(err, n.stop(ctx, s))
+}
+
+// start starts the parts, all at once: each waits by itself for what it needs. The gateway comes last, since clients are to
+// find everything else ready; until then their connections wait in the port's backlog.
+func (n *Node) start(ctx context.Context, s *supervisor) error {
+	parts := []*running{
+		s.start(ctx, part{name: "anna", run: n.anna.Run, ready: n.anna.Ready()}),
+		s.start(ctx, part{name: "cache", run: n.cache.Run, ready: n.cache.Ready()}),
+		s.start(ctx, part{name: "registry", run: n.registry.Run, ready: n.registry.Ready()}),
+		s.start(ctx, part{name: "executor", run: n.executor.Run, ready: n.executor.Ready()}),
+		s.start(ctx, part{name: "scheduler", run: n.scheduler.Run, drain: n.scheduler.Drain}),
+	}
+	if err := s.await(ctx, parts...); err != nil {
+		return err
+	}
+	s.start(ctx, part{name: "gateway", run: n.gateway.Run, drain: n.gateway.Drain})
+	s.trace("ready", "node")
+	return n.announce()
+}
+
+// stop drains and ends the parts within DrainTimeout, or at once when the node is cut.
+func (n *Node) stop(ctx context.Context, s *supervisor) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Node.DrainTimeout)
+	defer cancel()
+	stopped := make(chan struct{})
+	defer close(stopped)
+	go func() {
+		select {
+		case <-n.cut:
+			cancel()
+		case <-stopped:
+		}
+	}()
+	err := s.stop(ctx)
+	if ctx.Err() != nil {
+		return errors.Join(ErrCut, err)
+	}
+	return err
+}
+
+// openBus connects to NATS, its server started first unless there is one elsewhere. Either way the data directory is this
+// node's alone until it is closed.
+func (n *Node) openBus(ctx context.Context) (closeBus func(), err error) {
+	data, nats := n.cfg.Node.Data, n.cfg.NATS
+	if nats.URL == "" {
+		server, err := embedded.Start(ctx, embedded.Config{
+			DataDir: data, SyncAlways: nats.SyncAlways, SyncInterval: nats.SyncInterval, StoreMax: nats.StoreMax, Logger: n.cfg.Logger,
+		})
+		if err != nil {
+			return nil, dataError(err)
+		}
+		if n.bus, err = server.Connect(ctx); err != nil {
+			server.Shutdown()
+			return nil, err
+		}
+		return func() { n.bus.Close(); server.Shutdown() }, nil
+	}
+	release, err := embedded.Lock(data)
+	if err != nil {
+		return nil, dataError(err)
+	}
+	n.bus, err = bus.Connect(ctx, bus.Config{
+		URL: nats.URL, Token: nats.Token, CredentialsFile: nats.CredentialsFile,
+		CAFile: nats.CAFile, CertificateFile: nats.CertificateFile, KeyFile: nats.KeyFile, Logger: n.cfg.Logger,
+	})
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() { n.bus.Close(); release() }, nil
+}
+
+// dataError says what to do about a data directory that cannot be written to.
+func dataError(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; give a directory that this user can write to (--data)", err)
+	}
+	return err
+}
+
+// build makes the parts, none of which does anything yet.
+func (n *Node) build() error {
+	c := n.cfg
+	if c.Gateway.Token == "" {
+		var err error
+		if c.Gateway.Token, err = readToken(c.Node.Data); err != nil {
+			return err
+		}
+		n.cfg.Gateway.Token = c.Gateway.Token
+	}
+	c.Anna.Logger, c.Cache.Logger, c.Executor.Logger, c.Scheduler.Logger, c.Gateway.Logger = c.Logger, c.Logger, c.Logger, c.Logger, c.Logger
+	c.Anna.Replicas = c.NATS.Replicas
+	c.Gateway.Version = c.Version
+	c.Executor.Address = c.Gateway.Listen
+	var err error
+	if n.anna, err = anna.New(c.Anna, n.bus); err != nil {
+		return err
+	}
+	if n.cache, err = cache.New(c.Cache, n.anna); err != nil {
+		return err
+	}
+	n.registry = registry.New(registry.Config{Replicas: c.NATS.Replicas, Logger: c.Logger}, n.bus, definitions{n.cache})
+	if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
+		return fmt.Errorf("executor settings: %w", err)
+	}
+	if n.scheduler, err = scheduler.New(c.Scheduler, n.registry, []scheduler.Executor{n.executor}, n.cache); err != nil {
+		return fmt.Errorf("scheduler settings: %w", err)
+	}
+	n.gateway, err = gateway.New(c.Gateway, gateway.Backend{
+		Scheduler: n.scheduler, Store: n.cache, Registry: n.registry, Status: n.status, Unready: n.unready,
+		Stats: map[string]func() any{
+			"anna":      func() any { return n.anna.Stats() },
+			"cache":     func() any { return n.cache.Stats() },
+			"executor":  func() any { return n.executor.Stats() },
+			"scheduler": func() any { return n.scheduler.Stats() },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("gateway settings: %w", err)
+	}
+	return nil
+}
+
+// announce tells everybody where the node is.
+func (n *Node) announce() error {
+	address := n.address()
+	if err := writePrivate(filepath.Join(n.cfg.Node.Data, addressFile), address); err != nil {
+		return fmt.Errorf("store the address: %w", err)
+	}
+	if err := publish(address, n.cfg.Gateway.Token); err != nil {
+		n.cfg.Logger.Warn("clients on this machine cannot find the node by themselves; give them CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN", "error", err)
+	}
+	functions, _ := n.registry.Counts()
+	n.cfg.OnReady(Ready{URL: n.url(), Data: n.cfg.Node.Data, Functions: functions, Took: time.Since(n.began)})
+	return nil
+}
