@@ -192,7 +192,7 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
 			continue
 		}
 		name := prefix + "_" + snake(field.Name)
-		help := prefix + " " + field.Name
+		help := field.Name + " of the part " + strings.TrimPrefix(prefix, namespace+"_") + "."
 		if h, ok := reflect.TypeAssert[histogram](value); ok {
 			cumulative, count, sum := h.Buckets()
 			out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name+"_seconds", help, nil, nil), count, sum, cumulative)

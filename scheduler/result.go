@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -24,15 +25,21 @@ func (r *run) end(result wire.Result) {
 		r.deliver()
 		return
 	}
-	r.s.keep(r.id, r.call.GetOutputKey(), result, func(err error) {
-		if err != nil && result.Err == nil {
-			failed := wire.AsError(fmt.Errorf("run of %s: it finished, but its result could not be stored under %q: %w", r.plan, resultKey(r.id, r.call.GetOutputKey()), err))
-			r.mu.Lock()
-			r.result = wire.Result{Err: failed}
-			r.mu.Unlock()
+	r.s.keep(r.key, r.call.GetOutputKey(), result, r.kept)
+}
+
+// kept is called when the result is in the store, or cannot be put there.
+func (r *run) kept(err error) {
+	if err != nil {
+		r.s.lose(r.id, err)
+		r.mu.Lock()
+		if r.result.Err == nil {
+			r.result = wire.Result{Err: wire.AsError(fmt.Errorf("run of %s: it finished, but its result could not be stored under %q: %w",
+				r.plan, cmp.Or(r.call.GetOutputKey(), r.key), err))}
 		}
-		r.deliver()
-	})
+		r.mu.Unlock()
+	}
+	r.deliver()
 }
 
 // resume ends the run with the result that an earlier run of the same id has left in the store.
@@ -78,36 +85,44 @@ func (r *run) keepUndelivered() {
 		return
 	}
 	r.s.stats.undelivered.Add(1)
-	r.s.keep(r.id, "", result, func(error) {})
+	r.s.keepAside(r.id, r.key, "", result)
 }
 
-// resultKey returns the key under which a result is kept.
-func resultKey(id wire.RunID, named string) string {
-	if named != "" {
-		return named
-	}
-	return id.String()
+// kept is what a put of one result takes, as one allocation.
+type kept struct {
+	write [1]cache.Write
+	value [1][]byte
 }
 
-// keep stores a result: under a key that the caller has named for ever and durably, under the run's id for a while.
-func (s *Scheduler) keep(id wire.RunID, named string, result wire.Result, done func(error)) {
-	value := result.Value
+// keep stores a result: under a key that the caller has named for ever and durably, under the run's own for a while.
+func (s *Scheduler) keep(own, named string, result wire.Result, done func(error)) {
+	k := new(kept)
+	k.value[0] = result.Value
 	if result.Err != nil {
-		value = encodeFailure(result.Err)
+		k.value[0] = encodeFailure(result.Err)
 	}
-	write := cache.Write{Key: resultKey(id, named), Type: pb.LatticeType_LATTICE_TYPE_LWW, Values: [][]byte{value}}
+	k.write[0] = cache.Write{Key: named, Type: pb.LatticeType_LATTICE_TYPE_LWW, Values: k.value[:]}
 	ack := pb.Ack_ACK_DURABLE
 	if named == "" {
-		write.TTL, write.Volatile = s.cfg.ResultTTL, true
+		k.write[0].Key, k.write[0].TTL, k.write[0].Volatile = own, s.cfg.ResultTTL, true
 		ack = pb.Ack_ACK_MEMORY
 	}
-	s.store.PutAsync([]cache.Write{write}, ack, func(err error) {
+	s.store.PutAsync(k.write[:], ack, done)
+}
+
+// keepAside stores a result that nobody waits for.
+func (s *Scheduler) keepAside(id wire.RunID, own, named string, result wire.Result) {
+	s.keep(own, named, result, func(err error) {
 		if err != nil {
-			s.stats.lost.Add(1)
-			s.cfg.Logger.Warn("a result could not be stored", "run", id.String(), "key", write.Key, "error", err)
+			s.lose(id, err)
 		}
-		done(err)
 	})
+}
+
+// lose counts a result that could not be stored.
+func (s *Scheduler) lose(id wire.RunID, err error) {
+	s.stats.lost.Add(1)
+	s.cfg.Logger.Warn("a result could not be stored", "run", id.String(), "error", err)
 }
 
 // encodeFailure returns the value that stands for a failed run. What makes it too large is left out: the exception itself.
@@ -121,9 +136,9 @@ func encodeFailure(e *wire.Error) []byte {
 	return value
 }
 
-// stored returns the result that a run of this id has left in the store.
-func (s *Scheduler) stored(id wire.RunID) (wire.Result, bool) {
-	entry, ok := s.store.Peek(id.String())
+// stored returns the result that a run has left in the store under its own key.
+func (s *Scheduler) stored(own string) (wire.Result, bool) {
+	entry, ok := s.store.Peek(own)
 	if !ok || entry.Type != pb.LatticeType_LATTICE_TYPE_LWW || len(entry.Values) != 1 {
 		return wire.Result{}, false
 	}

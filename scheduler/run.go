@@ -25,8 +25,9 @@ type run struct {
 	after    [][]byte // the values of the call that continues this one
 	started  time.Time
 	deadline time.Time
-	alarm    alarm // guarded by the table
-	store    bool  // keep the result in the store
+	alarm    alarm  // guarded by the table
+	key      string // of the result, unless the call names one: the id in hexadecimal
+	store    bool   // keep the result in the store
 
 	mu        sync.Mutex
 	tasks     []task
@@ -70,7 +71,7 @@ type task struct {
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
 func (s *Scheduler) newRun(q *request, p *plan) (*run, error) {
 	r := &run{
-		s: s, id: q.id, call: q.call, plan: p, values: q.values, before: q.before, after: q.after, started: q.started,
+		s: s, id: q.id, key: q.id.String(), call: q.call, plan: p, values: q.values, before: q.before, after: q.after, started: q.started,
 		store: q.call.GetStore() || q.continues,
 	}
 	timeout, err := s.timeout(q.call, p)

@@ -110,7 +110,7 @@ func (s *Scheduler) start(q *request, ask bool) {
 		return
 	}
 	s.watchSoon()
-	if result, ok := s.stored(r.id); ok {
+	if result, ok := s.stored(r.key); ok {
 		s.stats.attached.Add(1)
 		r.resume(result)
 		return
@@ -156,7 +156,7 @@ func (s *Scheduler) startWithoutPlan(q *request, reason error, ask bool) {
 		existing.attach(q.call, q.done)
 		return
 	}
-	if result, ok := s.stored(q.id); ok {
+	if result, ok := s.stored(q.id.String()); ok {
 		s.stats.attached.Add(1)
 		q.done(result)
 		return
@@ -185,7 +185,7 @@ func (s *Scheduler) refuse(q *request, reason error) {
 		s.cfg.Logger.Warn("a continuation did not start", "target", targetOf(q.call), "run", q.id.String(), "error", reason)
 	}
 	if q.continues || q.call.GetStore() && final(q, result.Err) {
-		s.keep(q.id, q.call.GetOutputKey(), result, func(error) {})
+		s.keepAside(q.id, q.id.String(), q.call.GetOutputKey(), result)
 	}
 	q.done(result)
 	if next := q.call.GetContinuation(); next != nil && q.continues {
