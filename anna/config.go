@@ -64,7 +64,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the settings that are zero filled in.
+func (c Config) WithDefaults() Config {
 	c.Streams = cmp.Or(c.Streams, 4)
 	c.Slots = cmp.Or(c.Slots, 1024)
 	c.Prefix = cmp.Or(c.Prefix, "cloudburst-anna")

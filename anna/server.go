@@ -67,7 +67,7 @@ type shard struct {
 
 // New returns a server whose log is at conn. It does nothing before Run.
 func New(cfg Config, conn *bus.Conn) (*Server, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("anna settings: %w", err)
 	}

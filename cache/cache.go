@@ -53,7 +53,7 @@ type shard struct {
 
 // New returns a cache of store.
 func New(cfg Config, store Store) (*Cache, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("cache settings: %w", err)
 	}

@@ -22,7 +22,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the settings that are zero filled in.
+func (c Config) WithDefaults() Config {
 	c.BytesMax = cmp.Or(c.BytesMax, 256<<20)
 	c.WaitersMax = cmp.Or(c.WaitersMax, 1<<16)
 	if c.Logger == nil {

@@ -60,7 +60,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the settings that are zero filled in.
+func (c Config) WithDefaults() Config {
 	c.Python = cmp.Or(c.Python, "python3")
 	c.WorkersMin = cmp.Or(c.WorkersMin, runtime.NumCPU())
 	c.WorkersMax = cmp.Or(c.WorkersMax, max(256, c.WorkersMin))

@@ -46,7 +46,7 @@ type Executor struct {
 
 // New returns an executor; it does nothing before Run.
 func New(cfg Config, store Store, functions Functions) (*Executor, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

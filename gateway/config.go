@@ -63,7 +63,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the settings that are zero filled in.
+func (c Config) WithDefaults() Config {
 	c.Listen = cmp.Or(c.Listen, "127.0.0.1:7100")
 	c.Version = cmp.Or(c.Version, "unknown")
 	c.ConnectionsMax = cmp.Or(c.ConnectionsMax, 4096)

@@ -47,7 +47,7 @@ type Gateway struct {
 
 // New returns a gateway; Listen binds its port and Run serves it.
 func New(cfg Config, backend Backend) (*Gateway, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := errors.Join(cfg.validate(), backend.validate()); err != nil {
 		return nil, err
 	}

@@ -52,7 +52,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the settings that are zero filled in.
+func (c Config) WithDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
 	c.TimeoutMax = cmp.Or(c.TimeoutMax, 24*time.Hour)
 	c.ResultTTL = cmp.Or(c.ResultTTL, 10*time.Minute)

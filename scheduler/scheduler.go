@@ -51,7 +51,7 @@ type request struct {
 
 // New returns a scheduler over one executor or more; it enforces no deadline before Run.
 func New(cfg Config, functions Functions, executors []Executor, store Store) (*Scheduler, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
