@@ -24,6 +24,8 @@ from cloudburst.errors import CodecError, Error, UnpicklableError
 
 PROTOCOL = 5
 
+_NO_FILE = "<dynamic-code>"  # what cloudpickle writes instead of the name of a file
+
 _OUR_PACKAGES = ("cloudburst", "anna")
 
 
@@ -75,6 +77,8 @@ def pickle_modules_by_reference() -> None:
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.CodeType):
+            return self._reduce_code(obj)
         name = None
         if isinstance(obj, (type, types.FunctionType)):
             name = obj.__module__
@@ -85,6 +89,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
             if module is not None and name not in cloudpickle.list_registry_pickle_by_value():
                 cloudpickle.register_pickle_by_value(module)
         return super().reducer_override(obj)
+
+    def _reduce_code(self, code: types.CodeType) -> Any:
+        """Reduce code as cloudpickle does, but with the name of its file, so that a traceback says where a line stands."""
+        make, arguments = self.dispatch_table[types.CodeType](code)
+        return make, tuple(code.co_filename if argument == _NO_FILE else argument for argument in arguments)
 
 
 def raw_dumps(value: Any) -> bytes:
