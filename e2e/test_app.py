@@ -153,7 +153,7 @@ def test_context(app: cloudburst.App, name: str) -> None:
         return before, context.get(key), context.function, context.version, context.remaining > 0
 
     assert tour.remote(f"{name}-key").get() == (({"n": 1}, "default"), None, name, 1, True)
-    with pytest.raises(errors.Error):
+    with pytest.raises(RuntimeError, match="no function runs"):
         cloudburst.context()
 
 

@@ -33,6 +33,10 @@ def test_functions(node: Node, cloud: CloudburstConnection, registered: str) -> 
     assert listed[f"{registered}-incr"]["version"] == 2
     assert f"{registered}-incr" in node.cli("fn", "describe", f"{registered}-incr").stdout
     assert "Add one." in node.cli("fn", "describe", f"{registered}-incr@1").stdout
+    used = node.cli("fn", "rm", f"{registered}-sq", check=False)
+    assert used.returncode != 0
+    assert f"{registered}-dag" in used.stderr, "what still needs it is named"
+    node.cli("dag", "rm", f"{registered}-dag")
     node.cli("fn", "rm", f"{registered}-sq")
     assert f"{registered}-sq" not in node.cli("fn", "ls").stdout
     gone = node.cli("fn", "describe", f"{registered}-sq", check=False)
@@ -50,11 +54,12 @@ def test_dags(node: Node, registered: str) -> None:
 
 def test_calls_with_json_arguments(node: Node, cloud: CloudburstConnection, registered: str, name: str) -> None:
     assert json.loads(node.cli("call", f"{registered}-sq", "12").stdout) == 144
-    assert json.loads(node.cli("call", f"{registered}-dag", "3").stdout) == 16
+    arguments = json.dumps({f"{registered}-incr": [3]})
+    assert json.loads(node.cli("call", f"{registered}-dag", arguments).stdout) == 16
     cloud.register(lambda _, *arguments: list(arguments), f"{name}-list")
-    arguments = ['"text"', "[1, 2.5]", '{"a": null}', "true", str(2**70)]
+    given = ['"text"', "[1, 2.5]", '{"a": null}', "true", str(2**70)]
     expected = ["text", [1, 2.5], {"a": None}, True, 2**70]
-    assert json.loads(node.cli("call", f"{name}-list", *arguments).stdout) == expected
+    assert json.loads(node.cli("call", f"{name}-list", *given).stdout) == expected
 
 
 def test_a_call_that_fails(node: Node, cloud: CloudburstConnection, registered: str, name: str) -> None:

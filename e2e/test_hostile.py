@@ -76,7 +76,7 @@ def healthy(cloud: CloudburstConnection, name: str) -> Iterator[None]:
     assert [echo(i).get() for i in range(20)] == list(range(20))
 
 
-@pytest.mark.parametrize("token", ["wrong", "", "x" * 5000])
+@pytest.mark.parametrize("token", ["wrong", "", "x" * 5000], ids=["wrong", "missing", "endless"])
 def test_a_wrong_token_is_refused_before_anything_is_parsed(node: Node, healthy: None, token: str) -> None:
     with stream(node, token or None, **({} if token else {"Authorization": ""})) as sock:
         with contextlib.suppress(ConnectionError):
