@@ -93,6 +93,9 @@ func (c Config) withDefaults() Config {
 	c.Node.DrainTimeout = cmp.Or(c.Node.DrainTimeout, drainTimeoutDefault)
 	c.NATS.Replicas = cmp.Or(c.NATS.Replicas, 1)
 	c.NATS.SyncInterval = cmp.Or(c.NATS.SyncInterval, syncIntervalDefault)
+	c.Executor.Python = cmp.Or(c.Executor.Python, pythonDefault())
+	c.Anna, c.Cache, c.Executor = c.Anna.WithDefaults(), c.Cache.WithDefaults(), c.Executor.WithDefaults()
+	c.Scheduler, c.Gateway = c.Scheduler.WithDefaults(), c.Gateway.WithDefaults()
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "text")
 	c.Version = cmp.Or(c.Version, "unknown")
@@ -138,4 +141,21 @@ func dataDefault() string {
 		return filepath.Join(home, ".local", "share", "cloudburst")
 	}
 	return ""
+}
+
+// pythonDefault returns the interpreter that the workers use unless one is named: the one of CLOUDBURST_PYTHON, of the virtual
+// environment that stands beside the directory of this program, or of the PATH.
+func pythonDefault() string {
+	if python := os.Getenv("CLOUDBURST_PYTHON"); python != "" {
+		return python
+	}
+	if program, err := os.Executable(); err == nil {
+		if program, err = filepath.EvalSymlinks(program); err == nil {
+			python := filepath.Join(filepath.Dir(program), "..", ".venv", "bin", "python")
+			if info, err := os.Stat(python); err == nil && info.Mode()&0o111 != 0 {
+				return python
+			}
+		}
+	}
+	return "python3"
 }

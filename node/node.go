@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -59,6 +60,16 @@ func (n *Node) Cut() { n.cutOnce.Do(func() { close(n.cut) }) }
 // nil; with ErrCut if that was not enough. It returns early with the reason when a part cannot start, or fails.
 func (n *Node) Run(ctx context.Context) (err error) {
 	n.began = time.Now()
+	if !n.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
+		var held *startLog
+		n.cfg.Logger, held = holdLog(n.cfg.Logger)
+		defer held.discard()
+		ready := n.cfg.OnReady
+		n.cfg.OnReady = func(r Ready) {
+			held.release()
+			ready(r)
+		}
+	}
 	s := newSupervisor(n.cfg.Logger)
 	closeBus, err := n.openBus(ctx)
 	if err != nil {

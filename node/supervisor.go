@@ -61,6 +61,7 @@ func (s *supervisor) start(ctx context.Context, p part) *running {
 		}
 		select {
 		case s.failed <- fmt.Errorf("%s: %w", p.name, err):
+			r.err = nil // it has been told
 		default:
 		}
 	}()

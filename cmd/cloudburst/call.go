@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,10 +29,12 @@ func (c *cli) callCommand() *cobra.Command {
 		Short: "Call a function or a DAG and print the result",
 		Long: `Call a function or a DAG and print the result.
 
-Arguments are JSON; NAME=JSON is a keyword argument. A DAG takes one object that maps its functions to their arguments.`,
+Arguments are JSON; NAME=JSON is a keyword argument. The arguments of a DAG are those of the function that it begins with, or one
+object that maps its functions to their arguments.`,
 		Example: `  cloudburst call sq 4
   cloudburst call greet '"Ada"' punctuation='"!"'
   cloudburst call sq@3 4
+  cloudburst call f 3
   cloudburst call f '{"incr": [3]}'`,
 		Args:              between(1, -1, "the name of a function or a DAG"),
 		ValidArgsFunction: c.completing(false, functionNames, dagNames),
@@ -51,14 +54,15 @@ func (c *cli) call(ctx context.Context, client *cloudburst.Client, i invocation)
 	if i.timeout <= 0 {
 		return usage("--timeout %v: must be positive", i.timeout)
 	}
-	if err := i.resolve(ctx, client); err != nil {
+	dag, err := i.resolve(ctx, client)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
 	var future *cloudburst.Future
-	if i.dag {
-		args, err := i.dagArguments()
+	if dag != nil {
+		args, err := i.dagArguments(dag)
 		if err != nil {
 			return err
 		}
@@ -81,39 +85,34 @@ func (c *cli) call(ctx context.Context, client *cloudburst.Client, i invocation)
 	return c.show(result)
 }
 
-// resolve completes the name and finds out whether it is a function's or a DAG's.
-func (i *invocation) resolve(ctx context.Context, client *cloudburst.Client) error {
-	var err error
+// resolve completes the name and finds out whether it is a function's or a DAG's; dag is nil when it is a function's.
+func (i *invocation) resolve(ctx context.Context, client *cloudburst.Client) (dag *cloudburst.DAG, err error) {
 	if strings.Contains(i.name, "@") {
 		i.name, err = functionNamed(ctx, client, i.name)
-		return err
+		return nil, err
 	}
-	dags, err := dagNames(ctx, client, "")
+	dags, err := client.DAGs(ctx, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var names []string
+	if !i.dag {
+		if names, err = functionNames(ctx, client, ""); err != nil {
+			return nil, err
+		}
+	}
+	kind, list, byName := "function or dag", "cloudburst fn ls", map[string]*cloudburst.DAG{}
 	if i.dag {
-		i.name, err = resolve("dag", i.name, dags, "cloudburst dag ls")
-		return err
+		kind, list = "dag", "cloudburst dag ls"
 	}
-	functions, err := functionNames(ctx, client, "")
-	if err != nil {
-		return err
+	for n := range dags {
+		if !slices.Contains(names, dags[n].Name) {
+			byName[dags[n].Name] = &dags[n]
+		}
 	}
-	isDAG := map[string]bool{}
-	for _, name := range dags {
-		isDAG[name] = true
-	}
-	for _, name := range functions {
-		delete(isDAG, name)
-	}
-	names := functions
-	for name := range isDAG {
-		names = append(names, name)
-	}
-	i.name, err = resolve("function or dag", i.name, names, "cloudburst fn ls")
-	i.dag = isDAG[i.name]
-	return err
+	names = slices.AppendSeq(names, maps.Keys(byName))
+	i.name, err = resolve(kind, i.name, names, list)
+	return byName[i.name], err
 }
 
 // arguments returns those of a function.
@@ -146,30 +145,39 @@ func (i *invocation) arguments() ([]any, error) {
 	return args, nil
 }
 
-// dagArguments returns those of the functions of a DAG.
-func (i *invocation) dagArguments() (map[string][]any, error) {
-	const shape = `a DAG takes one JSON object that maps its functions to their arguments, such as '{"incr": [3]}'`
-	if len(i.args) == 0 {
-		return nil, nil
+// dagArguments returns those of the functions of a DAG: from one object that has its functions as keys, or else they are all
+// the one source's.
+func (i *invocation) dagArguments(dag *cloudburst.DAG) (map[string][]any, error) {
+	args, err := i.arguments()
+	if err != nil || len(args) == 0 {
+		return nil, err
 	}
-	if len(i.args) > 1 {
-		return nil, usage("dag %q: %d arguments; %s", i.name, len(i.args), shape)
+	if object, ok := args[0].(map[string]any); ok && len(args) == 1 && allIn(dag.Functions, object) {
+		byFunction := make(map[string][]any, len(object))
+		for function, v := range object {
+			if list, ok := v.([]any); ok {
+				byFunction[function] = list
+			} else {
+				byFunction[function] = []any{v}
+			}
+		}
+		return byFunction, nil
 	}
-	v, err := parseJSON(i.args[0])
-	if err != nil {
-		return nil, usage("dag %q: its argument is no JSON: %w; %s", i.name, err, shape)
+	sources := slices.DeleteFunc(slices.Clone(dag.Functions), func(name string) bool {
+		return slices.ContainsFunc(dag.Links, func(l cloudburst.Link) bool { return l.Sink == name })
+	})
+	if len(sources) != 1 {
+		return nil, usage("dag %q begins with %s; say whose arguments they are with one JSON object: '{\"%s\": […], …}'",
+			i.name, strings.Join(sources, " and "), sources[0])
 	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return nil, usageError{errors.New(shape)}
-	}
-	args := make(map[string][]any, len(object))
-	for function, v := range object {
-		if list, ok := v.([]any); ok {
-			args[function] = list
-		} else {
-			args[function] = []any{v}
+	return map[string][]any{sources[0]: args}, nil
+}
+
+func allIn(functions []string, object map[string]any) bool {
+	for name := range object {
+		if !slices.Contains(functions, name) {
+			return false
 		}
 	}
-	return args, nil
+	return true
 }

@@ -34,7 +34,7 @@ func resolve(kind, wanted string, names []string, list string) (string, error) {
 	case len(matching) == 1:
 		return matching[0], nil
 	case len(matching) > 1:
-		return "", fmt.Errorf("%q may be any of %d %ss: %s; write more of its name", wanted, len(matching), kind, some(matching))
+		return "", fmt.Errorf("%q may be any of %d: %s; write more of its name", wanted, len(matching), some(matching))
 	case len(names) == 0:
 		return "", fmt.Errorf("no %s %q: none is registered", kind, wanted)
 	}

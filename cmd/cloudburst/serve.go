@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
@@ -62,9 +61,6 @@ SIGTERM or Ctrl-C drains: the node takes no new requests and finishes what runs.
 			cfg, err := node.Load(node.Sources{File: file, Environ: os.Environ(), Flags: settings})
 			if err != nil {
 				return err
-			}
-			if cfg.Executor.Python == "" {
-				cfg.Executor.Python = pythonDefault()
 			}
 			if dump {
 				return c.write([]byte(cfg.TOML()))
@@ -124,21 +120,4 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 			drain()
 		}
 	}
-}
-
-// pythonDefault returns the interpreter that the workers use unless one is named: the one of CLOUDBURST_PYTHON, of the virtual
-// environment that stands beside the directory of this program, or of the PATH.
-func pythonDefault() string {
-	if python := os.Getenv("CLOUDBURST_PYTHON"); python != "" {
-		return python
-	}
-	if program, err := os.Executable(); err == nil {
-		if program, err = filepath.EvalSymlinks(program); err == nil {
-			python := filepath.Join(filepath.Dir(program), "..", ".venv", "bin", "python")
-			if info, err := os.Stat(python); err == nil && info.Mode()&0o111 != 0 {
-				return python
-			}
-		}
-	}
-	return "python3"
 }
