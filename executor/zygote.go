@@ -92,6 +92,7 @@ func startZygote(ctx context.Context, cfg Config) (*zygote, zygoteNotice, error)
 		_ = ours.Close()
 		return nil, zygoteNotice{}, fmt.Errorf("start the Python workers with %s: %w; name another interpreter with --python", cfg.Python, err)
 	}
+	_ = theirs.Close() // so that the end of the process is the end of the socket
 	go z.wait(pipe, cfg)
 	notice, err := z.awaitReady(ctx, cfg)
 	if err != nil {

@@ -518,7 +518,8 @@ def test_random_bytes_end_a_worker(zygote: ZygoteProcess) -> None:
 
 def test_what_is_preloaded(tmp_path: Path) -> None:
     (tmp_path / "preloaded_module.py").write_text("value = 5\n")
-    zygote = ZygoteProcess({"CLOUDBURST_PRELOAD": "preloaded_module,no_such_module", "PYTHONPATH": str(tmp_path)})
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    zygote = ZygoteProcess({"CLOUDBURST_PRELOAD": "preloaded_module,no_such_module", "PYTHONPATH": path})
     worker = zygote.fork()
 
     def look(_: Any) -> Any:

@@ -1,0 +1,76 @@
+package executor
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"cloudburst/wire"
+)
+
+// BenchmarkChain runs sq(incr(x)) in a real worker, one call after another.
+func BenchmarkChain(b *testing.B) {
+	n := start(b, Config{WorkersMin: 1})
+	incr, _ := n.step("incr", 0)
+	sq, _ := n.step("sq")
+	steps := []wire.Step{incr, sq}
+	answers := make(chan wire.Result, 1)
+	call := func(x int) {
+		body, err := cbor.Marshal(x)
+		if err != nil {
+			b.Fatal(err)
+		}
+		inv := &wire.Invocation{Steps: steps, Values: [][]byte{append([]byte{wire.CodecPlain}, body...)}, Done: func(r wire.Result) { answers <- r }}
+		n.Invoke(inv)
+		if r := <-answers; r.Err != nil {
+			b.Fatal(r.Err)
+		}
+	}
+	for x := range 1000 {
+		call(x)
+	}
+	took := make([]time.Duration, 0, 1<<20)
+	b.ReportAllocs()
+	for x := 0; b.Loop(); x++ {
+		began := time.Now()
+		call(x<<40 | x)
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-µs")
+}
+
+// BenchmarkSpawn starts workers, each until its first answer.
+func BenchmarkSpawn(b *testing.B) {
+	n := start(b, Config{WorkersMin: 1})
+	var took []time.Duration
+	for b.Loop() {
+		w := n.call("pid") // warms the one that is there
+		_ = w
+		began := time.Now()
+		n.mu.Lock()
+		l := newLane(1)
+		fresh, err := n.spawn(l)
+		if err != nil {
+			n.mu.Unlock()
+			b.Fatal(err)
+		}
+		inv := n.invocation("incr", 1)
+		answers := make(chan wire.Result, 1)
+		inv.Done = func(r wire.Result) { answers <- r }
+		t := &task{inv: inv, attempt: 1, queued: began, limit: time.Minute}
+		fresh.reserve(t)
+		n.mu.Unlock()
+		n.dispatch(fresh, t)
+		if r := within(b, answers, "the first answer"); r.Err != nil {
+			b.Fatal(r.Err)
+		}
+		took = append(took, time.Since(began))
+		fresh.retire()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-µs")
+}
