@@ -39,9 +39,10 @@ def length(_, x):
 def die(_, path, times):
     """Kill the own process as often as that, then live. A line in the file at path for each attempt."""
     import os
+    import pathlib
     import signal
 
-    with open(path, "a+") as f:
+    with pathlib.Path(path).open("a+") as f:
         f.write("x\n")
         f.flush()
         f.seek(0)
