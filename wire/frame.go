@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 
-	"google.golang.org/protobuf/proto"
-
 	"cloudburst/wire/pb"
 )
 
@@ -95,15 +93,15 @@ func (r *FrameReader) Read() (Frame, error) {
 func (r *FrameReader) Buffered() int { return r.buffered.Buffered() }
 
 func (r *FrameReader) header(n int) (*pb.Header, error) {
-	header := new(pb.Header)
-	// A header that fits into the buffer is parsed in place; proto copies what it keeps.
+	// A header that fits into the buffer is parsed in place; nothing of it is kept.
 	if n <= r.buffered.Size() {
 		raw, err := r.buffered.Peek(n)
 		if err != nil {
 			return nil, truncated("header", err)
 		}
-		if err := proto.Unmarshal(raw, header); err != nil {
-			return nil, fmt.Errorf("%w: header: %w", ErrFrame, err)
+		header, err := decodeHeader(raw)
+		if err != nil {
+			return nil, err
 		}
 		_, err = r.buffered.Discard(n)
 		return header, err
@@ -115,10 +113,7 @@ func (r *FrameReader) header(n int) (*pb.Header, error) {
 	if _, err := io.ReadFull(r.buffered, raw); err != nil {
 		return nil, truncated("header", err)
 	}
-	if err := proto.Unmarshal(raw, header); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrFrame, err)
-	}
-	return header, nil
+	return decodeHeader(raw)
 }
 
 // payload reads n bytes into a buffer of their own. A large buffer grows with what arrives, so that a lying length costs
@@ -187,7 +182,7 @@ func WriteFrame(w io.Writer, buf []byte, header *pb.Header, values [][]byte) ([]
 	}
 	var prefix [prefixBytes]byte
 	buf = append(buf[:0], prefix[:]...)
-	buf, err := proto.MarshalOptions{}.MarshalAppend(buf, header)
+	buf, err := appendHeader(buf, header)
 	if err != nil {
 		return buf, fmt.Errorf("marshal frame header: %w", err)
 	}
