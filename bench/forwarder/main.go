@@ -24,12 +24,11 @@ func main() {
 	script := flag.String("worker", "", "the workers' program")
 	workers := flag.Int("workers", 1, "how many workers the clients share")
 	flag.Parse()
-	if err := run(*python, *script, *workers); err != nil {
-		fmt.Fprintln(os.Stderr, "forwarder:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "forwarder:", run(*python, *script, *workers))
+	os.Exit(1)
 }
 
+// run serves until it fails.
 func run(python, script string, workers int) error {
 	idle := make(chan net.Conn, workers)
 	for range workers {
