@@ -266,7 +266,7 @@ def test_put(worker: WorkerProcess) -> None:
         assert sorted(bytes(v) for v in values) == expected
         worker.send(frame_pb2.Header(id=header.id, done=frame_pb2.Done()))
         assert worker.result() is True
-    with pytest.raises(InvalidArgumentError, match="a key is a str"):
+    with pytest.raises(InvalidArgumentError, match="a key is a text"):
         worker.call(("put", 5, 5))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.errors import InvalidArgumentError
+from cloudburst.cells import check_key, new_cell
 
 if TYPE_CHECKING:
     from cloudburst.worker.host import Host, Identity
@@ -80,8 +80,7 @@ class Context:
 
     def get(self, key: str, default: Any = None, *, wait: float = 0, timeout: Optional[float] = None) -> Any:
         """Return the value under a key, or the default. ``wait`` is how many seconds to wait for the key to appear."""
-        if not isinstance(key, str):
-            raise InvalidArgumentError(f"get: a key is a str, got {key!r:.100}; get_many takes several")
+        check_key(key)
         there, value = self._node.get((key,), wait, timeout)[key]
         return value if there else default
 
@@ -94,9 +93,7 @@ class Context:
         self, key: str, value: Any, *, ttl: Optional[float] = None, ack: str = "durable", timeout: Optional[float] = None
     ) -> None:
         """Store a value under a key. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log."""
-        from cloudburst.worker import host
-
-        cell, values = host.cell(key, value, ttl, sets=False)
+        cell, values = new_cell(key, value, sets=False, ttl=ttl)
         self._node.put((cell,), values, ack, timeout)
 
     def delete(self, key: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.worker import host
+from cloudburst.cells import new_cell
 from cloudburst.worker.host import Host, Identity
 
 __all__ = ["UserLibrary"]
@@ -47,7 +47,7 @@ class UserLibrary:
         A ``set`` joins the set lattice there, a lattice of ``anna.lattices`` is merged as what it is, anything else replaces
         what was there before. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log.
         """
-        cell, values = host.cell(ref, value, ttl, sets=True)
+        cell, values = new_cell(ref, value, sets=True, ttl=ttl)
         self._node.put((cell,), values, ack, timeout)
         return True
 
