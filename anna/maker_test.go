@@ -26,8 +26,9 @@ func (deletion) Make(_ *lattice.State, stamp lattice.Timestamp, _ int64) (*latti
 
 func lonelyKernel() *Kernel {
 	return NewKernel(KernelConfig{
-		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 }, PublishesMax: 16, PublishTimeout: 1e6, DurableTimeout: 1e6,
-		RetryMin: 1e3, RetryMax: 1e6, ChangesetBytesMax: 1 << 20, MemoryBytesMax: math.MaxInt, CompactRecords: 16, TombstoneGrace: 1e6, ParkedMax: 16,
+		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 },
+		PublishesMax: 16, PublishTimeout: 1e6, DurableTimeout: 1e6, RetryMin: 1e3, RetryMax: 1e6, TombstoneGrace: 1e6,
+		ChangesetBytesMax: 1 << 20, MemoryBytesMax: math.MaxInt, CompactRecords: 16, ParkedMax: 16,
 	})
 }
 
@@ -69,7 +70,8 @@ func TestReplaceOverwritesAnotherType(t *testing.T) {
 	t.Parallel()
 	k := lonelyKernel()
 	step(t, k, &Write{Key: "k", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("member"))})
-	if r := step(t, k, &Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("value"))}); wire.CodeOf(r.Err) != wire.CodeOf(wire.ErrLatticeMismatch) {
+	r := step(t, k, &Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("value"))})
+	if wire.CodeOf(r.Err) != wire.CodeOf(wire.ErrLatticeMismatch) {
 		t.Fatalf("a value over a set: %+v", r)
 	}
 	for _, w := range []*Write{

@@ -1,0 +1,206 @@
+package resp
+
+import (
+	"cloudburst/anna"
+	"cloudburst/lattice"
+	"cloudburst/wire"
+)
+
+// membersOf returns the members that a command names.
+func membersOf(args [][]byte) []member {
+	members := make([]member, len(args))
+	for i, arg := range args {
+		members[i].value = encode(arg)
+	}
+	return members
+}
+
+func saddCommand(c *conn, args [][]byte) { c.changeSet(args, makeSetAdd) }
+func sremCommand(c *conn, args [][]byte) { c.changeSet(args, makeSetRemove) }
+
+func (c *conn) changeSet(args [][]byte, how maker) {
+	key, ok := c.writableKey(args[1])
+	if !ok {
+		return
+	}
+	p := c.loop.begin(c)
+	p.answer = answerSum
+	p.change = change{make: how, members: membersOf(args[2:])}
+	if c.server.cfg.SoleMaster {
+		p.change.flags = unlessThere
+	}
+	c.put(p, anna.Write{Key: key, Make: p})
+	c.await(p)
+}
+
+// makeSetAdd implements SADD. What is there already is added again all the same when another master may be removing it just
+// now.
+func makeSetAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMillis int64) (*lattice.State, int64, error) {
+	set, err := liveSet(held, nowMillis)
+	if err != nil {
+		return nil, 0, err
+	}
+	delta, added, n := new(lattice.Set), int64(0), 0
+	for _, m := range ch.members {
+		there := set != nil && contains(set, m.value)
+		if there && ch.flags.has(unlessThere) {
+			continue
+		}
+		if n++; delta.Add(lattice.Timestamp{}, m.value) && !there {
+			added++
+		}
+	}
+	if n == 0 {
+		return nil, 0, nil
+	}
+	return &lattice.State{Lattice: delta}, added, nil
+}
+
+func makeSetRemove(ch *change, held *lattice.State, _ lattice.Timestamp, nowMillis int64) (*lattice.State, int64, error) {
+	set, err := liveSet(held, nowMillis)
+	if set == nil || err != nil {
+		return nil, 0, err
+	}
+	delta, removed := new(lattice.Set), int64(0)
+	for _, m := range ch.members {
+		there := false
+		for i := range memberForms {
+			if form := formOf(nil, m.value, i); form != nil && set.Contains(form) {
+				there = delta.Remove(lattice.Timestamp{}, form) || there
+			}
+		}
+		if there {
+			removed++
+		}
+	}
+	if removed == 0 {
+		return nil, 0, nil
+	}
+	return &lattice.State{Lattice: delta}, removed, nil
+}
+
+// liveSet returns the set that a key shows, nil when it shows nothing.
+func liveSet(held *lattice.State, nowMillis int64) (*lattice.Set, error) {
+	if held == nil {
+		return nil, nil
+	}
+	switch live := held.Live(nowMillis).(type) {
+	case nil:
+		return nil, nil
+	case *lattice.Set:
+		return live, nil
+	default:
+		return nil, wrongType(live)
+	}
+}
+
+// contains reports whether a member is there in any form.
+func contains(set *lattice.Set, member []byte) bool {
+	var scratch [scratchBytes]byte
+	for i := range memberForms {
+		if form := formOf(scratch[:0], member, i); form != nil && set.Contains(form) {
+			return true
+		}
+	}
+	return false
+}
+
+// scratchBytes is room for most members.
+const scratchBytes = 64
+
+// viewSet lets read see the set under a key, nil if there is none. It answers the error and returns false when the key holds
+// something else or is not in memory.
+func (c *conn) viewSet(key []byte, read func(*lattice.Set)) bool {
+	var failure error
+	now := c.loop.now.UnixMilli()
+	if !c.view(key, func(held *lattice.State) {
+		set, err := liveSet(held, now)
+		if failure = err; err == nil {
+			read(set)
+		}
+	}) {
+		return false
+	}
+	if failure != nil {
+		c.w.error(errorText(failure))
+		return false
+	}
+	return true
+}
+
+func smembersCommand(c *conn, args [][]byte) {
+	var values []string // immutable
+	if !c.viewSet(args[1], func(set *lattice.Set) {
+		if set == nil {
+			return
+		}
+		values = make([]string, 0, set.Len())
+		for value, mark := range set.Marks() {
+			if !mark.Removed {
+				values = append(values, value)
+			}
+		}
+	}) {
+		return
+	}
+	start := len(c.w.buf)
+	c.w.set(len(values))
+	for _, value := range values {
+		if !c.value(value, start) {
+			return
+		}
+	}
+}
+
+// value answers a member; on its error, or when the reply has become too large, it returns false and the error is all that is
+// answered.
+func (c *conn) value(value string, start int) bool {
+	w := c.w
+	if len(value) > 0 && value[0] == wire.CodecBytes {
+		w.text(value[1:])
+	} else {
+		text, err := textForm(nil, []byte(value))
+		if err != nil {
+			w.buf = w.buf[:start]
+			w.error(errorText(err))
+			return false
+		}
+		w.bulk(text)
+	}
+	return len(w.buf)-start <= c.server.cfg.ReplyBytesMax
+}
+
+func sismemberCommand(c *conn, args [][]byte) {
+	there := false
+	member := encode(args[2])
+	if c.viewSet(args[1], func(set *lattice.Set) { there = set != nil && contains(set, member) }) {
+		c.w.flag(there)
+	}
+}
+
+func smismemberCommand(c *conn, args [][]byte) {
+	members := membersOf(args[2:])
+	there := make([]bool, len(members))
+	if !c.viewSet(args[1], func(set *lattice.Set) {
+		for i, m := range members {
+			there[i] = set != nil && contains(set, m.value)
+		}
+	}) {
+		return
+	}
+	c.w.array(len(there))
+	for _, is := range there {
+		c.w.flag(is)
+	}
+}
+
+func scardCommand(c *conn, args [][]byte) {
+	n := 0
+	if c.viewSet(args[1], func(set *lattice.Set) {
+		if set != nil {
+			n = set.Len()
+		}
+	}) {
+		c.w.integer(int64(n))
+	}
+}
