@@ -311,7 +311,7 @@ def test_lookup_dag(server: FrameServer, app: cloudburst.App, parts: Any) -> Non
 def test_what_is_no_pipeline(app: cloudburst.App, parts: Any) -> None:
     with pytest.raises(errors.InvalidArgumentError, match="feed itself"):
         parts.incr >> parts.sq >> parts.incr
-    with pytest.raises(errors.InvalidArgumentError, match="two functions .* name 'scale'"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"two functions .* name 'scale'"):
         parts.scale.bind(1) >> parts.scale.bind(2)
     with pytest.raises(errors.InvalidArgumentError, match="ends in sq, cube"):
         (parts.incr >> (parts.sq, parts.cube)).remote(1)
