@@ -74,3 +74,13 @@ func BenchmarkSpawn(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-µs")
 }
+
+// BenchmarkGet reads a small cached key from a function.
+func BenchmarkGet(b *testing.B) {
+	n := start(b, Config{WorkersMin: 1})
+	n.put(lww("k", encode(b, 1<<40)))
+	n.call("get_often", "k", 1000)
+	for b.Loop() {
+		b.ReportMetric(n.call("get_often", "k", 10_000).(float64), "µs/get")
+	}
+}

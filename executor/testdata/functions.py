@@ -99,6 +99,16 @@ def put(library, key, value):
     return library.put(key, value)
 
 
+def get_often(library, key, n):
+    """Return how many microseconds one get takes."""
+    import time
+
+    began = time.perf_counter()
+    for _ in range(n):
+        library.get(key)
+    return (time.perf_counter() - began) / n * 1e6
+
+
 def delete(library, key):
     return library.delete(key)
 
@@ -186,8 +196,8 @@ class Slow:
 
 library, cls, plain = 1, 2, 3
 functions = [
-    incr, sq, same, boom, unpicklable, large, length, die, leave, sleep, spin, spin_until, meet, wait_for, get, put, delete,
-    introduce, tell, send_to, many_waits, talk, children, pid,
+    incr, sq, same, boom, unpicklable, large, length, die, leave, sleep, spin, spin_until, meet, wait_for, get, get_often, put,
+    delete, introduce, tell, send_to, many_waits, talk, children, pid,
 ]  # fmt: skip
 definitions = [(f.__name__, library, f) for f in functions]
 definitions += [("describe", plain, describe), ("counter", cls, (Counter, (100,))), ("slow", cls, (Slow, ()))]

@@ -88,7 +88,9 @@ def send(sock: socket.socket, parts: Sequence[Buffer], deadline: Optional[float]
         except BlockingIOError:
             if deadline is None:  # a socket that does not block and takes nothing: its owner's affair
                 raise
-            _wait(sock, select.POLLOUT, deadline, "sent")
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            _wait(poll, deadline, "sent")
             continue
         done = 0
         while done < len(rest) and sent >= len(rest[done]):
@@ -112,6 +114,7 @@ class FrameReader:
         self._data = initial  # received and not yet returned, from _at on
         self._at = 0
         self._large: Optional[_Large] = None  # the frame whose values are being received into memory of their own
+        self._poll: Optional[select.poll] = None
 
     def read(self, deadline: Optional[float] = None) -> Tuple[frame_pb2.Header, List[Buffer]]:
         """Return the next frame: its header and its values. Nothing else refers to their memory.
@@ -170,9 +173,15 @@ class FrameReader:
         else:
             self._at = to
 
+    def _wait(self, deadline: float) -> None:
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+        _wait(self._poll, deadline, "received")
+
     def _receive(self, deadline: Optional[float]) -> None:
         if deadline is not None:
-            _wait(self._sock, select.POLLIN, deadline, "received")
+            self._wait(deadline)
         n = self._sock.recv_into(self._buffer)
         if n == 0:
             if self.buffered:
@@ -188,7 +197,7 @@ class FrameReader:
         for target in large.targets:
             while large.filled < len(target):
                 if deadline is not None:
-                    _wait(self._sock, select.POLLIN, deadline, "received")
+                    self._wait(deadline)
                 n = self._sock.recv_into(target[large.filled :])
                 if n == 0:
                     raise FrameError("the stream ended inside a frame")
@@ -287,11 +296,9 @@ def _checked_sizes(header: frame_pb2.Header, payload_bytes: int) -> List[int]:
     return sizes
 
 
-def _wait(sock: socket.socket, event: int, deadline: float, what: str) -> None:
+def _wait(poll: select.poll, deadline: float, what: str) -> None:
     """Wait until the socket is ready. Raises TimeoutError at the deadline."""
-    poll = select.poll()
-    poll.register(sock, event)
     left = deadline - time.monotonic()
     # Rounded up: a wait of less than a millisecond must not become a busy loop.
-    if not poll.poll(max(0, int(left * 1000) + 1) if left > 0 else 0):
+    if not poll.poll(int(left * 1000) + 1 if left > 0 else 0):
         raise TimeoutError(f"nothing could be {what} before the deadline")

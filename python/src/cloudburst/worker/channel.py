@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Deque, Dict, List, Optional, Sequence, Set, Tuple, Union
+from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from cloudburst import frame
 from cloudburst.codec import Buffer, Encoded
@@ -101,10 +101,12 @@ class Channel:
             self._sending.release()
         return True
 
-    def request(self, header: frame_pb2.Header, values: Sequence[Encoded], timeout: float, what: str) -> Frame:
+    def request(self, header: frame_pb2.Header, values: Sequence[Encoded], timeout: float, what: Callable[[], str]) -> Frame:
         """Send a request and return its reply. An error in reply is raised, and so is DeadlineExceededError after timeout."""
         if self._left:
-            raise UnsupportedError(f"{what}: a process that a function has forked cannot do this; do it in the function itself")
+            raise UnsupportedError(
+                f"{what()}: a process that a function has forked cannot do this; do it in the function itself"
+            )
         deadline = time.monotonic() + timeout
         header.id = id = next(self._ids)
         parts = frame.pack(header, values)
@@ -117,9 +119,10 @@ class Channel:
             reply = None
         finally:
             self._asked.discard(id)
-            self._replies.pop(id, None)
+            if self._replies:
+                self._replies.pop(id, None)
         if reply is None:
-            raise DeadlineExceededError(f"{what}: no answer after {timeout:g} s")
+            raise DeadlineExceededError(f"{what()}: no answer after {timeout:g} s")
         if reply[0].HasField("error"):
             raise exception_from(reply[0].error, reply[1])
         return reply
@@ -129,7 +132,10 @@ class Channel:
             if self._turn.acquire(False):
                 try:
                     while id not in self._replies:
-                        self._keep(self._reader.read(deadline))
+                        received = self._reader.read(deadline)
+                        if received[0].id == id and not received[0].HasField("invoke"):
+                            return received
+                        self._keep(received)
                     return self._replies.pop(id)
                 finally:
                     self._pass_turn()

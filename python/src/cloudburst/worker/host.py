@@ -35,7 +35,7 @@ class Host:
             header.get.keys.extend(keys)
         except TypeError:
             raise InvalidArgumentError(f"get: keys are str, got {keys!r:.100}") from None
-        reply, values = self._channel.request(header, (), _limit(timeout, wait), f"get {few(keys)}")
+        reply, values = self._channel.request(header, (), _limit(timeout, wait), lambda: f"get {few(keys)}")
         found: Dict[str, Tuple[bool, Any]] = {}
         for cell, stored in cells_of(reply, values):
             if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
@@ -48,13 +48,13 @@ class Host:
         header = frame_pb2.Header()
         header.put.ack = ack_of(ack)
         header.put.cells.extend(cells)
-        self._channel.request(header, values, _limit(timeout), f"put {few([cell.key for cell in cells])}")
+        self._channel.request(header, values, _limit(timeout), lambda: f"put {few([cell.key for cell in cells])}")
 
     def delete(self, keys: Sequence[str], ack: str, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
         header.delete.ack = ack_of(ack)
         header.delete.keys.extend(keys)
-        self._channel.request(header, (), _limit(timeout), f"delete {few(keys)}")
+        self._channel.request(header, (), _limit(timeout), lambda: f"delete {few(keys)}")
 
     def send(self, to: Identity, message: Any, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
@@ -64,13 +64,13 @@ class Host:
             raise InvalidArgumentError(
                 f"send: a receiver is the (address, number) that its getid returns, got {to!r:.100}"
             ) from None
-        self._channel.request(header, (codec.encode_parts(message),), _limit(timeout), f"send to {to}")
+        self._channel.request(header, (codec.encode_parts(message),), _limit(timeout), lambda: f"send to {to}")
 
     def recv(self, wait: float, limit: int, timeout: Optional[float]) -> List[Tuple[Identity, Any]]:
         header = frame_pb2.Header()
         header.receive.wait_milliseconds = milliseconds(wait)
         header.receive.limit = limit
-        reply, values = self._channel.request(header, (), _limit(timeout, wait), "recv")
+        reply, values = self._channel.request(header, (), _limit(timeout, wait), lambda: "recv")
         senders = reply.messages.senders
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")
@@ -78,7 +78,7 @@ class Host:
 
 
 def _raw(cell: store_pb2.Cell, stored: Sequence[Buffer]) -> Any:
-    """Return the stored bytes of a cell: the body of a bytes value, any other whole; of a set lattice a list of its members'."""
+    """Return the stored bytes of a cell: the body of a bytes value, any other whole; of a set lattice those of its members."""
     raw = [bytes(value[1:] if len(value) and value[0] == codec.BYTES else value) for value in stored]
     return raw if cell.type == store_pb2.LATTICE_TYPE_SET else raw[0]
 
