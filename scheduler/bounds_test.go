@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -157,7 +159,7 @@ func TestHistogram(t *testing.T) {
 	for _, took := range []time.Duration{0, time.Microsecond, 100 * time.Microsecond, time.Hour} {
 		c.ended(wire.Result{}, took)
 	}
-	s := Scheduler{}
+	s := Scheduler{results: newResults(Config{})}
 	for i := range c.latency {
 		s.stats.latency[i].Store(c.latency[i].Load())
 	}
@@ -165,4 +167,79 @@ func TestHistogram(t *testing.T) {
 	if count != 4 || cumulative[1e-6] != 1 || cumulative[2e-6] != 2 || cumulative[128e-6] != 3 || cumulative[64e-6] != 2 {
 		t.Errorf("%d in %v", count, cumulative)
 	}
+}
+
+// Results that are stored are never too many nor too large together: the oldest make room. Those that have expired count no more.
+func TestStoredResultsAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		registry, store := newFakeRegistry(), newFakeStore()
+		registry.register(&pb.Function{Name: "f"})
+		value := text("small")
+		executor := executorFunc(func(inv *wire.Invocation) { inv.Done(wire.Result{Value: value}) })
+		s := start(t, Config{ResultsMax: 1000, ResultsBytesMax: 2 * wire.ValueBytesMax}, registry, store, executor)
+		next := 0
+		run := func() {
+			call := callFunction(runID(next), "f", 0)
+			call.RunId[1], call.RunId[2] = byte(next>>8), byte(next)
+			call.Store = true
+			next++
+			if r := await(t, s, call); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		check := func(what string, count int) {
+			t.Helper()
+			synctest.Wait()
+			store.mu.Lock()
+			stored := len(store.entries)
+			store.mu.Unlock()
+			if stats := s.Stats(); stored != count || stats.Results != count {
+				t.Errorf("%s: %d are stored, %d are counted, want %d", what, stored, stats.Results, count)
+			}
+		}
+		for range 3000 {
+			run()
+		}
+		check("many", 1000)
+		value = make([]byte, wire.ValueBytesMax/2)
+		value[0] = wire.CodecBytes
+		for range 10 {
+			run()
+		}
+		check("large", 3)
+		time.Sleep(time.Hour)
+		if stats := s.Stats(); stats.Results != 0 || stats.ResultBytes != 0 || stats.Forgotten != 3007 {
+			t.Errorf("after their time: %+v", stats)
+		}
+	})
+}
+
+func TestResultsRing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		r := newResults(Config{ResultsMax: rapid.IntRange(1, 200).Draw(t, "max"), ResultsBytesMax: 1 << 40, ResultTTL: time.Hour})
+		added, removed := 0, 0
+		for range rapid.IntRange(1, 20).Draw(t, "rounds") {
+			for range rapid.IntRange(0, 150).Draw(t, "added") {
+				added++
+				r.add(runID(added), added)
+			}
+			for keys := r.excess(); len(keys) > 0; keys = r.excess() {
+				for _, key := range keys {
+					removed++
+					if key != runID(removed).String() {
+						t.Fatalf("%s made room, want %s", key, runID(removed))
+					}
+				}
+			}
+			sum := 0
+			for i := removed + 1; i <= added; i++ {
+				sum += i + resultOverheadBytes
+			}
+			if count, bytes := r.held(); count != added-removed || count > r.max || bytes != sum {
+				t.Fatalf("%d with %d bytes, want %d with %d", count, bytes, added-removed, sum)
+			}
+		}
+	})
 }

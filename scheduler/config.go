@@ -44,6 +44,8 @@ type Config struct {
 	TimeoutMax time.Duration
 	// ResultTTL is how long a result is kept that is stored under its run's id. Default 10m.
 	ResultTTL time.Duration
+	// ResultsMax bounds these results, and ResultsBytesMax the bytes that they take; the oldest make room. Default 65,536 and 1 GiB.
+	ResultsMax, ResultsBytesMax int
 	// RunsMax bounds the runs in flight; one more is refused. Default 65,536.
 	RunsMax int
 	// Policy places invocations when there is a choice. Default: Locality.
@@ -57,6 +59,8 @@ func (c Config) WithDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
 	c.TimeoutMax = cmp.Or(c.TimeoutMax, 24*time.Hour)
 	c.ResultTTL = cmp.Or(c.ResultTTL, 10*time.Minute)
+	c.ResultsMax = cmp.Or(c.ResultsMax, 1<<16)
+	c.ResultsBytesMax = cmp.Or(c.ResultsBytesMax, 1<<30)
 	c.RunsMax = cmp.Or(c.RunsMax, 1<<16)
 	if c.Policy == nil {
 		c.Policy = Locality{}
@@ -77,6 +81,12 @@ func (c Config) validate() error {
 	}
 	if c.ResultTTL < time.Second {
 		faults = append(faults, fmt.Errorf("result_ttl %v: must be at least 1s", c.ResultTTL))
+	}
+	if c.ResultsMax < 1 {
+		faults = append(faults, fmt.Errorf("results_max %d: must be at least 1", c.ResultsMax))
+	}
+	if c.ResultsBytesMax < 2*wire.ValueBytesMax {
+		faults = append(faults, fmt.Errorf("results_bytes_max %d: must be at least %d, two of the largest values", c.ResultsBytesMax, 2*wire.ValueBytesMax))
 	}
 	if c.RunsMax < 1 {
 		faults = append(faults, fmt.Errorf("runs_max %d: must be at least 1", c.RunsMax))
@@ -101,4 +111,5 @@ type Executor interface {
 type Store interface {
 	Peek(key string) (cache.Entry, bool)
 	PutAsync(writes []cache.Write, ack pb.Ack, done func(error))
+	Delete(ctx context.Context, keys []string, ack pb.Ack) error
 }

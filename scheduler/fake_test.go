@@ -127,6 +127,15 @@ func (s *fakeStore) PutAsync(writes []cache.Write, ack pb.Ack, done func(error))
 	done(err)
 }
 
+func (s *fakeStore) Delete(_ context.Context, keys []string, _ pb.Ack) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range keys {
+		delete(s.entries, key)
+	}
+	return s.fails
+}
+
 // executorFunc is an executor that is a function.
 type executorFunc func(*wire.Invocation)
 

@@ -25,7 +25,7 @@ func (r *run) end(result wire.Result) {
 		r.deliver()
 		return
 	}
-	r.s.keep(r.key, r.call.GetOutputKey(), result, r.kept)
+	r.s.keep(r.id, r.key, r.call.GetOutputKey(), result, r.kept)
 }
 
 // kept is called when the result is in the store, or cannot be put there.
@@ -95,7 +95,7 @@ type kept struct {
 }
 
 // keep stores a result: under a key that the caller has named for ever and durably, under the run's own for a while.
-func (s *Scheduler) keep(own, named string, result wire.Result, done func(error)) {
+func (s *Scheduler) keep(id wire.RunID, own, named string, result wire.Result, done func(error)) {
 	k := new(kept)
 	k.value[0] = result.Value
 	if result.Err != nil {
@@ -106,13 +106,14 @@ func (s *Scheduler) keep(own, named string, result wire.Result, done func(error)
 	if named == "" {
 		k.write[0].Key, k.write[0].TTL, k.write[0].Volatile = own, s.cfg.ResultTTL, true
 		ack = pb.Ack_ACK_MEMORY
+		s.results.add(id, len(k.value[0]))
 	}
 	s.store.PutAsync(k.write[:], ack, done)
 }
 
 // keepAside stores a result that nobody waits for.
 func (s *Scheduler) keepAside(id wire.RunID, own, named string, result wire.Result) {
-	s.keep(own, named, result, func(err error) {
+	s.keep(id, own, named, result, func(err error) {
 		if err != nil {
 			s.lose(id, err)
 		}

@@ -371,8 +371,8 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{}, registry, nil, store); err == nil {
 		t.Error("no executor was accepted")
 	}
-	_, err := New(Config{Timeout: -1, TimeoutMax: -2, ResultTTL: -1, RunsMax: -1}, registry, []Executor{nothing}, store)
-	for _, setting := range []string{"timeout ", "timeout_max", "result_ttl", "runs_max"} {
+	_, err := New(Config{Timeout: -1, TimeoutMax: -2, ResultTTL: -1, ResultsMax: -1, ResultsBytesMax: -1, RunsMax: -1}, registry, []Executor{nothing}, store)
+	for _, setting := range []string{"timeout ", "timeout_max", "result_ttl", "results_max", "results_bytes_max", "runs_max"} {
 		if err == nil || !strings.Contains(err.Error(), setting) {
 			t.Errorf("%s is not in: %v", setting, err)
 		}

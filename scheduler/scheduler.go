@@ -26,6 +26,7 @@ type Scheduler struct {
 	store      Store
 	table      *table
 	missing    *pending
+	results    *results
 	stats      counters
 
 	inFlight atomic.Int64
@@ -64,6 +65,7 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 		store:   store,
 		table:   newTable(time.Now()),
 		missing: newPending(functions),
+		results: newResults(cfg),
 		quiet:   make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 	}
@@ -233,6 +235,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { s.watch(ctx); return nil })
 	group.Go(func() error { s.ask(ctx); return nil })
+	group.Go(func() error { s.forget(ctx); return nil })
 	return group.Wait()
 }
 

@@ -21,6 +21,7 @@ type counters struct {
 	retried     atomic.Uint64
 	undelivered atomic.Uint64
 	lost        atomic.Uint64
+	forgotten   atomic.Uint64
 	latencySum  atomic.Uint64 // microseconds
 	latency     [latencyBuckets]atomic.Uint64
 }
@@ -47,6 +48,9 @@ type Stats struct {
 	Retried     uint64    // invocations repeated because a function raised
 	Undelivered uint64    // results that nobody took, and that were stored
 	Lost        uint64    // results that could not be stored
+	Forgotten   uint64    // stored results that had to make room for others
+	Results     int       // results that are stored under their runs' ids
+	ResultBytes int       // about what they take
 	Latency     Histogram // of runs, from the call to the result
 }
 
@@ -80,6 +84,8 @@ func (s *Scheduler) Stats() Stats {
 		Started:  c.started.Load(), Finished: c.finished.Load(), Failed: c.failed.Load(), Refused: c.refused.Load(),
 		Attached: c.attached.Load(), Retried: c.retried.Load(), Undelivered: c.undelivered.Load(), Lost: c.lost.Load(),
 	}
+	out.Forgotten = c.forgotten.Load()
+	out.Results, out.ResultBytes = s.results.held()
 	for i := range out.Latency.Counts {
 		out.Latency.Counts[i] = c.latency[i].Load()
 	}
