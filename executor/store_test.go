@@ -2,6 +2,7 @@ package executor
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,8 +35,11 @@ func TestFunctionsUseTheStore(t *testing.T) {
 	n.put(cache.Write{Key: "set", Type: pb.LatticeType_LATTICE_TYPE_SET, Values: [][]byte{encode(t, 1), encode(t, 2)}})
 	equal(t, n.call("get", "set"), []any{uint64(1), uint64(2)})
 	// What the store refuses is an exception in the function.
-	wantError(t, n.fails("put", "", 1), wire.ErrExecution, "the key is empty")
-	wantError(t, n.fails("get", ""), wire.ErrExecution)
+	long := strings.Repeat("k", cache.KeyBytesMax+1)
+	for _, ref := range []string{"get", "delete"} {
+		wantError(t, n.fails(ref, long), wire.ErrExecution, "4096")
+	}
+	wantError(t, n.fails("put", long, 1), wire.ErrExecution, "TooLargeError", "4096")
 	large := bytes.Repeat([]byte{5}, 10<<20)
 	n.put(lww("large", encode(t, large)))
 	equal(t, n.call("get", "large"), large)

@@ -10,10 +10,10 @@ from typing import List, Tuple
 
 from cloudburst import codec
 from cloudburst.codec import _explain
-from cloudburst.errors import TooLargeError
+from cloudburst.errors import Error, TooLargeError
 from cloudburst.v1 import error_pb2
 
-__all__ = ["describe"]
+__all__ = ["ResultError", "describe"]
 
 # Looked at only when something fails, and wanted then without the cost of an import: a zygote has them loaded.
 _WARM = (linecache, tokenize, _explain)
@@ -27,25 +27,40 @@ TRACEBACK_MAX = 64 << 10
 _OURS = str(Path(__file__).parent)
 
 
+class ResultError(Exception):
+    """What a function has returned cannot travel, for the reason that ``error`` says."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__()
+        self.error = error
+
+
 def describe(exception: BaseException, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
     """Return an exception as an ``Error`` and the values of its frame. Raises nothing, whatever the exception does."""
     try:
+        if isinstance(exception, ResultError):
+            return _describe_result(exception.error, function, version)
         name = _name(exception)
-        message = _message(exception)
-        error = error_pb2.Error(
-            code=error_pb2.CODE_EXECUTION,
-            message=f"function {function}@{version} raised {name}: {message}",
-            exception=error_pb2.RemoteException(
-                type=name, message=message, traceback=_traceback(exception), function=function, version=version
-            ),
-        )
-        if isinstance(exception, TooLargeError):
-            error.code = error_pb2.CODE_TOO_LARGE
-            error.message = message
-            return error, []
-        return error, _pickled(exception)
+        return _described(exception, f"function {function}@{version} raised {name}: {_message(exception)}", function, version)
     except BaseException as e:  # an exception whose own methods raise, or no memory is left
         return _undescribed(type(exception).__name__, type(e).__name__, function, version), []
+
+
+def _describe_result(reason: Error, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
+    message = f"the result of {function}@{version}: {_message(reason)}"
+    if isinstance(reason, TooLargeError):
+        return error_pb2.Error(code=error_pb2.CODE_TOO_LARGE, message=message), []
+    exception = type(reason)(message)
+    exception.__cause__ = reason
+    return _described(exception, message, function, version)
+
+
+def _described(exception: BaseException, message: str, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
+    error = error_pb2.Error(code=error_pb2.CODE_EXECUTION, message=message)
+    remote = error.exception
+    remote.type, remote.message, remote.traceback = _name(exception), _message(exception), _traceback(exception)
+    remote.function, remote.version = function, version
+    return error, _pickled(exception)
 
 
 def _undescribed(name: str, why: str, function: str, version: int) -> error_pb2.Error:

@@ -227,7 +227,7 @@ class Worker:
             try:
                 encoded = _encode(result)
             except Error as e:
-                raise self._of_result(e) from e
+                raise failure.ResultError(e)
         except BaseException as e:
             self._fail(id, e)
             return
@@ -278,12 +278,8 @@ class Worker:
         try:
             encoded = codec.encode(result)
         except Error as e:
-            raise self._of_result(e) from e
+            raise failure.ResultError(e)
         return codec.decode(encoded)
-
-    def _of_result(self, error: Error) -> Error:
-        """Return an error of encoding a result as one that says so."""
-        return type(error)(f"the result of {self.function_name}@{self.function_version}: {error.message}")
 
     def _fail(self, id: bytes, exception: BaseException) -> None:
         """Answer with what a function raised."""
