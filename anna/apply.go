@@ -37,6 +37,9 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	if !m.Whole {
 		it.logged += uint32(m.Bytes)
 	}
+	if m.Whole && m.State != nil {
+		k.setCold(it, false) // this is all that the log holds
+	}
 	switch {
 	case m.State == nil:
 		k.applyChunked(now, it, m, out)

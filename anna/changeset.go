@@ -67,11 +67,17 @@ func (k *Kernel) pump(now int64, p *partition, out *Effects) {
 
 func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 	b := k.more(it)
+	rolls := k.mayRollUp(p, it)
+	if !rolls && !it.flags.has(changed) && b.delta == nil {
+		it.flags &^= rollUp | plain // another time
+		k.settleDown(it)
+		return
+	}
 	f := k.newFlight()
 	f.id = k.slot(it)
 	f.bytes, b.pending = b.pending, 0
 	f.waiters, b.waiters = b.waiters, f.waiters[:0]
-	f.rollUp = k.mayRollUp(p, it)
+	f.rollUp = rolls
 	publish := Publish{ID: f.id, Key: it.key, Slot: it.slot, Partition: p.number, RollUp: f.rollUp, Guard: it.sequence}
 	if f.rollUp || it.flags.has(changed) {
 		if f.rollUp {
@@ -104,7 +110,7 @@ func (k *Kernel) mayRollUp(p *partition, it *item) bool {
 	if it.flags.has(cold|plain) || it.sequence > p.applied {
 		return false
 	}
-	if it.flags.has(changed) && (tombstone(&it.state) || int(it.bytes)*accountUnit > compactBytesLeast) {
+	if it.flags.has(changed) && (tombstone(&it.state) || int(it.bytes)*accountUnit > compactBytesLeast || len(it.busy.uploads) > 0) {
 		return true
 	}
 	return it.flags.has(rollUp) || k.wantsRollUp(it)

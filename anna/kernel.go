@@ -83,7 +83,7 @@ type KernelStats struct {
 
 // NewKernel returns a kernel without keys. The log of its partitions is to be applied before the first Write.
 func NewKernel(cfg KernelConfig) *Kernel {
-	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), index: newIndex()}
+	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), hand: -1, index: newIndex()}
 	for _, number := range cfg.Partitions {
 		for len(k.partitions) <= number {
 			k.partitions = append(k.partitions, nil)

@@ -19,11 +19,11 @@ const (
 type Found uint8
 
 const (
-	// Absent: nothing is stored under the key.
+	// Absent says that nothing is stored under the key.
 	Absent Found = iota
-	// Here: the state is in memory.
+	// Here says that the state is in memory.
 	Here
-	// InLog: the state is in the log; a Read brings it into memory.
+	// InLog says that the state is in the log; a Read brings it into memory.
 	InLog
 )
 
@@ -180,6 +180,10 @@ func (k *Kernel) loaded(now int64, m *Loaded, out *Effects) {
 		}
 	}
 	k.settleDown(it)
+	if m.Err == nil && it.state.Expired(now/1000) {
+		k.expire(now, it, out)
+		return
+	}
 	switch {
 	case m.Err != nil || it.dirty() || it.flags.has(cold|loading) || it.state.Lattice != nil:
 	case tombstone(&it.state):

@@ -26,6 +26,10 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		err = k.admit(it, w, delta)
 	}
 	if err != nil || delta == nil {
+		if err == nil && w.Ack == Durable && w.Ticket != nil && it.dirty() {
+			k.wait(now, it, w.Ticket, made) // what made it superfluous is not durable yet
+			return
+		}
 		k.leave(it)
 		reply(out, w.Ticket, err, made)
 		return

@@ -1,0 +1,167 @@
+package anna_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"cloudburst/anna"
+	"cloudburst/lattice"
+)
+
+// value100 is as long as the values of the published measurements.
+var value100 = make([]byte, 100)
+
+func benchKeys(n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("key:%012d", i)
+	}
+	return keys
+}
+
+// BenchmarkMerge merges writes into one kernel: one core's share of the work without the log.
+func BenchmarkMerge(b *testing.B) {
+	for _, n := range []int{1, 100_000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			k := newKernel(func(*anna.KernelConfig) {})
+			keys := benchKeys(n)
+			var out anna.Effects
+			now := int64(1)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				now++
+				k.Step(now, &anna.Write{Key: keys[i%n], Delta: lattice.Put(lattice.Timestamp{}, value100), Ack: anna.Memory}, &out)
+				for _, p := range out.Publishes {
+					k.Step(now, &anna.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
+				}
+				out.Reset()
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "merges/s")
+		})
+	}
+}
+
+// BenchmarkPutDurable makes durable writes from 64 callers through the log.
+func BenchmarkPutDurable(b *testing.B) {
+	s := startServer(b, anna.Config{}, "")
+	keys := benchKeys(100_000)
+	const callers = 64
+	var next atomic.Int64
+	latencies := make([][]time.Duration, callers)
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			done := make(chan error, 1)
+			finish := anna.CompletionFunc(func(_ int64, err error) { done <- err })
+			for {
+				i := next.Add(1)
+				if i > int64(b.N) {
+					return
+				}
+				began := time.Now()
+				s.server.Write(&anna.Write{Key: keys[(i*7919)%int64(len(keys))], Delta: lattice.Put(lattice.Timestamp{}, value100)}, finish)
+				if err := <-done; err != nil {
+					b.Error(err)
+					return
+				}
+				latencies[c] = append(latencies[c], time.Since(began))
+			}
+		})
+	}
+	wg.Wait()
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkGet reads from the server without a cache.
+func BenchmarkGet(b *testing.B) {
+	s := startServer(b, anna.Config{}, "")
+	keys := benchKeys(1000)
+	for _, key := range keys {
+		s.put(b, key, string(value100), anna.Memory)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		read := func(*lattice.State) {}
+		for i := 0; pb.Next(); i++ {
+			if !s.server.View(keys[i%len(keys)], read) {
+				b.Error("not in memory")
+			}
+		}
+	})
+}
+
+// processorTime returns what the process has used of all cores: it says more than the wall clock on a machine that is shared.
+func processorTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// BenchmarkRecover fills a log once and replays it b.N times.
+func BenchmarkRecover(b *testing.B) {
+	const records = 1_000_000
+	dir := b.TempDir()
+	s := startServer(b, anna.Config{}, dir)
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			done := make(chan error, 256)
+			for i := w; i < records; i += 64 {
+				s.server.Write(&anna.Write{Key: fmt.Sprintf("key:%012d", i), Delta: lattice.Put(lattice.Timestamp{}, slices.Clone(value100)), Ack: anna.Durable},
+					anna.CompletionFunc(func(_ int64, err error) { done <- err }))
+				if i >= 64*16 {
+					if err := <-done; err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			}
+			for range 16 {
+				if err := <-done; err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s.stop()
+	for b.Loop() {
+		runtime.GC()
+		var before runtime.MemStats
+		runtime.ReadMemStats(&before)
+		cpu := processorTime(b)
+		s = startServer(b, anna.Config{}, dir)
+		b.ReportMetric(float64((processorTime(b) - cpu).Milliseconds()), "cpu-ms")
+		if keys := s.server.Stats().Keys; keys != records {
+			b.Fatalf("%d keys", keys)
+		}
+		b.StopTimer()
+		runtime.GC()
+		var after runtime.MemStats
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/records, "B/key")
+		b.ReportMetric(float64(s.server.Stats().ReplayMilliseconds), "replay-ms")
+		began := time.Now()
+		keys, _, err := s.server.Scan(context.Background(), "key:", "", 10)
+		b.ReportMetric(float64(time.Since(began).Milliseconds()), "first-scan-ms")
+		if err != nil || len(keys) != 10 {
+			b.Fatal(keys, err)
+		}
+		s.stop()
+		b.StartTimer()
+	}
+}

@@ -1,0 +1,159 @@
+package anna_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"cloudburst/anna"
+	"cloudburst/bus"
+	"cloudburst/bus/embedded"
+	"cloudburst/lattice"
+)
+
+func verifyMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 120 * time.Second
+
+// newKernel returns a kernel of partition 0 with settings that tests can reckon with.
+func newKernel(change func(*anna.KernelConfig)) *anna.Kernel {
+	cfg := anna.KernelConfig{
+		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 },
+		PublishesMax: 512, PublishTimeout: 2e6, DurableTimeout: 5e6, RetryMin: 1e5, RetryMax: 1e6,
+		ChangesetBytesMax: 1 << 30, MemoryBytesMax: 1 << 40, CompactRecords: 16, TombstoneGrace: 60e6, ParkedMax: 16,
+	}
+	change(&cfg)
+	return anna.NewKernel(cfg)
+}
+
+// running is a server, and the NATS server of its own below it.
+type running struct {
+	server *anna.Server
+	conn   *bus.Conn
+	nats   *embedded.Server
+	stop   func()
+}
+
+// startServer starts a server on a directory, a new one if it is empty, and stops it at the end of the test.
+func startServer(t testing.TB, cfg anna.Config, dir string) *running {
+	t.Helper()
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	nats, err := embedded.Start(context.Background(), embedded.Config{DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nats.Shutdown)
+	r := startOn(t, cfg, nats)
+	stop := r.stop
+	r.stop = func() {
+		stop()
+		nats.Shutdown()
+	}
+	return r
+}
+
+// beside starts another server on the same log.
+func (r *running) beside(t testing.TB, cfg anna.Config) *running {
+	t.Helper()
+	return startOn(t, cfg, r.nats)
+}
+
+func startOn(t testing.TB, cfg anna.Config, nats *embedded.Server) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	conn, err := nats.Connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{conn: conn, nats: nats}
+	if r.server, err = anna.New(cfg, conn); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- r.server.Run(ctx) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+	})
+	t.Cleanup(r.stop)
+	select {
+	case <-r.server.Ready():
+	case err := <-ended:
+		ended <- nil
+		t.Fatal("ended before it was ready: ", err)
+	case <-time.After(patience):
+		t.Fatal("not ready")
+	}
+	return r
+}
+
+func (r *running) write(t testing.TB, w *anna.Write) (int64, error) {
+	t.Helper()
+	type answer struct {
+		value int64
+		err   error
+	}
+	done := make(chan answer, 1)
+	r.server.Write(w, anna.CompletionFunc(func(value int64, err error) { done <- answer{value, err} }))
+	select {
+	case a := <-done:
+		return a.value, a.err
+	case <-time.After(patience):
+		t.Fatalf("write to %q was not answered", w.Key)
+		return 0, nil
+	}
+}
+
+func (r *running) put(t testing.TB, key, value string, ack anna.Ack) {
+	t.Helper()
+	if _, err := r.write(t, &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte(value)), Ack: ack}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// get returns the last-writer-wins value of a key, "" without one, fetching it if need be.
+func (r *running) get(t testing.TB, key string) (value string) {
+	t.Helper()
+	read := func(s *lattice.State) {
+		if s == nil {
+			return
+		}
+		if lww, ok := s.Live(time.Now().UnixMilli()).(*lattice.LWW); ok {
+			value = string(lww.Value)
+		}
+	}
+	for !r.server.View(key, read) {
+		done := make(chan error, 1)
+		r.server.Fetch(key, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("fetch of %q was not answered", key)
+		}
+	}
+	return value
+}
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startServer(t, anna.Config{}, dir)
+	s.put(t, "durable", "1", anna.Durable)
+	s.put(t, "memory", "2", anna.Memory)
+	s.stop()
+	s = startServer(t, anna.Config{}, dir)
+	if got := s.get(t, "durable") + s.get(t, "memory"); got != "12" {
+		t.Fatalf("after a restart: %q", got)
+	}
+}
