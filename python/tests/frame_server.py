@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -24,6 +25,7 @@ class Peer:
         self.sock = sock
         self.number = number  # 1 for the first connection, …
         self.head = b""
+        self.ended = threading.Event()
         self._write = threading.Lock()
 
     def reply(self, id: int, *values: Any, **body: Any) -> None:
@@ -60,8 +62,9 @@ Handler = Callable[[Peer, frame_pb2.Header, List[Any]], bool]
 class FrameServer:
     """Listens on a port of its own. ``handler`` sees every request first, on the connection's thread."""
 
-    def __init__(self, handler: Optional[Handler] = None, port: int = 0) -> None:
+    def __init__(self, handler: Optional[Handler] = None, port: int = 0, tls: Optional[ssl.SSLContext] = None) -> None:
         self.handler = handler
+        self.tls = tls
         self.refusal = b""  # what is answered instead of the upgrade
         self.values: Dict[str, Tuple[store_pb2.Cell, List[bytes]]] = {}
         self.requests: List[Tuple[int, frame_pb2.Header]] = []  # the number of the connection, and what it asked
@@ -126,6 +129,17 @@ class FrameServer:
             self._start(self._serve, peer)
 
     def _serve(self, peer: Peer) -> None:
+        try:
+            self._speak(peer)
+        finally:
+            peer.ended.set()
+
+    def _speak(self, peer: Peer) -> None:
+        if self.tls is not None:
+            try:
+                peer.sock = self.tls.wrap_socket(peer.sock, server_side=True)
+            except OSError:
+                return
         with contextlib.closing(peer), contextlib.suppress(OSError, EOFError, ValueError):
             while b"\r\n\r\n" not in peer.head:
                 received = peer.sock.recv(4096)
@@ -209,8 +223,8 @@ class FrameServer:
 
 
 @contextlib.contextmanager
-def serving(handler: Optional[Handler] = None) -> Iterator[FrameServer]:
-    server = FrameServer(handler)
+def serving(handler: Optional[Handler] = None, tls: Optional[ssl.SSLContext] = None) -> Iterator[FrameServer]:
+    server = FrameServer(handler, tls=tls)
     try:
         yield server
     finally:

@@ -29,6 +29,8 @@ from cloudburst.v1 import frame_pb2
 if TYPE_CHECKING:
     import asyncio
 
+    from cloudburst.secure import SecureSocket
+
 __all__ = ["Connection", "settle"]
 
 # A blocked read wakes this often to look at its deadline; a nearer deadline is waited for exactly.
@@ -48,6 +50,7 @@ class Connection:
     def __init__(self, sock: socket.socket, received: bytes, lost: Deque[Request]) -> None:
         """``lost`` takes the requests that may be sent again elsewhere when this connection fails."""
         self._sock = sock
+        self._secure = cast("Optional[SecureSocket]", sock if hasattr(sock, "patient") else None)
         self._send = sock.send
         self._reader = frame.FrameReader(sock, received)
         self._lost = lost
@@ -91,7 +94,7 @@ class Connection:
                         sent = self._send(data, socket.MSG_DONTWAIT)
                     except BlockingIOError:
                         sent = 0
-                    if sent != len(data):
+                    if sent != len(data) or (self._secure is not None and self._secure.unsent):
                         self._send_slowly([memoryview(data)[sent:]], request.deadline)
                 elif data is not None:
                     self._send_slowly(cast(List[frame.Buffer], data), request.deadline)
@@ -109,7 +112,7 @@ class Connection:
         """
         rest = deque(part for part in parts if len(part))
         poll = None
-        while rest:
+        while rest or (self._secure is not None and self._secure.unsent):
             try:
                 sent = self._sock.sendmsg(list(islice(rest, _VECTOR_MAX)), (), socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -297,7 +300,7 @@ class Connection:
                         return
                     if left < _TICK_SECONDS:
                         self._set_tick(left)
-            if self._reader.buffered:
+            if self._reader.buffered or (self._secure is not None and self._secure.received):
                 # No event will announce what has been received already.
                 self._drain()
         except (OSError, EOFError) as e:  # FrameError is an OSError
@@ -306,12 +309,19 @@ class Connection:
     def _drain(self) -> None:
         """Take the answers that have arrived."""
         try:
+            if self._secure is not None:
+                self._secure.patient = False
+                while True:
+                    self._answer(*self._reader.read())
             while True:
                 self._answer(*self._reader.read(0.0))
-        except TimeoutError:
+        except (BlockingIOError, TimeoutError):
             pass
         except (OSError, EOFError) as e:
             self.fail(e)
+        finally:
+            if self._secure is not None:
+                self._secure.patient = True
 
     def _answer_whole(self, whole: bytes) -> None:
         """Take a small frame. The answer to a call, nearly always, is done with one value: that is not parsed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Dict, Tuple
+from typing import Dict, Tuple, cast
 
 from cloudburst.endpoint import Endpoint
 from cloudburst.errors import AuthenticationError, Error, IncompatibleError, UnavailableError
@@ -42,7 +42,7 @@ def dial(endpoint: Endpoint, deadline: float) -> Tuple[socket.socket, bytes]:
         if endpoint.secure:
             from cloudburst.secure import SecureSocket
 
-            sock = SecureSocket.handshake(sock, endpoint.host, _left(deadline))
+            sock = cast(socket.socket, SecureSocket.handshake(sock, endpoint.host, _left(deadline)))
         rest = _upgrade(sock, endpoint, deadline)
         sock.settimeout(None)
         return sock, rest
@@ -64,11 +64,15 @@ def _left(deadline: float) -> float:
 
 
 def _unreachable(endpoint: Endpoint, cause: Exception) -> UnavailableError:
-    why = (
-        "it did not answer in time"
-        if isinstance(cause, (TimeoutError, socket.timeout))
-        else getattr(cause, "strerror", None) or str(cause)
-    )
+    untrusted = getattr(cause, "verify_message", "")
+    if untrusted:
+        return UnavailableError(
+            f"the certificate of the node at {endpoint.address} is not trusted: {untrusted}; name the file of its authority in "
+            "SSL_CERT_FILE"
+        )
+    why = str(getattr(cause, "strerror", None) or cause)
+    if isinstance(cause, (TimeoutError, socket.timeout)):
+        why = "it did not answer in time"
     return UnavailableError(
         f"no node answers at {endpoint.address}: {why}; start one with `cloudburst serve`, or name another with "
         "CLOUDBURST_ADDRESS"
