@@ -1,0 +1,1 @@
+"""Anna, the store of lattices: ``anna.lattices`` and ``anna.client``."""

@@ -1,0 +1,315 @@
+"""The published client, ``CloudburstConnection``: programs that are written for it run unchanged.
+
+Where the published behaviour was a defect, an error returned as if it were a value or a wait without an end, there is an
+exception here. What is not built yet raises UnsupportedError, a NotImplementedError; nothing that a caller asks for is
+silently ignored.
+"""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
+
+from anna.client import AnnaTcpClient
+from cloudburst.argument import encode_argument
+from cloudburst.call import CallHead, Shape, new_run_id
+from cloudburst.cells import check_key, value_of
+from cloudburst.codec import Encoded, encode_pickle
+from cloudburst.endpoint import locator_of_host
+from cloudburst.errors import (
+    DagExistsError,
+    DagNotFoundError,
+    FunctionNotFoundError,
+    InvalidArgumentError,
+    KeyNotFoundError,
+    NoResourcesError,
+    UnsupportedError,
+)
+from cloudburst.function import Options, call_head, described
+from cloudburst.node import RUN_SECONDS, Node
+from cloudburst.shared.function import CloudburstFunction
+from cloudburst.shared.future import CloudburstFuture
+from cloudburst.shared.proto.cloudburst_pb2 import (
+    DAG_ALREADY_EXISTS,
+    MULTI,
+    NO_ERROR,
+    NO_RESOURCES,
+    NO_SUCH_DAG,
+    NORMAL,
+    SINGLE,
+    DagCall,
+    Failure,
+)
+from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
+
+__all__ = ["CloudburstConnection"]
+
+_HEADS_MAX = 1024  # shapes of calls that a connection remembers
+
+_log = logging.getLogger("cloudburst")
+
+DagFunction = Union[str, Tuple[str, Sequence[Any]]]
+
+
+class CloudburstConnection:
+    """A connection to a node, by the published interface. It can be used by all threads, and after a fork."""
+
+    def __init__(self, func_addr: str, ip: str, tid: int = 0, local: bool = False) -> None:
+        """Connect to the node at ``func_addr``, "host" or "host:port".
+
+        Without a port, that of CLOUDBURST_ADDRESS is taken, that of the node that was last started on the same host by the
+        same user, or 7100; the token is CLOUDBURST_TOKEN, or the one that this node left. ``ip``, ``tid`` and ``local`` told
+        nodes where to send answers; answers come on the connection now, so they make no difference.
+
+        Raises UnavailableError when no node answers, AuthenticationError when it refuses the token.
+        """
+        self._node = Node(locator_of_host(func_addr))
+        self._node.connect()
+        self.kvs_client = AnnaTcpClient.of_node(self._node)
+        self._heads: Dict[Any, CallHead] = {}
+        self._known_functions: Set[str] = set()
+        self._known_dags: Set[str] = set()
+
+    # Functions.
+
+    def list(self, prefix: Optional[str] = None) -> None:
+        """Print the names of the registered functions, those that begin with a prefix."""
+        for function in self._node.functions(prefix or ""):
+            print(function.name)
+
+    def get_function(self, name: str) -> Optional[CloudburstFunction]:
+        """Return a function that has been registered; when there is none, say so and return None."""
+        if self._node.function(name) is None:
+            print(f"No function found with name '{name}'. To view all functions, use the `list` method.")
+            return None
+        self._known_functions.add(name)
+        return CloudburstFunction(name, self, self.kvs_client)
+
+    def register(self, function: Any, name: str) -> CloudburstFunction:
+        """Register a function under a name, or a new version of it.
+
+        ``function`` is a callable whose first parameter is the user library, or ``(Class, init_args)``: built once as
+        ``Class(user_library, *init_args)`` and called as ``obj.run(user_library, *args)``. Raises UnpicklableError, naming
+        the variable at fault, when its code refers to something that cannot travel.
+        """
+        if isinstance(function, tuple):
+            cls = function[0] if len(function) == 2 else None
+            if not isinstance(cls, type) or not callable(getattr(cls, "run", None)):
+                raise InvalidArgumentError(
+                    f"register {name!r}: a tuple is (Class, init_args), and the class has a method run(user_library, ...); "
+                    f"got {function!r:.200}"
+                )
+            description = described(name, function_pb2.CONVENTION_CLASS, cls.__doc__)
+        elif callable(function):
+            description = described(name, function_pb2.CONVENTION_LIBRARY, getattr(function, "__doc__", None))
+        else:
+            raise InvalidArgumentError(f"register {name!r}: {function!r:.200} is neither a function nor (Class, init_args)")
+        self._node.register_function(description, encode_pickle(function))
+        self._known_functions.add(name)
+        return CloudburstFunction(name, self, self.kvs_client)
+
+    def exec_func(self, name: str, args: Any) -> str:
+        """Call a function, and return the key under which its result will be. Raises FunctionNotFoundError."""
+        return self._call_function(name, args if isinstance(args, (tuple, list)) else (args,)).key
+
+    def _call_function(self, name: str, args: Sequence[Any]) -> CloudburstFuture:
+        key = (name, len(args))
+        head = self._heads.get(key)
+        if head is None:
+            if name not in self._known_functions:
+                if self._node.function(name) is None:
+                    raise FunctionNotFoundError(f"function {name!r} not found; register it first (cloudburst fn ls lists all)")
+                self._known_functions.add(name)
+            shape: Tuple[Shape, ...] = (("", len(args), ()),)
+            head = self._keep_head(key, call_head(frame_pb2.Call(function=name), shape, Options(), f"call {name}"))
+        run_id, request = self._node.call(head, [encode_argument(value) for value in args], RUN_SECONDS)
+        return CloudburstFuture.of_run(self._node, run_id, request)
+
+    # DAGs.
+
+    def register_dag(
+        self,
+        name: str,
+        functions: Sequence[DagFunction],
+        connections: Sequence[Tuple[str, str]],
+        gpu_functions: Sequence[str] = (),
+        batching_functions: Sequence[str] = (),
+        colocated: Sequence[str] = (),
+    ) -> Tuple[bool, int]:
+        """Compose registered functions, and return (success, error).
+
+        ``connections`` are (source, sink) pairs; exactly one function has no sink, and gives the result. ``colocated``
+        functions run on one node. The error is one of CloudburstError, and its ``message`` says more. Raises
+        FunctionNotFoundError (a RuntimeError) when a function is not registered, and InvalidArgumentError with the reason
+        when the functions do not make a DAG.
+        """
+        for what, asked in (("gpu_functions", gpu_functions), ("batching_functions", batching_functions)):
+            if asked:
+                raise UnsupportedError(f"register dag {name!r}: {what} are not there yet; leave them out")
+        dag = function_pb2.Dag(name=name, colocated=colocated)
+        for function in functions:
+            if not isinstance(function, str):
+                raise UnsupportedError(
+                    f"register dag {name!r}: {function!r:.100} asks for MULTIEXEC, which is not there yet; give the name alone"
+                )
+            dag.functions.append(function)
+        for source, sink in connections:
+            dag.links.add(source=source, sink=sink)
+        try:
+            self._node.register_dag(dag)
+        except DagExistsError as e:
+            return False, _failure(DAG_ALREADY_EXISTS, e)
+        except NoResourcesError as e:
+            return False, _failure(NO_RESOURCES, e)
+        self._known_dags.add(name)
+        return True, NO_ERROR
+
+    def call_dag(
+        self,
+        name: str,
+        arg_map: Dict[str, Any],
+        direct_response: bool = False,
+        consistency: int = NORMAL,
+        output_key: Optional[str] = None,
+        client_id: Optional[str] = None,
+        dry_run: bool = False,
+        continuation: Optional[DagCall] = None,
+    ) -> Any:
+        """Call a DAG, and return the future of its result at once, or with ``direct_response`` the result.
+
+        Parameters
+        ----------
+        arg_map
+            for each function its argument, or the list of its arguments; what upstream functions return is appended, a tuple
+            spread over several. An argument may be a reference or a future, also inside a list of its own.
+        consistency
+            NORMAL; others raise UnsupportedError.
+        output_key
+            under which the result is kept until it is deleted; otherwise it is kept for ten minutes under a key of its own.
+        client_id
+            is for levels that are not there yet; at NORMAL it makes no difference.
+        dry_run
+            return the call, a DagCall, without making it.
+        continuation
+            such a call, made with this DAG's result appended to the arguments of its source. The result is then its result,
+            and goes to ``output_key`` unless the continuation has a key of its own.
+
+        Raises DagNotFoundError (a RuntimeError) for an unknown DAG.
+        """
+        if consistency != NORMAL:
+            level = {SINGLE: "SINGLE", MULTI: "MULTI"}.get(consistency, repr(consistency))
+            raise UnsupportedError(f"call dag {name!r}: consistency {level} is not there yet; use NORMAL")
+        shapes: List[Shape] = []
+        values: List[Encoded] = []
+        for function, args in arg_map.items():
+            if type(args) is not builtins.list:
+                args = (args,)
+            shapes.append((function, len(args), ()))
+            for value in args:
+                values.append(encode_argument(value))
+        if dry_run or continuation is not None:
+            return self._compose(name, tuple(shapes), values, direct_response, output_key, client_id, dry_run, continuation)
+        key = (name, direct_response, output_key, *shapes)
+        head = self._heads.get(key)
+        if head is None or name not in self._known_dags:
+            self._check_dag(name)
+            options = Options(None, output_key or None, not direct_response or bool(output_key))
+            head = self._keep_head(key, call_head(frame_pb2.Call(dag=name), tuple(shapes), options, f"call dag {name}"))
+        run_id, request = self._node.call(head, values, RUN_SECONDS)
+        future = CloudburstFuture.of_run(self._node, run_id, request, output_key or None)
+        return future.get() if direct_response else future
+
+    def delete_dag(self, name: str) -> Tuple[bool, int]:
+        """Delete a DAG, and return (success, error). Its functions stay."""
+        self._known_dags.discard(name)
+        try:
+            self._node.delete_dag(name)
+        except DagNotFoundError as e:
+            return False, _failure(NO_SUCH_DAG, e)
+        return True, NO_ERROR
+
+    def _compose(
+        self,
+        name: str,
+        shapes: Tuple[Shape, ...],
+        values: List[Encoded],
+        direct_response: bool,
+        output_key: Optional[str],
+        client_id: Optional[str],
+        dry_run: bool,
+        continuation: Optional[DagCall],
+    ) -> Any:
+        """Make or only prepare a call that has a continuation."""
+        call = frame_pb2.Call(dag=name, store=True)
+        for function, positional, keywords in shapes:
+            call.arguments.add(function=function, positional=positional, keywords=keywords)
+        if continuation is not None:
+            call.continuation.CopyFrom(continuation.call)
+            values = values + continuation.values
+        last = call
+        while last.HasField("continuation"):
+            last = last.continuation
+        if output_key and not last.output_key:
+            last.output_key = output_key
+        elif output_key:
+            call.output_key = output_key
+        if dry_run:
+            return DagCall(call, values, client_id or "")
+        self._check_dag(name)
+        step = call
+        while step.HasField("continuation"):
+            step = step.continuation
+            step.run_id = new_run_id()
+        result_key = last.output_key or last.run_id.hex()
+        if last.output_key:
+            # Whoever waits for the result must not find an older one.
+            self._node.delete((result_key,))
+        run_id, request = self._node.call(CallHead(call, f"call dag {name}"), values, RUN_SECONDS)
+        future = CloudburstFuture.of_run(self._node, run_id, request, result_key, result_key=result_key)
+        return future.get() if direct_response else future
+
+    def _check_dag(self, name: str) -> None:
+        if name not in self._known_dags:
+            if self._node.dag(name) is None:
+                raise DagNotFoundError(f"dag {name!r} not found; register it first (cloudburst dag ls lists all)")
+            self._known_dags.add(name)
+
+    def _keep_head(self, key: Any, head: CallHead) -> CallHead:
+        if len(self._heads) >= _HEADS_MAX:
+            self._heads.clear()
+        self._heads[key] = head
+        return head
+
+    # State.
+
+    def get_object(self, key: str) -> Any:
+        """Return the value under a key; a set reads as a list. Raises KeyNotFoundError (a KeyError) when nothing is there."""
+        ((cell, values),) = self._node.get((key,))
+        if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
+            raise KeyNotFoundError(f"nothing is stored under key {key!r}")
+        return value_of(cell, values)
+
+    def put_object(self, key: str, value: Any) -> bool:
+        """Store a value under a key, and return True once that is durable.
+
+        A ``set`` joins the set that is there, a lattice of ``anna.lattices`` is merged as what it is; anything else replaces
+        what was there before.
+        """
+        check_key(key)
+        if self.kvs_client.is_lattice(value):
+            return all(self.kvs_client.put(key, value).values())
+        self._node.put_value(key, value, sets=True)
+        return True
+
+    def close(self) -> None:
+        """End the connection. A program that ends need not call it."""
+        self._node.close()
+
+    def __repr__(self) -> str:
+        return f"<CloudburstConnection to {self._node.endpoint.address}>"
+
+
+def _failure(number: int, error: Exception) -> Failure:
+    _log.warning("%s", error)
+    return Failure(number, str(error))

@@ -1,0 +1,1 @@
+"""What programs that are written for the published interface import besides the client."""
