@@ -96,6 +96,9 @@ func (c *Cache) receive(pushes []anna.Push) {
 		s.mu.Lock()
 		if it := s.items[p.Key]; it != nil {
 			c.merge(s, it, p)
+			if !p.Whole && it.gone() {
+				c.drop(s, it)
+			}
 		}
 		s.mu.Unlock()
 		c.stats.pushes.Add(1)
@@ -103,6 +106,12 @@ func (c *Cache) receive(pushes []anna.Push) {
 	if c.bytes.Load() > int64(c.cfg.BytesMax) {
 		c.evict(c.shardOf(pushes[0].Key))
 	}
+}
+
+// gone reports whether an item is of no use any more: its key was deleted or has expired, and nobody is at it. To remember for
+// long that every such key is absent would take as much memory as the keys did.
+func (it *item) gone() bool {
+	return it.flags&(known|stale) == known && it.entry.Absent() && it.pins == 0 && len(it.waiters) == 0
 }
 
 func (c *Cache) merge(s *shard, it *item, p *anna.Push) {
