@@ -10,19 +10,19 @@ import (
 	"unsafe"
 )
 
-// CausalVersionsMax is how many concurrent versions of a key a writer may add to. A writer that reads first supersedes what it has
-// read, so only writers that never read get there.
+// CausalVersionsMax is how many concurrent versions of a key a writer may add to. A writer that reads first supersedes what it
+// has read, so only writers that never read get there.
 const CausalVersionsMax = 128
 
 // ErrVersions says that a key has too many concurrent versions.
 var ErrVersions = errors.New("too many concurrent versions")
 
-// Causal holds the versions of a value that no other version has seen: one, or several that were written concurrently. It is the
-// single-key lattice where versions have no dependencies, the multi-key lattice where they have. Generation: see Counter.
+// Causal holds the versions of a value that no other version has seen: one, or several that were written concurrently. It is
+// the single-key lattice where versions have no dependencies, the multi-key lattice where they have. Generation: see Counter.
 //
-// Each version keeps its own clock. The published lattice joins the clocks of concurrent versions, after which it can no longer tell
-// which of them a later version has seen: merging {a:1} x, {b:1} y and {a:2} z, the first two first leaves x, the last two first
-// does not.
+// Each version keeps its own clock. The published lattice joins the clocks of concurrent versions, after which it can no
+// longer tell which of them a later version has seen: merging {a:1} x, {b:1} y and {a:2} z, the first two first leaves x, the
+// last two first does not.
 type Causal struct {
 	Generation Timestamp
 	versions   []Version // in the order of value and clock
@@ -102,9 +102,9 @@ func NewCausal(generation Timestamp, versions ...Version) *Causal {
 	return c
 }
 
-// CausalPut returns the delta of writing a version to what is held. A writer makes its version's clock by incrementing its own count
-// in the clock of all that it has read. It returns an error wrapping ErrVersions when there are CausalVersionsMax versions that this
-// one has not seen.
+// CausalPut returns the delta of writing a version to what is held. A writer makes its version's clock by incrementing its own
+// count in the clock of all that it has read. It returns an error wrapping ErrVersions when there are CausalVersionsMax
+// versions that this one has not seen.
 func CausalPut(held *State, version Version) (*State, error) {
 	if c, ok := held.Of(TypeCausal).(*Causal); ok && len(c.versions) >= CausalVersionsMax {
 		unseen := 0
@@ -188,48 +188,57 @@ func (c *Causal) add(v Version) (changed bool) {
 
 // Prune bounds the growth of clocks and dependencies: it forgets what every replica has seen.
 //
-// floor is the Meet of the Clock that every replica has of this key. In versions that have seen it, it is replaced by the number of
-// writes in it, so all replicas must be given the same floors in the same order. Order among versions stays what it was, and no
-// version is ever taken for seen that is not. A version from before the floor, which a message may still carry, can reappear beside
-// the one that has seen it, and goes with the next Prune.
+// floor is the Floor of the Clock that every replica has of this key. In versions that have seen it, it is replaced by the
+// number of writes in it, so all replicas must be given the same floors in the same order. The order among versions stays what
+// it was, and no version is ever taken for seen that is not. The other way round there is a gap: a version that comes from a
+// replica where it had not seen the floor may stay beside the one that has seen it, until that floor is given again.
 //
-// dependencies are versions of other keys that every replica and cache has seen: what they cover need not be depended on. Prune the
-// dependencies on a key before its clock.
+// dependencies are versions of other keys that every replica and cache has seen: what they cover need not be depended on.
+// Prune the dependencies on a key before its clock.
 func (c *Causal) Prune(floor VectorClock, dependencies map[string]VectorClock) (changed bool) {
-	seen := ClockEntry{Count: floor.sum()}
-	reached := seen.Count > 0 && slices.ContainsFunc(c.versions, func(v Version) bool {
-		return v.Clock.Get("") >= seen.Count || v.Clock.Covers(floor)
-	})
-	kept := make([]Version, 0, len(c.versions))
-	for _, v := range c.versions {
-		if known := slices.DeleteFunc(slices.Clone(v.Dependencies.entries), func(d Dependency) bool {
-			clock, ok := dependencies[d.Key]
-			return ok && clock.Covers(d.Clock)
-		}); len(known) < len(v.Dependencies.entries) {
-			v.Dependencies = Dependencies{known}
+	versions := slices.Clone(c.versions)
+	for i, v := range versions {
+		if d := v.Dependencies.without(dependencies); d.Len() < v.Dependencies.Len() {
+			versions[i].Dependencies = d
 			changed = true
 		}
-		if reached {
-			switch v.Clock.Compare(floor) {
-			case Before:
-				changed = true
-				continue
-			case After, Equal:
-				if pruned := v.Clock.above(floor, seen); pruned.sequence(v.Clock) != 0 {
-					v.Clock = pruned
-					changed = true
-				}
-			}
-		}
-		kept = append(kept, v)
 	}
-	if changed {
-		c.versions = nil
-		for _, v := range kept {
-			c.add(v)
+	seen := ClockEntry{Count: floor.sum()}
+	var reached []VectorClock // of the versions that have seen the floor, with what an earlier Prune has taken from them
+	for i, v := range versions {
+		switch {
+		case seen.Count == 0:
+		case v.Clock.Covers(floor):
+			reached = append(reached, v.Clock)
+			versions[i].Clock = v.Clock.above(floor, seen)
+			changed = changed || versions[i].Clock.sequence(v.Clock) != 0
+		case v.Clock.Get("") >= seen.Count:
+			reached = append(reached, v.Clock.Merge(floor))
 		}
 	}
-	return changed
+	kept := slices.DeleteFunc(versions, func(v Version) bool {
+		return slices.ContainsFunc(reached, func(clock VectorClock) bool { return v.Clock.Compare(clock) == Before }) &&
+			v.Clock.Get("") < seen.Count
+	})
+	if !changed && len(kept) == len(c.versions) {
+		return false
+	}
+	c.versions = nil
+	for _, v := range kept {
+		c.add(v)
+	}
+	return true
+}
+
+// without returns the dependencies that are not covered by what has been seen.
+func (d Dependencies) without(seen map[string]VectorClock) Dependencies {
+	if len(seen) == 0 {
+		return d
+	}
+	return Dependencies{slices.DeleteFunc(slices.Clone(d.entries), func(d Dependency) bool {
+		clock, ok := seen[d.Key]
+		return ok && clock.Covers(d.Clock)
+	})}
 }
 
 // above returns what v has seen beyond a floor that it covers, and an entry for the floor.

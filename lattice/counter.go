@@ -14,11 +14,11 @@ import (
 // ErrOverflow says that a counter would leave the range of a 64-bit integer.
 var ErrOverflow = errors.New("counter overflow")
 
-// Counter is the sum of what every writer has added less what it has taken away; one that is never decremented only grows. A writer
-// changes its own count only, so it must not be alive twice, and one that has forgotten its count must become another.
+// Counter is the sum of what every writer has added less what it has taken away; one that is never decremented only grows. A
+// writer changes its own count only, so it must not be alive twice, and one that has forgotten its count must become another.
 //
-// Counts have no stamps. They carry the tombstone that their writers knew, their Generation: those of a higher generation replace
-// those of a lower, so that a counter that was deleted starts again from nothing everywhere.
+// Counts have no stamps. They carry the tombstone that their writers knew, their Generation: those of a higher generation
+// replace those of a lower, so that a counter that was deleted starts again from nothing everywhere.
 type Counter struct {
 	Generation Timestamp
 	counts     []Count // in the order of the writers
@@ -44,9 +44,9 @@ func NewCounter(generation Timestamp, counts []Count) *Counter {
 	return &Counter{Generation: generation, counts: kept}
 }
 
-// CounterAdd returns the delta of a writer adding n, which may be negative, to the counter that is held. It returns an error wrapping
-// ErrOverflow when the sum, or all that the writer has ever added or taken away, leaves the range. Additions at several masters at
-// once are each checked against what that master knows.
+// CounterAdd returns the delta of a writer adding n, which may be negative, to the counter that is held. It returns an error
+// wrapping ErrOverflow when the sum, or all that the writer has ever added or taken away, leaves the range. Additions at
+// several masters at once are each checked against what that master knows.
 func CounterAdd(held *State, writer uint64, n int64) (*State, error) {
 	own, sum := Count{Writer: writer}, int64(0)
 	if c, ok := held.Of(TypeCounter).(*Counter); ok {

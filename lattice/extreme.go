@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Max holds the largest of all integers written. Integers, as in the interface that was published for Python, are exact and totally
-// ordered, and a float64 that is neither can be kept by a Priority. Generation: see Counter.
+// Max holds the largest of all integers written. Integers, as in the interface that was published for Python, are exact and
+// totally ordered, and a float64 that is neither can be kept by a Priority. Generation: see Counter.
 type Max extreme
 
 // Min holds the smallest of all integers written.

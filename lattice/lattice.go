@@ -1,7 +1,7 @@
 // Package lattice holds the values that Anna stores: states that merge, so that masters never need to agree before they write.
 //
-// Merging is associative, commutative and idempotent and never loses what was merged, whatever the order, and nothing here reads
-// a clock, draws at random or starts a goroutine. docs/lattices.md is the guide.
+// Merging is associative, commutative and idempotent and never loses what was merged, whatever the order, and nothing here
+// reads a clock, draws at random or starts a goroutine. docs/lattices.md is the guide.
 package lattice
 
 import (
@@ -50,7 +50,7 @@ type Lattice interface {
 	Empty() bool
 	// Drop forgets the content up to a tombstone's stamp and reports whether the receiver changed.
 	Drop(deleted Timestamp) (changed bool)
-	// Bytes estimates the memory held, in constant time for the types that can be large.
+	// Bytes estimates the memory held. For sets and maps, which can be large, it only reads sums that are kept.
 	Bytes() int
 
 	// mergeAfter is Merge of what a tombstone, which the receiver has already been cut by, leaves of other.
@@ -79,12 +79,12 @@ func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)
 // viewOf returns bytes as a string without a copy, for a look-up that does not keep it.
 func viewOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// allocated estimates what the allocator takes for an object of n bytes: its size classes are 16 bytes apart up to 256 and about
-// an eighth apart above.
+// allocated estimates what the allocator takes for an object of n bytes: its size classes are 8 bytes apart up to 32, 16 up to
+// 256 and about an eighth above.
 func allocated(n int) int {
 	switch {
-	case n <= 8:
-		return n
+	case n <= 32:
+		return (n + 7) &^ 7
 	case n <= 256:
 		return (n + 15) &^ 15
 	}

@@ -5,8 +5,8 @@ import (
 	"cmp"
 )
 
-// LWW holds the value written last. Equal stamps are ordered by the bytes of the value, so that replicas agree whatever order they
-// hear of two writes in.
+// LWW holds the value written last. Equal stamps are ordered by the bytes of the value, so that replicas agree whatever order
+// they hear of two writes in.
 type LWW struct {
 	Timestamp Timestamp
 	Value     []byte // immutable

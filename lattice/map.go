@@ -19,8 +19,8 @@ func MapPut(field string, delta *State) *State {
 	return &State{Lattice: m}
 }
 
-// Field returns what is held under a field of a map, as the functions that make deltas want it: with the tombstone of whatever is
-// around it. It shares memory with s and must not be changed; it is never nil.
+// Field returns what is held under a field of a map, as the functions that make deltas want it: with the tombstone of whatever
+// is around it. It shares memory with s and must not be changed; it is never nil.
 func (s *State) Field(name string) *State {
 	field := new(State)
 	deleted := s.Deleted()
@@ -51,8 +51,8 @@ func (m *Map) Get(field string) *State {
 // Len returns the number of fields that have something to show, expired or not.
 func (m *Map) Len() int { return m.live }
 
-// Fields walks over all fields, also those with nothing to show but a tombstone, in no particular but always the same order. The
-// states must not be changed.
+// Fields walks over all fields, also those with nothing to show but a tombstone, in no particular but always the same order.
+// The states must not be changed.
 func (m *Map) Fields() iter.Seq2[string, *State] {
 	return func(yield func(string, *State) bool) {
 		for i := range m.fields.entries {

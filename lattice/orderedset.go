@@ -13,8 +13,8 @@ import (
 // ErrScore says that a number cannot order anything.
 var ErrScore = errors.New("not a number")
 
-// OrderedSet holds members by score and, where that is equal, by their bytes. Like in a Set each has the stamp of the last thing
-// that happened to it; of two additions with one stamp the higher score wins, of an addition and a removal the removal.
+// OrderedSet holds members by score and, where that is equal, by their bytes. Like in a Set each has the stamp of the last
+// thing that happened to it; of two additions with one stamp the higher score wins, of an addition and a removal the removal.
 type OrderedSet struct {
 	members table[ScoredMark]
 	ranking ranking // of the members that are there
@@ -37,8 +37,8 @@ func (m ScoredMark) compare(other ScoredMark) int {
 	return cmp.Or(m.Mark.compare(other.Mark), cmp.Compare(m.Score, other.Score))
 }
 
-// OrderedSetAdd returns the delta of adding a member, or of giving it another score. The score must be a number, or it returns an
-// error wrapping ErrScore.
+// OrderedSetAdd returns the delta of adding a member, or of giving it another score. The score must be a number, or it returns
+// an error wrapping ErrScore.
 func OrderedSetAdd(stamp Timestamp, member []byte, score float64) (*State, error) {
 	s := new(OrderedSet)
 	if _, err := s.Add(stamp, member, score); err != nil {
@@ -59,8 +59,8 @@ func OrderedSetRemove(stamp Timestamp, members ...[]byte) *State {
 // Type implements Lattice.
 func (s *OrderedSet) Type() Type { return TypeOrderedSet }
 
-// Add marks a member as added at a stamp, unless something happened to it later, and reports whether the set changed. The score must
-// be a number, or it returns an error wrapping ErrScore.
+// Add marks a member as added at a stamp, unless something happened to it later, and reports whether the set changed. The
+// score must be a number, or it returns an error wrapping ErrScore.
 func (s *OrderedSet) Add(stamp Timestamp, member []byte, score float64) (changed bool, err error) {
 	if math.IsNaN(score) {
 		return false, fmt.Errorf("score of member %.64q: %w", member, ErrScore)
@@ -133,8 +133,8 @@ func (s *OrderedSet) Rank(member []byte) (int, bool) {
 	return s.ranking.rank(s.order(score, viewOf(member))), true
 }
 
-// CountBelow returns how many members have a score less than a limit, or equal to it if inclusive: the rank of the first that does
-// not.
+// CountBelow returns how many members have a score less than a limit, or equal to it if inclusive: the rank of the first that
+// does not.
 func (s *OrderedSet) CountBelow(limit float64, inclusive bool) int {
 	return s.ranking.rank(func(item ranked) int {
 		if c := cmp.Compare(limit, item.score); c != 0 {
@@ -147,7 +147,8 @@ func (s *OrderedSet) CountBelow(limit float64, inclusive bool) int {
 	})
 }
 
-// Range returns the members of the ranks from (inclusive) to (exclusive), in their order. Ranks that there are not are left out.
+// Range returns the members of the ranks from (inclusive) to (exclusive), in their order. Ranks that there are not are left
+// out.
 func (s *OrderedSet) Range(from, to int) []Scored {
 	from, to = max(from, 0), min(to, s.Len())
 	if from >= to {
@@ -252,7 +253,7 @@ func (s *OrderedSet) retain(keep func(*entry[ScoredMark]) bool) bool {
 		}
 	}
 	slices.SortFunc(items, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(s.members.entries[a.position].key, s.members.entries[b.position].key))
+		return s.order(a.score, s.members.entries[a.position].key)(b)
 	})
 	s.ranking.load(items)
 	return true

@@ -8,7 +8,8 @@ import (
 	"unsafe"
 )
 
-// Priority holds the value of the lowest priority, and of those with one priority that with the lowest bytes. Generation: see Counter.
+// Priority holds the value of the lowest priority, and of those with one priority that with the lowest bytes. Generation: see
+// Counter.
 type Priority struct {
 	Generation Timestamp
 	Priority   float64 // a number, and not the negative zero

@@ -5,13 +5,13 @@ import (
 	"unsafe"
 )
 
-// rankNodeMax is the most items or children of one node. 64 items of 16 bytes are a kilobyte: few cache misses to search, little to
-// move on an insertion.
+// rankNodeMax is the most items or children of one node. 64 items of 16 bytes are a kilobyte: few cache misses to search,
+// little to move on an insertion.
 const rankNodeMax = 64
 
-// ranking is the order of the members of an ordered set: a B+ tree that counts what is below each node, so that a member's rank, the
-// members of a range of ranks, and the ranks of a range of scores take logarithmic time. A sorted slice is as fast up to some
-// thousand members and then moves megabytes on every insertion; a skip list takes twice the memory and needs randomness.
+// ranking is the order of the members of an ordered set: a B+ tree that counts what is below each node, so that a member's
+// rank, the members of a range of ranks, and the ranks of a range of scores take logarithmic time. A sorted slice moves half
+// of itself on every insertion (docs/lattices.md has the figures); a skip list is a chain of pointers, and needs randomness.
 type ranking struct {
 	root *rankNode
 }
@@ -22,8 +22,8 @@ type ranked struct {
 	position uint32
 }
 
-// rankNode is a leaf with items, or has children, of which the nth holds nothing below firsts[n] unless n = 0. A first need not be
-// there any more: it only says where to go.
+// rankNode is a leaf with items, or has children, of which the nth holds nothing below firsts[n] unless n = 0. A first need
+// not be there any more: it only says where to go.
 type rankNode struct {
 	items    []ranked
 	firsts   []ranked
@@ -209,10 +209,10 @@ func (n *rankNode) remove(order rankOrder) {
 
 func (n *rankNode) size() int { return len(n.items) + len(n.children) }
 
-// join makes one of two neighbours, if it is not too large then.
+// join makes one of two neighbours if that is not too large; so an empty one always goes.
 func (n *rankNode) join(at int) {
 	left, right := n.children[at], n.children[at+1]
-	if left.size()+right.size() > rankNodeMax*3/4 {
+	if left.size()+right.size() > rankNodeMax {
 		return
 	}
 	left.items = append(left.items, right.items...)

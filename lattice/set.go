@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// Set holds members, each with the stamp of the last thing that happened to it: it was added, or it was removed. A member that was
-// removed leaves its stamp until that is collected. Of an addition and a removal with one stamp the removal wins.
+// Set holds members, each with the stamp of the last thing that happened to it: it was added, or it was removed. A member that
+// was removed leaves its stamp until that is collected. Of an addition and a removal with one stamp the removal wins.
 type Set struct {
 	members table[Mark]
 	live    int

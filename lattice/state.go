@@ -12,7 +12,8 @@ import (
 //
 // Most keys hold one last-writer-wins value and nothing else, so everything else is out of line.
 type State struct {
-	// Lattice is the content; nil without any. While masters have disagreed about the type of a key, it is that of the lowest Type.
+	// Lattice is the content; nil without any. While masters have disagreed about the type of a key, it is that of the lowest
+	// Type.
 	Lattice Lattice
 	rest    *rest
 }
@@ -105,7 +106,8 @@ func (s *State) Of(t Type) Lattice {
 // generational is content without stamps of its own.
 type generational interface{ generation() Timestamp }
 
-// Generation returns the generation that new content of a type belongs to: that of what is held, or the tombstone if it is later.
+// Generation returns the generation that new content of a type belongs to: that of what is held, or the tombstone if it is
+// later.
 func (s *State) Generation(t Type) Timestamp {
 	if l, ok := s.Of(t).(generational); ok {
 		return later(s.Deleted(), l.generation())
@@ -113,8 +115,8 @@ func (s *State) Generation(t Type) Timestamp {
 	return s.Deleted()
 }
 
-// Live returns the lattice that the key shows at a time: of those that have something to show and have not expired the one of the
-// lowest Type, or nil.
+// Live returns the lattice that the key shows at a time: of those that have something to show and have not expired the one of
+// the lowest Type, or nil.
 func (s *State) Live(nowMillis int64) Lattice {
 	if s.Lattice == nil {
 		return nil
@@ -130,13 +132,14 @@ func (s *State) Live(nowMillis int64) Lattice {
 	return nil
 }
 
-// Expired reports whether the key shows nothing at a time because its content has expired. The next write to it must come with a
-// tombstone, or what has expired would come back.
+// Expired reports whether the key shows nothing at a time because its content has expired. The next write to it must come with
+// a tombstone, or what has expired would come back.
 func (s *State) Expired(nowMillis int64) bool {
 	if s.Lattice == nil || s.Live(nowMillis) != nil {
 		return false
 	}
-	return s.expired(s.Lattice, nowMillis) || slices.ContainsFunc(s.Others(), func(l Lattice) bool { return s.expired(l, nowMillis) })
+	expired := func(l Lattice) bool { return s.expired(l, nowMillis) }
+	return expired(s.Lattice) || slices.ContainsFunc(s.Others(), expired)
 }
 
 // ExpiresAt returns when the content of the state expires, in Unix milliseconds; 0 = never.
@@ -299,9 +302,9 @@ func (s *State) normalize() {
 	}
 }
 
-// Collect forgets tombstones, the stamps of removed members and expiries that were taken back, of before a stamp. Every replica must
-// have merged all writes of before that stamp, and none of them may be on its way again: it would be taken for a new one. It
-// reports whether the state changed. Generations stay, since replicas do not collect in the same instant.
+// Collect forgets tombstones, the stamps of removed members and expiries that were taken back, of before a stamp. Every
+// replica must have merged all writes of before that stamp, and none of them may be on its way again: it would be taken for a
+// new one. It reports whether the state changed. Generations stay, since replicas do not collect in the same instant.
 func (s *State) Collect(before Timestamp) (changed bool) {
 	if s.Lattice != nil {
 		changed = s.Lattice.collect(before)
@@ -325,8 +328,9 @@ func (s *State) Collect(before Timestamp) (changed bool) {
 	return changed
 }
 
-// Complete fills in what a client that knows neither the time nor what is held has left zero in its delta s: stamps become stamp,
-// and the generation of content becomes that of what is held, so that it is not mistaken for content from before a deletion.
+// Complete fills in what a client that knows neither the time nor what is held has left zero in its delta s: stamps become
+// stamp, and the generation of content becomes that of what is held, so that it is not mistaken for content from before a
+// deletion.
 func (s *State) Complete(stamp Timestamp, held *State) {
 	s.complete(stamp, held, Timestamp{})
 }

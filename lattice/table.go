@@ -14,12 +14,12 @@ const (
 	tableLoad = 6
 )
 
-// table maps strings to small values, in the order of their arrival: so it is walked and encoded the same way every time, copied
-// as two blocks of memory, and takes a third less than a Go map.
+// table maps strings to small values, in the order of their arrival: so it is walked and encoded the same way every time,
+// copied as two blocks of memory, and takes a third less than a Go map.
 type table[V any] struct {
 	entries []entry[V]
-	// index is an open-addressed table of entries: the upper half of a slot is the hash, the lower the position plus one. Nil while
-	// there are few.
+	// index is an open-addressed table of entries: the upper half of a slot is the hash, the lower the position plus one. Nil
+	// while there are few.
 	index []uint64
 	// seed keeps others from choosing keys that collide. It is never observable.
 	seed     maphash.Seed

@@ -40,12 +40,13 @@ func (t Timestamp) String() string {
 	return fmt.Sprintf("%d.%06d+%d@%x", micros/1e6, micros%1e6, t.Time&(1<<counterBits-1), t.Writer)
 }
 
-// ClockAheadMicrosMax is how far a stamp from elsewhere may lie in the future: a day. It is far more than clocks are ever apart on purpose: a
-// stamp within it pulls every clock that sees it forward, so that later writes win over it; one beyond it must be refused, since
-// nobody could overwrite what carries it.
+// ClockAheadMicrosMax is how far a stamp from elsewhere may lie in the future: a day. It is far more than clocks are ever
+// apart on purpose: a stamp within it pulls every clock that sees it forward, so that later writes win over it; one beyond it
+// must be refused, since nobody could overwrite what carries it.
 const ClockAheadMicrosMax = 24 * 3600 * 1_000_000
 
-// ErrClockAhead says that a stamp is further in the future than ClockAheadMicrosMax: the clock of the machine that made it is wrong.
+// ErrClockAhead says that a stamp is further in the future than ClockAheadMicrosMax: the clock of the machine that made it is
+// wrong.
 var ErrClockAhead = errors.New("timestamp too far in the future")
 
 // Clock is a hybrid logical clock: its stamps are strictly increasing and later than every stamp it has observed, and follow

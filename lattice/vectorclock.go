@@ -37,7 +37,8 @@ type VectorClock struct {
 	entries []ClockEntry // in the order of the writers, no count zero
 }
 
-// ClockEntry is one writer's part of a vector clock. The writer without a name stands for those that Causal.Prune has summed up.
+// ClockEntry is one writer's part of a vector clock. The writer without a name stands for those that Causal.Prune has summed
+// up.
 type ClockEntry struct {
 	Writer string
 	Count  uint64
@@ -69,7 +70,9 @@ func (v VectorClock) Get(writer string) uint64 {
 }
 
 func (v VectorClock) search(writer string) (int, bool) {
-	return slices.BinarySearchFunc(v.entries, writer, func(e ClockEntry, writer string) int { return cmp.Compare(e.Writer, writer) })
+	return slices.BinarySearchFunc(v.entries, writer, func(e ClockEntry, writer string) int {
+		return cmp.Compare(e.Writer, writer)
+	})
 }
 
 // Increment returns the clock of a writer's next version after v.
@@ -163,21 +166,26 @@ func (v VectorClock) Merge(other VectorClock) VectorClock {
 	return VectorClock{entries}
 }
 
-// Meet returns the clock that has seen what both have.
-func (v VectorClock) Meet(other VectorClock) VectorClock {
-	switch v.Compare(other) {
-	case Before, Equal:
-		return v
-	case After:
-		return other
-	}
-	var entries []ClockEntry
-	for writer, counts := range pairs(v, other) {
-		if n := min(counts[0], counts[1]); n > 0 {
-			entries = append(entries, ClockEntry{writer, n})
+// Floor returns what all clocks have seen; for Causal.Prune, the clocks being those that every replica has of one key. It is
+// zero while they have not all been pruned with the same floors.
+func Floor(clocks ...VectorClock) (floor VectorClock) {
+	for i, clock := range clocks {
+		if i == 0 {
+			floor = clock
+			continue
 		}
+		if clock.Get("") != floor.Get("") {
+			return VectorClock{}
+		}
+		var entries []ClockEntry
+		for writer, counts := range pairs(floor, clock) {
+			if n := min(counts[0], counts[1]); n > 0 {
+				entries = append(entries, ClockEntry{writer, n})
+			}
+		}
+		floor = VectorClock{entries}
 	}
-	return VectorClock{entries}
+	return floor
 }
 
 // sum returns the number of writes that v has seen.

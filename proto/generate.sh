@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Generates wire/pb and python/src/cloudburst/v1 from proto/. Fetches its own tools, pinned, into .tools/ when they are not there:
-# protoc inside grpcio-tools, the last of its series whose Python code runs on protobuf 5.29, and the Go plugin of tools/go.mod.
+# Generates wire/pb and python/src/cloudburst/v1 from proto/. Fetches its own tools, pinned, into .tools/ when they are not
+# there: protoc inside grpcio-tools, at the version whose Python code runs on protobuf 5.29 and later, and the Go plugin of
+# tools/go.mod.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

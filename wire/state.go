@@ -50,8 +50,8 @@ func StateSize(s *lattice.State) int {
 	return n
 }
 
-// AppendState appends a State message as the generated code would write it. Written by hand because it is done for every write that
-// is logged, and for every key that is read from the log when a node starts.
+// AppendState appends a State message as the generated code would write it. Written by hand because it is done for every write
+// that is logged, and for every key that is read from the log when a node starts.
 func AppendState(dst []byte, s *lattice.State) []byte {
 	return appendState(slices.Grow(dst, StateSize(s)), s)
 }
@@ -98,7 +98,8 @@ func sizeLattice(l lattice.Lattice) (n int) {
 	case *lattice.Min:
 		n = sizeTimestamp(generation, l.Generation) + sizeUint(extremeValue, protowire.EncodeZigZag(l.Value))
 	case *lattice.Priority:
-		n = sizeTimestamp(generation, l.Generation) + sizeDouble(priorityPriority, l.Priority) + sizeBytes(priorityValue, len(l.Value))
+		n = sizeTimestamp(generation, l.Generation) + sizeDouble(priorityPriority, l.Priority) +
+			sizeBytes(priorityValue, len(l.Value))
 	case *lattice.Map:
 		for name, field := range l.Fields() {
 			n += sizeMessage(mapFields, sizeField(name, field))

@@ -21,8 +21,8 @@ const (
 	stateVersionsMax = 32 * lattice.CausalVersionsMax
 )
 
-// DecodeState returns the state that bytes written by AppendState, or by the generated code, hold. Values share the input, which must
-// not change. It returns an error wrapping ErrInvalidArgument, or ErrTooLarge, for anything that is not a State.
+// DecodeState returns the state that bytes written by AppendState, or by the generated code, hold. Values share the input,
+// which must not change. It returns an error wrapping ErrInvalidArgument, or ErrTooLarge, for anything that is not a State.
 func DecodeState(data []byte) (*lattice.State, error) {
 	if len(data) > StateBytesMax {
 		return nil, Errorf(pb.Code_CODE_TOO_LARGE, "a state is %d bytes; the limit is %d (1 GiB)", len(data), StateBytesMax)
@@ -34,8 +34,8 @@ func DecodeState(data []byte) (*lattice.State, error) {
 	return s.state(), nil
 }
 
-// fields walks over the fields of one message. A field of another wire type than the schema's is one that is not known, and passed
-// over, as the generated code does.
+// fields walks over the fields of one message. A field of another wire type than the schema's is one that is not known, and
+// passed over, as the generated code does.
 type fields struct {
 	rest   []byte
 	err    error
@@ -149,7 +149,8 @@ func (s *stateParts) state() *lattice.State {
 	if content == nil && s.deleted.IsZero() && s.expiry == (lattice.Expiry{}) {
 		return lattice.Put(s.first.Timestamp, s.first.Value)
 	}
-	return lattice.NewState(s.deleted, s.expiry, append(content, &lattice.LWW{Timestamp: s.first.Timestamp, Value: s.first.Value})...)
+	first := s.first
+	return lattice.NewState(s.deleted, s.expiry, append(content, &first)...)
 }
 
 // part returns the lattice of a type that the pieces add up to.

@@ -195,8 +195,8 @@ func (x *Timestamp) GetWriter() uint64 {
 	return 0
 }
 
-// Cell is one key and the head of the lattice under it. Its values travel in the frame's payload, in the order of the cells: one
-// for LWW, one for each member of a SET, and for any other type one with codec 8, a State; in a put that is merged.
+// Cell is one key and the head of the lattice under it. Its values travel in the frame's payload, in the order of the cells:
+// one for LWW, one for each member of a SET, and for any other type one with codec 8, a State; in a put that is merged.
 type Cell struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Key             string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
