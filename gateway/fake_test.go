@@ -36,7 +36,8 @@ const (
 	patience = time.Minute
 )
 
-// house is a gateway with a real scheduler behind it, and below that functions of this process, a store and a registry in memory.
+// house is a gateway with a real scheduler behind it, and below that functions of this process, and a store and a registry in
+// memory.
 type house struct {
 	*Gateway
 	scheduler *scheduler.Scheduler

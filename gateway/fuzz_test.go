@@ -11,8 +11,8 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// FuzzStream sends arbitrary bytes over an upgraded connection. Whatever they are, the gateway closes the connection in the end and
-// serves others.
+// FuzzStream sends arbitrary bytes over an upgraded connection. Whatever they are, the gateway closes the connection in the end
+// and serves others.
 func FuzzStream(f *testing.F) {
 	frame := func(header *pb.Header, values ...[]byte) []byte {
 		var b bytes.Buffer

@@ -31,7 +31,10 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", g.readiness)
 	mux.HandleFunc("GET /version", g.version)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapesMax, Timeout: scrapeTimeout,
+		ErrorLog:            slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelWarn),
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: scrapesMax,
+		Timeout:             scrapeTimeout,
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		text(w, http.StatusNotFound, fmt.Sprintf("nothing is at %.128q; this port has /v1/stream for clients, and /healthz, /readyz, /metrics and /version", r.URL.Path))

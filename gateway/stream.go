@@ -68,7 +68,8 @@ func (s *stream) ended(remote string, err error) {
 
 // gone reports whether err is how a connection ends that somebody has closed.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (s *stream) close() { _ = s.conn.Close() }

@@ -36,7 +36,8 @@ func TestCalls(t *testing.T) {
 	}
 	own := call("echo", 1)
 	own.GetCall().OutputKey, own.GetCall().Store = "cloudburst/definition/x", true
-	if err := failure(c.do(t, own, number(1))); !errors.Is(err, wire.ErrInvalidArgument) || !strings.Contains(err.Error(), ReservedPrefix) {
+	err := failure(c.do(t, own, number(1)))
+	if !errors.Is(err, wire.ErrInvalidArgument) || !strings.Contains(err.Error(), ReservedPrefix) {
 		t.Errorf("a reserved output key: %v", err)
 	}
 	// 64 MiB and not a byte more.
@@ -62,7 +63,8 @@ func TestKeys(t *testing.T) {
 		if len(values) != 1 {
 			kind = pb.LatticeType_LATTICE_TYPE_SET
 		}
-		return c.do(t, &pb.Header{Body: &pb.Header_Put{Put: &pb.Put{Cells: []*pb.Cell{{Key: key, Type: kind, Values: uint32(len(values))}}}}}, values...)
+		cells := []*pb.Cell{{Key: key, Type: kind, Values: uint32(len(values))}}
+		return c.do(t, &pb.Header{Body: &pb.Header_Put{Put: &pb.Put{Cells: cells}}}, values...)
 	}
 	get := func(wait time.Duration, keys ...string) wire.Frame {
 		return c.do(t, &pb.Header{Body: &pb.Header_Get{Get: &pb.Get{Keys: keys, WaitMilliseconds: uint64(wait.Milliseconds())}}})
@@ -73,7 +75,8 @@ func TestKeys(t *testing.T) {
 	put("s", number(1), number(2))
 	reply := get(0, "a", "missing", "s")
 	cells := reply.Header.GetCells().GetCells()
-	if len(cells) != 3 || cells[0].GetValues() != 1 || cells[1].GetType() != pb.LatticeType_LATTICE_TYPE_UNSPECIFIED || cells[2].GetValues() != 2 || len(reply.Values) != 3 {
+	if len(cells) != 3 || cells[0].GetValues() != 1 || cells[2].GetValues() != 2 || len(reply.Values) != 3 ||
+		cells[1].GetType() != pb.LatticeType_LATTICE_TYPE_UNSPECIFIED {
 		t.Errorf("get: %v", reply.Header)
 	}
 	// What is not in memory is fetched, what is not there is waited for, and others are served meanwhile.
@@ -97,7 +100,8 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a wait: %v", reply.Header)
 	}
 	list := func(prefix, after string, limit uint32) *pb.Keys {
-		return c.do(t, &pb.Header{Body: &pb.Header_ListKeys{ListKeys: &pb.ListKeys{Prefix: prefix, After: after, Limit: limit}}}).Header.GetKeys()
+		body := &pb.Header_ListKeys{ListKeys: &pb.ListKeys{Prefix: prefix, After: after, Limit: limit}}
+		return c.do(t, &pb.Header{Body: body}).Header.GetKeys()
 	}
 	if keys := list("", "a", 1); len(keys.GetKeys()) != 1 || keys.GetKeys()[0] != "later" || !keys.GetMore() {
 		t.Errorf("list: %v", keys)
@@ -149,7 +153,8 @@ func TestRegistry(t *testing.T) {
 	h := open(t, Config{})
 	c := h.dial(t)
 	register := &pb.Header{Body: &pb.Header_RegisterFunction{RegisterFunction: &pb.RegisterFunction{Function: &pb.Function{Name: "f"}}}}
-	if reply := c.do(t, register, number(1)); len(reply.Header.GetFunctions().GetFunctions()) != 1 || reply.Header.GetFunctions().GetFunctions()[0].GetVersion() != 1 {
+	reply := c.do(t, register, number(1))
+	if found := reply.Header.GetFunctions().GetFunctions(); len(found) != 1 || found[0].GetVersion() != 1 {
 		t.Errorf("register: %v", failure(reply))
 	}
 	if err := failure(c.do(t, register)); !errors.Is(err, wire.ErrInvalidArgument) {
@@ -167,7 +172,8 @@ func TestRegistry(t *testing.T) {
 	if reply := c.do(t, &pb.Header{Body: &pb.Header_ListFunctions{ListFunctions: &pb.ListFunctions{Prefix: "f"}}}); len(reply.Header.GetFunctions().GetFunctions()) != 1 {
 		t.Errorf("list functions: %v", reply.Header)
 	}
-	if reply := c.do(t, &pb.Header{Body: &pb.Header_ListDags{ListDags: &pb.ListDags{}}}); len(reply.Header.GetDags().GetDags()) != 1 {
+	reply = c.do(t, &pb.Header{Body: &pb.Header_ListDags{ListDags: &pb.ListDags{}}})
+	if len(reply.Header.GetDags().GetDags()) != 1 {
 		t.Errorf("list dags: %v", reply.Header)
 	}
 	if reply := c.do(t, &pb.Header{Body: &pb.Header_DeleteDag{DeleteDag: &pb.DeleteDag{Name: "d"}}}); reply.Header.GetDone() == nil {
@@ -176,7 +182,8 @@ func TestRegistry(t *testing.T) {
 	if err := failure(c.do(t, &pb.Header{Body: &pb.Header_DeleteFunction{DeleteFunction: &pb.DeleteFunction{Name: "nope"}}})); !errors.Is(err, wire.ErrFunctionNotFound) {
 		t.Errorf("delete an unknown function: %v", err)
 	}
-	if reply := c.do(t, &pb.Header{Body: &pb.Header_GetStatus{GetStatus: &pb.GetStatus{}}}); reply.Header.GetStatus_().GetWorkers() != 4 {
+	reply = c.do(t, &pb.Header{Body: &pb.Header_GetStatus{GetStatus: &pb.GetStatus{}}})
+	if reply.Header.GetStatus_().GetWorkers() != 4 {
 		t.Errorf("status: %v", reply.Header)
 	}
 	if err := failure(c.do(t, &pb.Header{})); !errors.Is(err, wire.ErrUnsupported) || !strings.Contains(err.Error(), "1.2.3") {

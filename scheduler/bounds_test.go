@@ -169,7 +169,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// Results that are stored are never too many nor too large together: the oldest make room. Those that have expired count no more.
+// Results that are stored are never too many nor too large together: the oldest make room. Those that have expired count no
+// more.
 func TestStoredResultsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

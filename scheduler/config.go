@@ -44,7 +44,8 @@ type Config struct {
 	TimeoutMax time.Duration
 	// ResultTTL is how long a result is kept that is stored under its run's id. Default 10m.
 	ResultTTL time.Duration
-	// ResultsMax bounds these results, and ResultsBytesMax the bytes that they take; the oldest make room. Default 65,536 and 1 GiB.
+	// ResultsMax bounds these results, and ResultsBytesMax the bytes that they take; the oldest make room. Default 65,536 and
+	// 1 GiB.
 	ResultsMax, ResultsBytesMax int
 	// RunsMax bounds the runs in flight; one more is refused. Default 65,536.
 	RunsMax int

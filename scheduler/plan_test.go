@@ -132,7 +132,8 @@ func TestRunsMeanWhatTheDAGSays(t *testing.T) {
 			failures[f.GetName()].Store(int64(rapid.IntRange(0, int(f.GetRetries())).Draw(t, "failures")))
 		}
 		var held []*wire.Invocation
-		s, err := New(Config{}, registry, []Executor{executorFunc(func(inv *wire.Invocation) { held = append(held, inv) })}, newFakeStore())
+		hold := executorFunc(func(inv *wire.Invocation) { held = append(held, inv) })
+		s, err := New(Config{}, registry, []Executor{hold}, newFakeStore())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +158,8 @@ func TestRunsMeanWhatTheDAGSays(t *testing.T) {
 			inv := held[i]
 			held = slices.Delete(held, i, i+1)
 			for _, step := range inv.Steps {
-				if alone := step.Function.GetRetries() > 0 || step.Function.GetConvention() == pb.Convention_CONVENTION_CLASS; alone && len(inv.Steps) > 1 {
+				class := step.Function.GetConvention() == pb.Convention_CONVENTION_CLASS
+				if (class || step.Function.GetRetries() > 0) && len(inv.Steps) > 1 {
 					t.Fatalf("%s is not alone", step.Function.GetName())
 				}
 			}

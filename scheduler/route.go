@@ -123,5 +123,6 @@ func targetOf(call *pb.Call) string {
 
 // sameTarget reports whether two calls ask for the same run.
 func sameTarget(a, b *pb.Call) bool {
-	return a.GetFunction() == b.GetFunction() && a.GetDag() == b.GetDag() && a.GetStore() == b.GetStore() && a.GetOutputKey() == b.GetOutputKey()
+	return a.GetFunction() == b.GetFunction() && a.GetDag() == b.GetDag() &&
+		a.GetStore() == b.GetStore() && a.GetOutputKey() == b.GetOutputKey()
 }

@@ -71,7 +71,8 @@ type task struct {
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
 func (s *Scheduler) newRun(q *request, p *plan) (*run, error) {
 	r := &run{
-		s: s, id: q.id, key: q.id.String(), call: q.call, plan: p, values: q.values, before: q.before, after: q.after, started: q.started,
+		s: s, id: q.id, key: q.id.String(), call: q.call, plan: p, started: q.started,
+		values: q.values, before: q.before, after: q.after,
 		store: q.call.GetStore() || q.continues,
 	}
 	timeout, err := s.timeout(q.call, p)

@@ -23,8 +23,8 @@ import (
 //
 //	register NAME [retries=N] [timeout=D] [class]   a new version of a function
 //	dag NAME f,g,h [f>g] [g>h] [colocated=f,g]
-//	call run=N function=REF|dag=NAME [timeout=D] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and after a
-//	     line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
+//	call run=N function=REF|dag=NAME [timeout=D] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and
+//	     after a line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
 //	answer NAME [VALUE]     the oldest invocation that begins with the function returns, by default what apply says
 //	raise NAME [TEXT]       … or raises
 //	fail NAME CODE          … or fails otherwise
@@ -169,7 +169,8 @@ func (s *scenario) command(t *testing.T, d *datadriven.TestData) string {
 	case "stats":
 		stats := s.Stats()
 		direct = fmt.Sprintf("in flight %d, started %d, finished %d, failed %d, refused %d, attached %d, retried %d, undelivered %d, lost %d",
-			stats.InFlight, stats.Started, stats.Finished, stats.Failed, stats.Refused, stats.Attached, stats.Retried, stats.Undelivered, stats.Lost)
+			stats.InFlight, stats.Started, stats.Finished, stats.Failed, stats.Refused, stats.Attached, stats.Retried,
+			stats.Undelivered, stats.Lost)
 	default:
 		t.Fatalf("%s: no such command", d.Cmd)
 	}
@@ -371,7 +372,8 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{}, registry, nil, store); err == nil {
 		t.Error("no executor was accepted")
 	}
-	_, err := New(Config{Timeout: -1, TimeoutMax: -2, ResultTTL: -1, ResultsMax: -1, ResultsBytesMax: -1, RunsMax: -1}, registry, []Executor{nothing}, store)
+	cfg := Config{Timeout: -1, TimeoutMax: -2, ResultTTL: -1, ResultsMax: -1, ResultsBytesMax: -1, RunsMax: -1}
+	_, err := New(cfg, registry, []Executor{nothing}, store)
 	for _, setting := range []string{"timeout ", "timeout_max", "result_ttl", "results_max", "results_bytes_max", "runs_max"} {
 		if err == nil || !strings.Contains(err.Error(), setting) {
 			t.Errorf("%s is not in: %v", setting, err)
