@@ -79,7 +79,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closeBus()
-	defer func() { _ = os.Remove(filepath.Join(n.cfg.Node.Data, addressFile)) }() // not there before the node is ready
+	// Nobody is to find an address here while nobody listens at it; the last node may have crashed.
+	n.removeAddress()
+	defer n.removeAddress()
 	s.trace("connected", "bus")
 	if err := n.build(); err != nil {
 		return err
@@ -222,14 +224,19 @@ func (n *Node) build() error {
 	return nil
 }
 
+func (n *Node) removeAddress() {
+	_ = os.Remove(filepath.Join(n.cfg.Node.Data, addressFile)) // mostly it is not there
+}
+
 // announce tells everybody where the node is.
 func (n *Node) announce() error {
 	address := n.address()
-	if err := writePrivate(filepath.Join(n.cfg.Node.Data, addressFile), address); err != nil {
-		return fmt.Errorf("store the address: %w", err)
-	}
 	if err := publish(address, n.cfg.Gateway.Token); err != nil {
 		n.cfg.Logger.Warn("clients on this machine cannot find the node by themselves; give them CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN", "error", err)
+	}
+	// Last, so that whoever sees this file can begin.
+	if err := writePrivate(filepath.Join(n.cfg.Node.Data, addressFile), address); err != nil {
+		return fmt.Errorf("store the address: %w", err)
 	}
 	functions, _ := n.registry.Counts()
 	n.cfg.OnReady(Ready{URL: n.url(), Data: n.cfg.Node.Data, Functions: functions, Took: time.Since(n.began)})

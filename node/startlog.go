@@ -13,8 +13,8 @@ const (
 	startLogMax  = 256
 )
 
-// startLog holds back what the parts of a node log while it starts: a start that fails has one error to show, which says more than
-// what else went on. It is written once the node is ready, or when the start takes so long that one wants to see why.
+// startLog holds back what the parts of a node log while it starts: a start that fails has one error to show, which says more
+// than what else went on. It is written once the node is ready, or when the start takes so long that one wants to see why.
 type startLog struct {
 	mu      sync.Mutex
 	open    bool

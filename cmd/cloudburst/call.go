@@ -45,8 +45,6 @@ object that maps its functions to their arguments.`,
 	})
 	cmd.Flags().BoolVar(&i.dag, "dag", false, "NAME is a DAG, even if a function has that name too")
 	cmd.Flags().DurationVar(&i.timeout, "timeout", 5*time.Minute, "how long the run may take")
-	// What follows the name are arguments, even if they look like flags: -1 is a number.
-	cmd.Flags().SetInterspersed(false)
 	return cmd
 }
 
@@ -128,7 +126,7 @@ func (i *invocation) arguments() ([]any, error) {
 		}
 		v, err := parseJSON(text)
 		if err != nil {
-			return nil, usage("%s, %s, is no JSON: %w; a text wants quotes that the shell leaves alone: '\"%s\"'", where, text, err, text)
+			return nil, usage("%s, %s, is no JSON: %w; a text wants quotes that the shell leaves alone: '\"%s\"'", where, text, err, strings.Trim(text, `"`))
 		}
 		switch {
 		case match != nil:

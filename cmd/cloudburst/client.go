@@ -85,8 +85,13 @@ func trusting(file string) (*tls.Config, error) {
 func explain(err error) string {
 	text := err.Error()
 	e, ok := errors.AsType[*cloudburst.Error](err)
-	if !ok || e.Exception.GetTraceback() == "" {
+	if !ok {
 		return text
 	}
-	return text + "\n" + strings.TrimRight(e.Exception.GetTraceback(), "\n")
+	// Without a line of Python in it, as after a fault of a built-in function, it says nothing new.
+	traceback := strings.TrimRight(e.Exception.GetTraceback(), "\n")
+	if !strings.Contains(traceback, "\n") {
+		return text
+	}
+	return text + "\n" + traceback
 }

@@ -1,0 +1,20 @@
+package cloudburst
+
+import (
+	"context"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// RegisterPickle registers a callable of which the pickle is known. Go registers no code of its own.
+func (c *Client) RegisterPickle(ctx context.Context, name, pickle string) error {
+	f := &pb.Function{Name: name, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN}
+	r := &request{
+		verb: "register function", name: name,
+		header: &pb.Header{Body: &pb.Header_RegisterFunction{RegisterFunction: &pb.RegisterFunction{Function: f}}},
+		values: [][]byte{append([]byte{wire.CodecPickle}, pickle...)},
+	}
+	_, err := c.ask(ctx, r)
+	return err
+}
