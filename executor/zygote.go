@@ -78,8 +78,12 @@ func startZygote(ctx context.Context, cfg Config) (*zygote, zygoteNotice, error)
 		waited:  make(chan struct{}),
 	}
 	z.command.ExtraFiles = []*os.File{theirs} // descriptor 3
-	// The node's working directory is no place for modules: one called like a part of Python would break every function.
-	z.command.Env = append(os.Environ(), "CLOUDBURST_PRELOAD="+strings.Join(cfg.Preload, ","), "PYTHONSAFEPATH=1")
+	z.command.Env = append(os.Environ(), "CLOUDBURST_PRELOAD="+strings.Join(cfg.Preload, ","))
+	if _, set := os.LookupEnv("PYTHONSAFEPATH"); !set {
+		// The node's working directory is no place for modules: one called like a part of Python would break every function.
+		// Programs that functions start are not to inherit this.
+		z.command.Env = append(z.command.Env, "PYTHONSAFEPATH=1", "CLOUDBURST_UNSET=PYTHONSAFEPATH")
+	}
 	// A process group of its own keeps a terminal's Ctrl-C from the workers: they end by being drained. There is no Pdeathsig,
 	// since it would fire with the thread that has started the process.
 	z.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

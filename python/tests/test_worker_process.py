@@ -103,6 +103,18 @@ def test_a_long_line_is_cut(worker: WorkerProcess) -> None:
     assert "".join(texts) == "x" * 1_000_000 + "\\udc80"
 
 
+def test_a_line_in_many_pieces_is_one(worker: WorkerProcess) -> None:
+    def talk(_: Any) -> None:
+        import sys
+
+        for i in range(100_000):
+            sys.stdout.write("x" if i % 1000 else "\n")
+        sys.stdout.write("")
+
+    worker.run(talk)
+    assert worker.printed == [(OUT, "talk", "")] + 100 * [(OUT, "talk", "x" * 999)]
+
+
 def test_what_passes_python_by_goes_to_the_pipe(worker: WorkerProcess) -> None:
     def talk(_: Any) -> None:
         import os
@@ -536,6 +548,48 @@ def test_what_is_preloaded(tmp_path: Path) -> None:
     assert worker.run(look) == [5, True, [False, False]]
     worker.close()
     assert zygote.end() == "cannot preload no_such_module: No module named 'no_such_module'\n"
+
+
+def test_the_working_directory_has_no_modules(tmp_path: Path) -> None:
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('this is not the one')\n")
+    zygote = ZygoteProcess({"CLOUDBURST_UNSET": "SOMETHING", "SOMETHING": "1"}, directory=str(tmp_path))
+    worker = zygote.fork()
+
+    def look(_: Any) -> Any:
+        import colorsys
+        import os
+
+        return [colorsys.rgb_to_hsv(0, 0, 0), os.environ.get("SOMETHING"), os.environ.get("CLOUDBURST_UNSET")]
+
+    assert worker.run(look) == [(0.0, 0.0, 0), None, None]
+    worker.close()
+    assert zygote.end() == ""
+
+
+def test_a_signal_to_all_processes_ends_none(zygote: ZygoteProcess) -> None:
+    worker = zygote.fork()
+
+    def signalled(_: Any) -> Any:
+        import multiprocessing
+        import os
+        import signal
+        import subprocess
+        import time
+
+        for pid in (os.getpid(), os.getppid()):
+            os.kill(pid, signal.SIGTERM)
+        # What the function starts can be ended so.
+        sleeper = subprocess.Popen(["sleep", "1000"])
+        sleeper.terminate()
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+        process.start()
+        process.terminate()
+        process.join()
+        return [sleeper.wait(), process.exitcode]
+
+    assert worker.run(signalled) == [-signal.SIGTERM, -signal.SIGTERM]
+    assert worker.run(lambda _: 1) == 1
+    worker.close()
 
 
 def test_a_worker_waits_without_work(zygote: ZygoteProcess) -> None:

@@ -24,7 +24,7 @@ DEADLINE_MILLISECONDS = 1_900_000_000_000
 class ZygoteProcess:
     """A zygote's process and its control socket."""
 
-    def __init__(self, environment: Optional[Dict[str, str]] = None) -> None:
+    def __init__(self, environment: Optional[Dict[str, str]] = None, directory: Optional[str] = None) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(SECONDS)
         self.process = subprocess.Popen(
@@ -33,6 +33,7 @@ class ZygoteProcess:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
+            cwd=directory,
         )
         theirs.close()
         self.ready = self.notice()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.cells import new_cell
+from cloudburst.cells import check_key, milliseconds, new_cell
 from cloudburst.worker.host import Host, Identity
 
 __all__ = ["UserLibrary"]
@@ -47,7 +48,16 @@ class UserLibrary:
         A ``set`` joins the set lattice there, a lattice of ``anna.lattices`` is merged as what it is, anything else replaces
         what was there before. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log.
         """
-        cell, values = new_cell(ref, value, sets=True, ttl=ttl)
+        lattices = sys.modules.get("anna.lattices")  # a function that has a lattice has imported them
+        if lattices is not None and isinstance(value, lattices.Lattice):
+            from anna.cells import cell_of
+
+            check_key(ref)
+            cell, values = cell_of(ref, value)
+            if ttl is not None:
+                cell.ttl_milliseconds = milliseconds(ttl)
+        else:
+            cell, values = new_cell(ref, value, sets=True, ttl=ttl)
         self._node.put((cell,), values, ack, timeout)
         return True
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from typing import Callable, Optional
+from typing import Callable, List, Optional
 
 TEXT_MAX = 64 << 10
 """The longest text that is passed on at once, in characters; a longer line is cut."""
@@ -25,8 +25,9 @@ class LogStream(io.TextIOBase):
     def __init__(self, name: str, stream: int, fd: int, emit: Emit) -> None:
         super().__init__()
         self.name = name
-        self.pending = ""
-        """What has been written and not yet passed on."""
+        self.pending: List[str] = []
+        """What has been written and not yet passed on, in pieces."""
+        self._size = 0
         self._stream = stream
         self._fd = fd
         self._emit: Optional[Emit] = emit
@@ -64,21 +65,21 @@ class LogStream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
-            pending = self.pending + text
-            if "\n" in text:
-                lines, _, pending = pending.rpartition("\n")
-                self._pass_on(lines)
-            if len(pending) > TEXT_MAX:
-                self._pass_on(pending)
-                pending = ""
-            self.pending = pending
+            lines, end, rest = text.rpartition("\n")
+            if end:
+                self.pending.append(lines)
+                self._pass_on_pending()
+            if rest:
+                self.pending.append(rest)
+                self._size += len(rest)
+                if self._size > TEXT_MAX:
+                    self._pass_on_pending()
         return len(text)
 
     def flush(self) -> None:
         with self._lock:
             if self.pending:
-                pending, self.pending = self.pending, ""
-                self._pass_on(pending)
+                self._pass_on_pending()
             if self._binary is not None:
                 self._binary.flush()
 
@@ -86,7 +87,12 @@ class LogStream(io.TextIOBase):
         """Write to the descriptor from now on, and forget what is pending: in a forked child it is the parent's."""
         self._emit = None
         self._lock = threading.RLock()
-        self.pending = ""
+        self.pending = []
+
+    def _pass_on_pending(self) -> None:
+        text = "".join(self.pending)
+        self.pending, self._size = [], 0
+        self._pass_on(text)
 
     def _pass_on(self, text: str) -> None:
         for at in range(0, len(text) or 1, TEXT_MAX):

@@ -7,11 +7,12 @@ what is read out of such a header once is kept, and the header is not parsed aga
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import traceback
 from struct import Struct
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from cloudburst import codec, frame
 from cloudburst.codec import Buffer
@@ -95,6 +96,7 @@ class Worker:
         self._library = UserLibrary(node)
         self._context = Context(node, self)
         self._forked = False
+        self._mask: Iterable[int] = ()  # of signals, while a fork holds one back
         self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log)
         self.stderr = LogStream("<stderr>", frame_pb2.STREAM_STDERR, 2, self._log)
         # What runs: a step, and the frame that it came in, either as it is or parsed.
@@ -136,7 +138,7 @@ class Worker:
     def run(self) -> None:
         """Run functions until the executor ends the socket. Raises FrameError or OSError when it breaks before."""
         set_context(self._context)
-        os.register_at_fork(after_in_child=self._forked_child)
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._forked_child)
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc,assignment]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc,assignment]
         try:
@@ -320,8 +322,19 @@ class Worker:
             log.text = text.encode("utf-8", "backslashreplace").decode()
         return self._channel.try_send(header)
 
+    # Forks of user code. A child can be terminated from its first moment on, so the signal is held back until it can be.
+
+    def _before_fork(self) -> None:
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _after_fork(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
     def _forked_child(self) -> None:
         self._forked = True
+        if signal.getsignal(signal.SIGTERM) is ignore_termination:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._after_fork()
         self._channel.leave()
         self.stdout.leave_to_descriptor()
         self.stderr.leave_to_descriptor()
@@ -358,6 +371,10 @@ def _locate(whole: bytes) -> Optional[Located]:
     if whole[run - 2] != 0x0A or whole[run - 1] != 16 or whole[tail] != 0x20 or whole[end - 2] != 0x28 or tail < run + 16:
         return None
     return whole[id_end:run] + whole[run + 16 : tail], id_end, run, end
+
+
+def ignore_termination(*_: object) -> None:
+    """What a worker does on SIGTERM. A handler of Python's and not SIG_IGN, which programs that it starts would inherit."""
 
 
 def _leave_child(exception: Optional[BaseException]) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NoReturn
 
 from cloudburst import codec
-from cloudburst.worker.worker import Worker
+from cloudburst.worker.worker import Worker, ignore_termination
 
 CONTROL = 3
 _PACKET_MAX = 64 << 10
@@ -60,7 +60,8 @@ class Zygote:
         # What workers have started and left behind becomes ours, to be ended with us.
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the executor ends us when it is time
+        signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         self._notify(ready=True, python=f"{sys.version_info[0]}.{sys.version_info[1]}", pid=os.getpid())
         poll = select.poll()
@@ -157,6 +158,10 @@ class Zygote:
                 time.sleep(_END_POLL_SECONDS)
 
 
+def _do_nothing(*_: object) -> None:
+    """A handler, so that the signal is noticed."""
+
+
 def _children() -> List[int]:
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
@@ -192,6 +197,8 @@ def _set_up(number: int, address: str, sock: int, logs: int) -> Worker:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A service manager may send this to all processes at once, and the node drains them then.
+    signal.signal(signal.SIGTERM, ignore_termination)
     os.dup2(logs, 1)
     os.dup2(logs, 2)
     high = fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, _SOCKET_FROM)
@@ -243,6 +250,8 @@ def main() -> None:
     gc.disable()
     if sys.path and sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # the node's working directory is no place for modules
+    for name in filter(None, os.environ.pop("CLOUDBURST_UNSET", "").split(",")):
+        os.environ.pop(name, None)
     _preload(["numpy", *filter(None, os.environ.pop("CLOUDBURST_PRELOAD", "").split(","))])
     gc.collect()
     gc.freeze()
