@@ -29,15 +29,16 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	// A record of another master may come after a later one of this kernel has been acknowledged.
 	it.sequence = max(it.sequence, m.Sequence)
 	it.flags &^= fleeting
-	if m.Whole {
+	whole := m.Whole && m.Sequence == it.sequence // otherwise there are later records of this kernel
+	if whole {
 		it.records, it.logged = 0, 0
 		k.supersede(it, out) // in case whoever rolled them up ended before
 	}
 	it.records++
-	if !m.Whole {
+	if !whole {
 		it.logged += uint32(m.Bytes)
 	}
-	if m.Whole && m.State != nil {
+	if whole && m.State != nil {
 		k.setCold(it, false) // this is all that the log holds
 	}
 	switch {
@@ -57,7 +58,7 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 			k.schedule(it)
 		}
 		if tombstone(&it.state) && !it.dirty() {
-			if m.Whole {
+			if whole {
 				it.flags |= fleeting
 			}
 			k.fade(now, it)

@@ -121,7 +121,7 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 			replaced = lattice.Delete(k.clock.Now(now))
 			held = replaced
 		}
-	} else if !it.flags.has(listed) {
+	} else if !it.flags.has(listed) && delta.Deleted().IsZero() {
 		return nil, value, nil // an expiry for nothing
 	}
 	if err := k.observe(delta, now); err != nil {

@@ -1,0 +1,291 @@
+package anna_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"cloudburst/anna"
+	"cloudburst/lattice"
+)
+
+// world is some kernels that are masters of the same keys, and their log.
+type world struct {
+	t       *rapid.T
+	now     int64
+	kernels []*master
+	log     []entry // by sequence less one; what roll-ups replaced and tombstones that were forgotten are nil
+	last    map[string]uint64
+	acked   map[string]*lattice.State // all that was acknowledged as durable
+	bodies  map[string]*lattice.State // deltas, by ticket
+}
+
+type entry struct {
+	*anna.Publish
+	writer uint64
+}
+
+type master struct {
+	kernel  *anna.Kernel
+	writer  uint64
+	pending []anna.Publish // not answered
+}
+
+var keys = []string{"a", "b", "s", "t", "n"}
+
+func (w *world) start(writer uint64) *master {
+	m := &master{writer: writer}
+	m.kernel = newKernel(func(c *anna.KernelConfig) {
+		c.Writer, c.CompactRecords, c.PublishesMax = writer, 2, 3
+		c.MemoryBytesMax = 1200
+	})
+	w.follow(m, len(w.log))
+	return m
+}
+
+func (w *world) step(m *master, message anna.Message) {
+	var out anna.Effects
+	m.kernel.Step(w.now, message, &out)
+	m.pending = append(m.pending, out.Publishes...)
+	for _, r := range out.Replies {
+		ticket := r.Ticket.(string)
+		if r.Err != nil || w.bodies[ticket] == nil {
+			continue
+		}
+		key := ticket[:1]
+		if w.acked[key] == nil {
+			w.acked[key] = new(lattice.State)
+		}
+		w.acked[key].Merge(w.bodies[ticket])
+	}
+	for _, load := range out.Loads {
+		w.load(m, load)
+	}
+}
+
+func (w *world) load(m *master, load anna.Load) {
+	loaded := &anna.Loaded{Key: load.Key}
+	for i, e := range w.log {
+		if e.Publish != nil && e.Key == load.Key {
+			if loaded.State == nil {
+				loaded.State = new(lattice.State)
+			}
+			loaded.State.Merge(e.State)
+			loaded.Sequence = uint64(i + 1)
+		}
+	}
+	loaded.Sequence = max(loaded.Sequence, load.Sequence)
+	w.step(m, loaded)
+}
+
+// append puts a publish into the log, as JetStream would.
+func (w *world) append(m *master, p *anna.Publish) {
+	if p.RollUp && p.Guard != w.last[p.Key] {
+		w.step(m, &anna.Refused{Publish: p.ID})
+		return
+	}
+	sequence := w.store(m, p)
+	w.step(m, &anna.Acknowledged{Publish: p.ID, Sequence: sequence})
+}
+
+func (w *world) store(m *master, p *anna.Publish) uint64 {
+	if p.RollUp {
+		for i := range w.log {
+			if w.log[i].Publish != nil && w.log[i].Key == p.Key {
+				w.log[i].Publish = nil
+			}
+		}
+	}
+	w.log = append(w.log, entry{p, m.writer})
+	w.last[p.Key] = uint64(len(w.log))
+	return uint64(len(w.log))
+}
+
+// follow brings a kernel up to n records of the log.
+func (w *world) follow(m *master, n int) {
+	for i := int(m.kernel.Position(0)); i < n; i++ {
+		applied := &anna.Applied{Sequence: uint64(i + 1)}
+		if e := w.log[i]; e.Publish != nil {
+			applied.Key, applied.State, applied.Publisher, applied.Whole = e.Key, e.State.Clone(), e.writer, e.RollUp
+			applied.Bytes = 50
+		}
+		w.step(m, applied)
+	}
+}
+
+// write draws a write and returns it with the delta that it stands for.
+func (w *world) write(number int) (*anna.Write, *lattice.State) {
+	t := w.t
+	key := rapid.SampledFrom(keys).Draw(t, "key")
+	value := []byte(fmt.Sprint("v", number))
+	// Explicit stamps, so that the model knows what a write is without asking a kernel.
+	stamp := lattice.Timestamp{Time: uint64(w.now) << 12, Writer: uint64(number)}
+	write := &anna.Write{Key: key, Ticket: fmt.Sprint(key, number)}
+	var delta *lattice.State
+	switch {
+	case key == "n":
+		write.Add = int64(rapid.IntRange(1, 3).Draw(t, "add"))
+		return write, nil
+	case rapid.IntRange(0, 9).Draw(t, "delete") == 0:
+		delta = lattice.Delete(stamp)
+		write.Delta = delta.Clone()
+	case key == "a" || key == "b":
+		delta = lattice.Put(stamp, value)
+		write.Delta = delta.Clone()
+	case rapid.Bool().Draw(t, "remove"):
+		delta = lattice.SetRemove(stamp, []byte(fmt.Sprint(number%5)))
+		write.Delta = delta.Clone()
+	default:
+		delta = lattice.SetAdd(stamp, []byte(fmt.Sprint(number%5)))
+		write.Delta = delta.Clone()
+	}
+	return write, delta
+}
+
+// TestConvergence lets masters write, publish, fail, follow and crash in any order. When all is quiet they hold the same, and so does
+// a kernel that is made from the log; nothing that was acknowledged is missing.
+func TestConvergence(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := &world{t: t, now: scenarioBegin, last: map[string]uint64{}, acked: map[string]*lattice.State{}, bodies: map[string]*lattice.State{}}
+		writers := uint64(rapid.IntRange(1, 3).Draw(t, "masters"))
+		for i := range writers {
+			w.kernels = append(w.kernels, w.start(i+1))
+		}
+		for number := range rapid.IntRange(1, 120).Draw(t, "steps") {
+			w.now += int64(rapid.IntRange(0, 2000).Draw(t, "pass"))
+			m := rapid.SampledFrom(w.kernels).Draw(t, "master")
+			switch rapid.IntRange(0, 9).Draw(t, "action") {
+			case 0, 1, 2, 3:
+				write, delta := w.write(number)
+				w.bodies[write.Ticket.(string)] = delta
+				w.step(m, write)
+			case 4, 5, 6:
+				if n := len(m.pending); n > 0 {
+					at := rapid.IntRange(0, n-1).Draw(t, "publish")
+					p := m.pending[at]
+					m.pending = slices.Delete(m.pending, at, at+1)
+					switch rapid.IntRange(0, 9).Draw(t, "fate") {
+					case 0:
+						w.step(m, &anna.Failed{Publish: p.ID, Err: errors.New("lost")})
+					case 1: // stored, but the answer is lost
+						if !p.RollUp || p.Guard == w.last[p.Key] {
+							w.store(m, &p)
+						}
+						w.step(m, &anna.Failed{Publish: p.ID, Err: errors.New("answer lost")})
+					default:
+						w.append(m, &p)
+					}
+				}
+			case 7:
+				if writers > 1 {
+					w.follow(m, rapid.IntRange(0, len(w.log)).Draw(t, "up to"))
+				}
+			case 8:
+				w.step(m, &anna.Tick{})
+			case 9:
+				if rapid.IntRange(0, 9).Draw(t, "crash") == 0 {
+					writers++
+					w.kernels[slices.Index(w.kernels, m)] = w.start(writers + 100)
+				}
+			}
+		}
+		w.settle()
+		w.check()
+	})
+}
+
+// settle lets everything come to rest.
+func (w *world) settle() {
+	for range 100 {
+		busy := false
+		w.now += 2e6
+		for _, m := range w.kernels {
+			w.step(m, &anna.Tick{})
+			for len(m.pending) > 0 {
+				p := m.pending[0]
+				m.pending = m.pending[1:]
+				w.append(m, &p)
+				busy = true
+			}
+			w.follow(m, len(w.log))
+		}
+		if !busy {
+			return
+		}
+	}
+	w.t.Fatal("does not come to rest")
+}
+
+func (w *world) check() {
+	fresh := w.start(1000)
+	all := append(slices.Clone(w.kernels), fresh)
+	for _, key := range keys {
+		var first string
+		for i, m := range all {
+			shown := w.show(m, key)
+			if i == 0 {
+				first = shown
+			} else if shown != first {
+				w.t.Fatalf("master %d shows %s of %s, master %d %s", m.writer, shown, key, all[0].writer, first)
+			}
+		}
+		if acked := w.acked[key]; acked != nil {
+			state := w.logged(key)
+			whole := state.Clone()
+			whole.Merge(acked)
+			if got, want := describeLive(state, w.now), describeLive(whole, w.now); got != want {
+				w.t.Fatalf("the log holds %s of %s; with all that was acknowledged it is %s", got, key, want)
+			}
+		}
+	}
+	for _, m := range w.kernels {
+		if s := m.kernel.Stats(); s.ChangesetBytes != 0 || s.Outstanding != 0 || s.Waiting != 0 {
+			w.t.Fatalf("master %d is not at rest: %+v", m.writer, s)
+		}
+	}
+}
+
+func (w *world) state(m *master, key string) *lattice.State {
+	for {
+		state, found := m.kernel.Get(w.now, key)
+		if found != anna.InLog {
+			return state
+		}
+		w.step(m, &anna.Read{Key: key, Ticket: "-"})
+		if state, found = m.kernel.Get(w.now, key); found == anna.InLog {
+			return w.logged(key) // evicted again
+		}
+	}
+}
+
+// logged merges all that the log holds of a key.
+func (w *world) logged(key string) *lattice.State {
+	state := new(lattice.State)
+	for _, e := range w.log {
+		if e.Publish != nil && e.Key == key {
+			state.Merge(e.State)
+		}
+	}
+	return state
+}
+
+func (w *world) show(m *master, key string) string { return describeLive(w.state(m, key), w.now) }
+
+func describeLive(s *lattice.State, now int64) string {
+	if s == nil || s.Live(now/1000) == nil {
+		return "nothing"
+	}
+	switch l := s.Live(now / 1000).(type) {
+	case *lattice.LWW:
+		return string(l.Value)
+	case *lattice.Set:
+		return fmt.Sprintf("%q", l.Members())
+	case *lattice.Counter:
+		return fmt.Sprint(l.Value())
+	}
+	return "?"
+}
