@@ -97,8 +97,9 @@ system:
 	@tools/system.sh "$(GO)" "$(PYTHON)"
 
 $(SDK): python/pyproject.toml tools/system.sh | system
+	@echo "installing the Python SDK into $(VENV)"
 	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable 'python[dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable 'python[dev]'
 	@touch $@
 
 # The tools are pinned in tools/go.mod, apart from the product's own dependencies.

@@ -1,7 +1,7 @@
 // The forwarder is the floor under a call: the sockets and processes of a two-function DAG and nothing else.
 //
-// It listens on TCP for clients and starts one Python worker per connection of a client on a Unix socket pair; a request is sent
-// to the worker, its answer to the worker again, and the second answer to the client. Messages are length-prefixed bytes.
+// It listens on TCP for clients and starts one Python worker per connection of a client on a Unix socket pair; a request is
+// sent to the worker, its answer to the worker again, and the second answer to the client. Messages are length-prefixed bytes.
 package main
 
 import (
