@@ -47,6 +47,7 @@ py-lint: $(SDK)
 	$(RUFF) format --check
 	$(RUFF) check
 	cd python && ../$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file python/pyproject.toml -p e2e -p bench -p examples
 
 fmt: $(SDK) $(TOOLS)/golangci-lint ## format all code
 	$(TOOLS)/golangci-lint fmt

@@ -27,21 +27,23 @@ def dag_future() -> Call:
     from cloudburst.client.client import CloudburstConnection
 
     cloud = CloudburstConnection("127.0.0.1", "127.0.0.1", local=True)
-    return lambda x: cloud.call_dag("composition", {"incr": [x]}).get()  # type: ignore[no-any-return]
+    return lambda x: cloud.call_dag("composition", {"incr": [x]}).get()
 
 
 def dag_direct() -> Call:
     from cloudburst.client.client import CloudburstConnection
 
     cloud = CloudburstConnection("127.0.0.1", "127.0.0.1", local=True)
-    return lambda x: cloud.call_dag("composition", {"incr": [x]}, direct_response=True)  # type: ignore[no-any-return]
+    return lambda x: cloud.call_dag("composition", {"incr": [x]}, direct_response=True)
 
 
 def single_function() -> Call:
     from cloudburst.client.client import CloudburstConnection
 
     both = CloudburstConnection("127.0.0.1", "127.0.0.1", local=True).get_function("both")
-    return lambda x: both(x).get()  # type: ignore[no-any-return]
+    if both is None:
+        raise LookupError("the function 'both' is not registered")
+    return lambda x: both(x).get()
 
 
 def forwarder() -> Call:

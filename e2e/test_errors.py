@@ -170,4 +170,6 @@ def test_registering_again_takes_effect(cloud: CloudburstConnection, name: str) 
     other.register(lambda _, x: ("new", x), name)
     assert first(1).get() == ("new", 1)
     assert cloud.call_dag(name, {name: [1]}).get() == ("new", 1)
-    assert [other.get_function(name)(i).get() for i in range(50)] == [("new", i) for i in range(50)]
+    found = other.get_function(name)
+    assert found is not None
+    assert [found(i).get() for i in range(50)] == [("new", i) for i in range(50)]

@@ -90,7 +90,9 @@ def test_the_node_is_killed_and_started_again(own_node: Starter, name: str) -> N
     assert [cloud.get_object(f"key-{i}") for i in range(100)] == list(range(100))
     assert sorted(cloud.get_object("members")) == ["a", "b"]
     fresh = connect()
-    assert fresh.get_function("sq")(5).get() == 25
+    found = fresh.get_function("sq")
+    assert found is not None
+    assert found(5).get() == 25
     assert fresh.call_dag("both", {"incr": [1]}, direct_response=True) == 4
 
 

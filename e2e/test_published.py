@@ -29,6 +29,7 @@ def test_first_steps(node: Node) -> None:
 def test_handles(cloud: CloudburstConnection, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     cloud.register(lambda _, x, y: x - y, name)
     handle = cloud.get_function(name)
+    assert handle is not None
     assert handle.get_name() == name
     future = handle(10, 3)
     assert isinstance(future, CloudburstFuture)
