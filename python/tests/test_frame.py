@@ -49,6 +49,13 @@ def test_what_is_packed_is_read_again(values: List[bytes], id: int) -> None:
         assert as_bytes(read) == values
 
 
+@given(st.lists(st.binary(max_size=300), max_size=5), st.integers(0, 2**64 - 1))
+def test_a_header_that_is_serialised_already(values: List[bytes], id: int) -> None:
+    raw = sent(frame.pack_raw(b"\x08" + frame.varint(id) + done(0).SerializeToString(), values))
+    header, read = frame.parse(raw)
+    assert (header.id, header.WhichOneof("body"), as_bytes(read)) == (id, "done", values)
+
+
 @pytest.mark.parametrize(
     "sizes",
     [

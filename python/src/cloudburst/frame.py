@@ -20,7 +20,7 @@ from cloudburst.codec import VALUE_BYTES_MAX, VALUE_OVERHEAD_MAX, Encoded
 from cloudburst.errors import FrameError, TooLargeError
 from cloudburst.v1 import frame_pb2
 
-__all__ = ["HEADER_BYTES_MAX", "PAYLOAD_BYTES_MAX", "Buffer", "FrameReader", "pack", "parse", "send"]
+__all__ = ["HEADER_BYTES_MAX", "PAYLOAD_BYTES_MAX", "Buffer", "FrameReader", "pack", "pack_raw", "parse", "send", "varint"]
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -46,8 +46,39 @@ def pack(header: frame_pb2.Header, values: Sequence[Encoded] = ()) -> List[Buffe
 
     Raises TooLargeError, stating size and limit.
     """
+    payload, sizes, total = _gathered(values)
     del header.sizes[:]
+    header.sizes.extend(sizes)
+    return _pieces(header.SerializeToString(), payload, total)
+
+
+def pack_raw(head: bytes, values: Sequence[Encoded] = ()) -> List[Buffer]:
+    """Like :func:`pack` for a header that has been serialised already, without sizes."""
+    payload, sizes, total = _gathered(values)
+    if sizes:
+        packed = b"".join([varint(size) for size in sizes])
+        head += b"\x12" + varint(len(packed)) + packed
+    return _pieces(head, payload, total)
+
+
+def varint(n: int) -> bytes:
+    """Return a number that is not negative as protobuf writes it."""
+    if n < 0x80:
+        return _ONE_BYTE[n]
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+_ONE_BYTE = [bytes((n,)) for n in range(0x80)]
+
+
+def _gathered(values: Sequence[Encoded]) -> Tuple[List[Buffer], List[int], int]:
     payload: List[Buffer] = []
+    sizes: List[int] = []
     total = 0
     for value in values:
         if isinstance(value, bytes):
@@ -56,11 +87,14 @@ def pack(header: frame_pb2.Header, values: Sequence[Encoded] = ()) -> List[Buffe
         else:
             size = sum(map(len, value))
             payload += value
-        header.sizes.append(min(size, PAYLOAD_BYTES_MAX + 1))
+        sizes.append(size)
         total += size
     if total > PAYLOAD_BYTES_MAX:
         raise TooLargeError(f"the values of one message are {total} bytes together; the limit is {PAYLOAD_BYTES_MAX} (128 MiB)")
-    head = header.SerializeToString()
+    return payload, sizes, total
+
+
+def _pieces(head: bytes, payload: List[Buffer], total: int) -> List[Buffer]:
     if len(head) > HEADER_BYTES_MAX:
         raise TooLargeError(f"the header of one message is {len(head)} bytes; the limit is {HEADER_BYTES_MAX} (1 MiB)")
     first = _pack_prefix(len(head), total) + head
@@ -276,8 +310,6 @@ def _header(raw: bytes) -> frame_pb2.Header:
 
 
 def _cut(data: bytes, at: int, payload_bytes: int, header: frame_pb2.Header) -> List[Buffer]:
-    if payload_bytes == 0 and not header.sizes:
-        return []
     values: List[Buffer] = []
     for size in _checked_sizes(header, payload_bytes):
         end = at + size

@@ -101,15 +101,18 @@ class Channel:
             self._sending.release()
         return True
 
-    def request(self, header: frame_pb2.Header, values: Sequence[Encoded], timeout: float, what: Callable[[], str]) -> Frame:
-        """Send a request and return its reply. An error in reply is raised, and so is DeadlineExceededError after timeout."""
+    def request(self, head: bytes, values: Sequence[Encoded], timeout: float, what: Callable[[], str]) -> Frame:
+        """Send a request, given as its header without id and sizes, and return the reply.
+
+        An error in reply is raised, and so is DeadlineExceededError after timeout seconds.
+        """
         if self._left:
             raise UnsupportedError(
                 f"{what()}: a process that a function has forked cannot do this; do it in the function itself"
             )
         deadline = time.monotonic() + timeout
-        header.id = id = next(self._ids)
-        parts = frame.pack(header, values)
+        id = next(self._ids)
+        parts = frame.pack_raw(b"\x08" + frame.varint(id) + head, values)
         self._asked.add(id)
         try:
             with self._sending:

@@ -17,6 +17,8 @@ Identity = Tuple[str, int]
 REQUEST_SECONDS = 75.0
 """How long an answer may take beyond what the request itself says; the node gives up a little earlier."""
 
+_HEADS_MAX = 256
+
 
 class Host:
     """The node, as a function sees it. Safe for concurrent use."""
@@ -24,18 +26,13 @@ class Host:
     def __init__(self, channel: Channel, identity: Identity) -> None:
         self._channel = channel
         self.identity = identity
+        self._heads: Dict[str, bytes] = {}
 
     def get(
         self, keys: Sequence[str], wait: float, timeout: Optional[float], deserialize: bool = True
     ) -> Dict[str, Tuple[bool, Any]]:
         """Return for each key whether something is stored under it, and its value."""
-        header = frame_pb2.Header()
-        header.get.wait_milliseconds = milliseconds(wait)
-        try:
-            header.get.keys.extend(keys)
-        except TypeError:
-            raise InvalidArgumentError(f"get: keys are str, got {keys!r:.100}") from None
-        reply, values = self._channel.request(header, (), _limit(timeout, wait), lambda: f"get {few(keys)}")
+        reply, values = self._channel.request(self._get_head(keys, wait), (), _limit(timeout, wait), lambda: f"get {few(keys)}")
         found: Dict[str, Tuple[bool, Any]] = {}
         for cell, stored in cells_of(reply, values):
             if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
@@ -44,17 +41,37 @@ class Host:
                 found[cell.key] = (True, value_of(cell, stored) if deserialize else _raw(cell, stored))
         return found
 
+    def _get_head(self, keys: Sequence[str], wait: float) -> bytes:
+        # What is read once is often read again, so the header of a get is kept.
+        known = self._heads.get(keys[0]) if len(keys) == 1 and wait == 0 else None
+        if known is not None:
+            return known
+        header = frame_pb2.Header()
+        header.get.wait_milliseconds = milliseconds(wait)
+        try:
+            header.get.keys.extend(keys)
+        except TypeError:
+            raise InvalidArgumentError(f"get: keys are str, got {keys!r:.100}") from None
+        head = header.SerializeToString()
+        if len(keys) == 1 and wait == 0:
+            if len(self._heads) >= _HEADS_MAX:
+                self._heads.clear()
+            self._heads[keys[0]] = head
+        return head
+
     def put(self, cells: Sequence[store_pb2.Cell], values: Sequence[Encoded], ack: str, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
         header.put.ack = ack_of(ack)
         header.put.cells.extend(cells)
-        self._channel.request(header, values, _limit(timeout), lambda: f"put {few([cell.key for cell in cells])}")
+        self._channel.request(
+            header.SerializeToString(), values, _limit(timeout), lambda: f"put {few([cell.key for cell in cells])}"
+        )
 
     def delete(self, keys: Sequence[str], ack: str, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
         header.delete.ack = ack_of(ack)
         header.delete.keys.extend(keys)
-        self._channel.request(header, (), _limit(timeout), lambda: f"delete {few(keys)}")
+        self._channel.request(header.SerializeToString(), (), _limit(timeout), lambda: f"delete {few(keys)}")
 
     def send(self, to: Identity, message: Any, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
@@ -64,13 +81,15 @@ class Host:
             raise InvalidArgumentError(
                 f"send: a receiver is the (address, number) that its getid returns, got {to!r:.100}"
             ) from None
-        self._channel.request(header, (codec.encode_parts(message),), _limit(timeout), lambda: f"send to {to}")
+        self._channel.request(
+            header.SerializeToString(), (codec.encode_parts(message),), _limit(timeout), lambda: f"send to {to}"
+        )
 
     def recv(self, wait: float, limit: int, timeout: Optional[float]) -> List[Tuple[Identity, Any]]:
         header = frame_pb2.Header()
         header.receive.wait_milliseconds = milliseconds(wait)
         header.receive.limit = limit
-        reply, values = self._channel.request(header, (), _limit(timeout, wait), lambda: "recv")
+        reply, values = self._channel.request(header.SerializeToString(), (), _limit(timeout, wait), lambda: "recv")
         senders = reply.messages.senders
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")

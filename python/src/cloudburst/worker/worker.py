@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 from cloudburst import codec, frame
 from cloudburst.codec import Buffer
 from cloudburst.errors import Error, FrameError
+from cloudburst.frame import varint
 from cloudburst.v1 import frame_pb2
 from cloudburst.worker import failure
 from cloudburst.worker.channel import Channel, Frame
@@ -36,19 +37,10 @@ _encode = codec.encode_parts
 _immutable = codec.is_plain_immutable
 
 
-def _varint(n: int) -> bytes:
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
 def _done(size: int) -> bytes:
     """The header of a Done with one value, after its id."""
-    packed = _varint(size)
-    return b"\x12" + _varint(len(packed)) + packed + b"\x22\x00"
+    packed = varint(size)
+    return b"\x12" + varint(len(packed)) + packed + b"\x22\x00"
 
 
 _DONE = [_done(size) for size in range(256)]
@@ -195,7 +187,7 @@ class Worker:
     def _run_new(self, header: frame_pb2.Header, values: List[Buffer], whole: Optional[bytes]) -> None:
         self._invoke = header.invoke
         self._function = None
-        id = b"\x08" + _varint(header.id)
+        id = b"\x08" + varint(header.id)
         try:
             plan = self._plan(header)
         except BaseException as e:
