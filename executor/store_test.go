@@ -49,6 +49,17 @@ func TestFunctionsUseTheStore(t *testing.T) {
 	equal(t, decode(t, within(t, waiting, "the key").Value), uint64(7))
 }
 
+func TestFunctionsPutLattices(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{})
+	equal(t, n.call("put_lattices", 5, []byte("b")), []any{uint64(5), []any{[]byte("b")}, []byte("b")})
+	// Each is merged with what is there: the largest, all members, the latest.
+	equal(t, n.call("put_lattices", 3, []byte("a")), []any{uint64(5), []any{[]byte("a"), []byte("b")}, []byte("b")})
+	// Another type does not replace it.
+	wantError(t, n.fails("put", "max", 1), wire.ErrExecution, "LatticeMismatchError")
+	equal(t, n.call("same", reference(t, "max", true)), uint64(5))
+}
+
 func TestReferences(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{})

@@ -99,6 +99,15 @@ def put(library, key, value):
     return library.put(key, value)
 
 
+def put_lattices(library, n, member):
+    from anna.lattices import LWWPairLattice, MaxIntLattice, SetLattice
+
+    library.put("max", MaxIntLattice(n))
+    library.put("members", SetLattice({member}))
+    library.put("pair", LWWPairLattice(n, member))
+    return [library.get(key) for key in ("max", "members", "pair")]
+
+
 def get_often(library, key, n):
     """Return how many microseconds one get takes."""
     import time
@@ -197,7 +206,7 @@ class Slow:
 library, cls, plain = 1, 2, 3
 functions = [
     incr, sq, same, boom, unpicklable, large, length, die, leave, sleep, spin, spin_until, meet, wait_for, get, get_often, put,
-    delete, introduce, tell, send_to, many_waits, talk, children, pid,
+    put_lattices, delete, introduce, tell, send_to, many_waits, talk, children, pid,
 ]  # fmt: skip
 definitions = [(f.__name__, library, f) for f in functions]
 definitions += [("describe", plain, describe), ("counter", cls, (Counter, (100,))), ("slow", cls, (Slow, ()))]
