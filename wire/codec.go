@@ -7,6 +7,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/lattice"
 	"cloudburst/wire/pb"
 )
 
@@ -111,4 +112,19 @@ func DecodeFailure(value []byte) *Error {
 		e.Pickle = rest
 	}
 	return e
+}
+
+// EncodeLattice returns the value that carries a state: the only one of a cell that is neither LWW nor a set.
+func EncodeLattice(s *lattice.State) []byte {
+	value := make([]byte, 1, 1+StateSize(s))
+	value[0] = CodecLattice
+	return AppendState(value, s)
+}
+
+// DecodeLattice returns the state that a value carries. Values within it share its bytes.
+func DecodeLattice(value []byte) (*lattice.State, error) {
+	if len(value) == 0 || value[0] != CodecLattice {
+		return nil, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a value is not one of a lattice: it must start with codec byte %d", CodecLattice)
+	}
+	return DecodeState(value[1:])
 }

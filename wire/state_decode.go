@@ -111,13 +111,12 @@ func (f *fields) timestamp(number protowire.Number, t *lattice.Timestamp) bool {
 // stateParts is a State while it is read. A message within it may come in several pieces, which add up.
 type stateParts struct {
 	content [lattice.TypeCausal + 1]lattice.Lattice // by type, but for these three:
-	lww     *lattice.LWW
+	lww     lattice.LWW                             // most states are nothing else, so it is kept here until it is made
+	hasLWW  bool
 	counter *counterParts
 	causal  *causalParts
 	deleted lattice.Timestamp
 	expiry  lattice.Expiry
-	// first is what lww points at: most states are nothing else, and are made in one piece at the end.
-	first lattice.LWW
 }
 
 type counterParts struct {
@@ -143,14 +142,14 @@ func (s *stateParts) state() *lattice.State {
 	if s.causal != nil {
 		content = append(content, lattice.NewCausal(s.causal.generation, s.causal.versions...))
 	}
-	if s.lww == nil {
+	if !s.hasLWW {
 		return lattice.NewState(s.deleted, s.expiry, content...)
 	}
 	if content == nil && s.deleted.IsZero() && s.expiry == (lattice.Expiry{}) {
-		return lattice.Put(s.first.Timestamp, s.first.Value)
+		return lattice.Put(s.lww.Timestamp, s.lww.Value)
 	}
-	first := s.first
-	return lattice.NewState(s.deleted, s.expiry, append(content, &first)...)
+	lww := s.lww
+	return lattice.NewState(s.deleted, s.expiry, append(content, &lww)...)
 }
 
 // part returns the lattice of a type that the pieces add up to.
@@ -217,14 +216,14 @@ func (s *stateParts) readExpiry(data []byte) error {
 }
 
 func (s *stateParts) readLWW(data []byte) error {
-	s.lww = &s.first
-	if s.first.Value == nil {
-		s.first.Value = []byte{}
+	s.hasLWW = true
+	if s.lww.Value == nil {
+		s.lww.Value = []byte{}
 	}
 	f := fields{rest: data}
 	for f.next() {
-		if !f.timestamp(lwwTimestamp, &s.first.Timestamp) && f.isBytes(lwwValue) {
-			s.first.Value = slices.Clip(f.bytes)
+		if !f.timestamp(lwwTimestamp, &s.lww.Timestamp) && f.isBytes(lwwValue) {
+			s.lww.Value = slices.Clip(f.bytes)
 		}
 	}
 	return f.err
