@@ -12,22 +12,26 @@ from typing import Any, Callable, Dict, List, Sequence, Union
 
 from cloudburst.codec import _plain
 from cloudburst.codec._array import decode_array, encode_array, is_array
+from cloudburst.codec._lattice import decode_state, encode_state, natural
 from cloudburst.codec._pickle import dumps, loads, pickle_modules_by_reference
 from cloudburst.errors import CodecError, TooLargeError, exception_from
 from cloudburst.v1 import error_pb2
 
 __all__ = [
+    "LATTICE",
     "VALUE_BYTES_MAX",
     "VALUE_OVERHEAD_MAX",
     "Buffer",
     "Encoded",
     "check_size",
     "decode",
+    "decode_state",
     "encode",
     "encode_parts",
     "encode_pickle",
     "encode_reference",
     "encode_sequence",
+    "encode_state",
     "is_plain_immutable",
     "join",
     "pickle_modules_by_reference",
@@ -38,7 +42,7 @@ Buffer = Union[bytes, bytearray, memoryview]
 Encoded = Union[bytes, List[Buffer]]
 """An encoded value: its bytes, or the pieces of them in order."""
 
-PLAIN, ARRAY, PICKLE, BYTES, REFERENCE, SEQUENCE, FAILURE = 1, 2, 3, 4, 5, 6, 7
+PLAIN, ARRAY, PICKLE, BYTES, REFERENCE, SEQUENCE, FAILURE, LATTICE = 1, 2, 3, 4, 5, 6, 7, 8
 VALUE_BYTES_MAX = 64 << 20
 """The largest content of one value."""
 VALUE_OVERHEAD_MAX = 4 << 10
@@ -46,7 +50,7 @@ VALUE_OVERHEAD_MAX = 4 << 10
 SEQUENCE_ELEMENTS_MAX = 1 << 20
 
 _GATHER_BYTES = 32 << 10  # pieces below this are joined: copying them is cheaper than carrying them apart
-_SEQUENCE_LEVELS_MAX = 8
+_LEVELS_MAX = 8
 _length = Struct("<I")
 
 _int, _text, _float = _plain.encode_int, _plain.encode_text, _plain.encode_float
@@ -59,7 +63,7 @@ def encode(value: Any) -> bytes:
     """
     encoder = _encoder(type(value))
     encoded = encoder(value) if encoder is not None else _other(value)
-    return encoded if type(encoded) is bytes else b"".join(encoded)
+    return encoded if isinstance(encoded, bytes) else b"".join(encoded)
 
 
 def encode_parts(value: Any) -> Encoded:
@@ -93,12 +97,12 @@ def encode_sequence(elements: Sequence[Encoded]) -> bytes:
 
 def join(encoded: Encoded) -> bytes:
     """Return an encoded value in one piece."""
-    return encoded if type(encoded) is bytes else b"".join(encoded)
+    return encoded if isinstance(encoded, bytes) else b"".join(encoded)
 
 
 def size_of(encoded: Encoded) -> int:
     """Return the size of an encoded value in bytes."""
-    return len(encoded) if type(encoded) is bytes else sum(map(len, encoded))
+    return len(encoded) if isinstance(encoded, bytes) else sum(map(len, encoded))
 
 
 def check_size(encoded: Encoded, what: str = "a value") -> None:
@@ -239,6 +243,8 @@ def _decode_other(codec: int, data: Union[bytes, memoryview], level: int) -> Any
         return decode_array(data)
     if codec == SEQUENCE:
         return _decode_sequence(memoryview(data), level + 1)
+    if codec == LATTICE:
+        return _decode_lattice(data, level + 1)
     if codec == FAILURE:
         raise _failure(data)
     if codec == REFERENCE:
@@ -247,8 +253,8 @@ def _decode_other(codec: int, data: Union[bytes, memoryview], level: int) -> Any
 
 
 def _decode_sequence(data: memoryview, level: int) -> List[Any]:
-    if level > _SEQUENCE_LEVELS_MAX:
-        raise CodecError(f"a sequence is nested more than {_SEQUENCE_LEVELS_MAX} levels deep")
+    if level > _LEVELS_MAX:
+        raise CodecError(f"a sequence is nested more than {_LEVELS_MAX} levels deep")
     values: List[Any] = []
     at, size = 1, len(data)
     while at < size:
@@ -263,6 +269,12 @@ def _decode_sequence(data: memoryview, level: int) -> List[Any]:
         values.append(_decode_buffer(data[at : at + n], level))
         at += n
     return values
+
+
+def _decode_lattice(data: Buffer, level: int) -> Any:
+    if level > _LEVELS_MAX:
+        raise CodecError(f"lattices are nested in values of lattices more than {_LEVELS_MAX} levels deep")
+    return natural(decode_state(data), lambda value: _decode_buffer(value, level))
 
 
 def _failure(data: Union[bytes, memoryview]) -> Exception:

@@ -20,7 +20,9 @@ def explain(value: Any, error: BaseException) -> str:
         return f"cannot pickle {_describe(value)}: {reason}"
     steps = " of ".join(step for step, _ in reversed(path))
     culprit = path[-1][1]
-    hint = "create it inside the function instead" if _through_function(value) else "leave it out, or give its class a __reduce__"
+    hint = (
+        "create it inside the function instead" if _through_function(value) else "leave it out, or give its class a __reduce__"
+    )
     return f"cannot pickle {_describe(value)}: {steps} is {_describe(culprit)}, which cannot be pickled ({reason}); {hint}"
 
 

@@ -64,7 +64,7 @@ def _installation_prefixes() -> Tuple[str, ...]:
     found.update(getattr(site, "getsitepackages", list)())
     if site.ENABLE_USER_SITE:
         found.add(site.getusersitepackages())
-    return tuple(os.path.join(os.path.realpath(path), "") for path in sorted(found))
+    return tuple(os.path.realpath(path) + os.sep for path in sorted(found))
 
 
 _policy = _Policy()
@@ -124,8 +124,9 @@ def loads(data: Any) -> Any:
         return pickle.loads(data)
     except ModuleNotFoundError as e:
         raise CodecError(
-            f"a pickled value needs the module {e.name!r}, which is not installed in this Python ({sys.executable}); install it "
-            f"here, or call cloudpickle.register_pickle_by_value({e.name}) where the value is made so that its code travels along"
+            f"a pickled value needs the module {e.name!r}, which is not installed in this Python ({sys.executable}); install "
+            f"it here, or call cloudpickle.register_pickle_by_value({e.name}) where the value is made, so that its code "
+            "travels along"
         ) from e
     except Error:
         raise
