@@ -49,20 +49,45 @@ func (k *Kernel) enqueue(p *partition, it *item, urgent bool) {
 // pump publishes what waits, as far as the bound of outstanding publishes and the state of the log allow.
 func (k *Kernel) pump(now int64, p *partition, out *Effects) {
 	for p.outstanding < k.cfg.PublishesMax {
-		if p.failures > 0 && (now < p.retryAt || p.outstanding > 0) {
+		if p.failures > 0 && (k.elapsed < p.retryAt || p.outstanding > 0) {
 			return // one at a time, until one succeeds
 		}
-		it, ok := p.urgent.pop()
-		if !ok {
-			if it, ok = p.lazy.pop(); !ok {
+		it, urgent := p.urgent.pop()
+		if !urgent {
+			if p.lazy.count == 0 || !k.mayBeLazy(now, p) {
 				return
 			}
+			it, _ = p.lazy.pop()
 		}
 		if it.flags.has(queued) {
 			it.flags &^= queued | hurried
 			k.publish(now, p, it, out)
+			if !urgent {
+				p.allowance--
+			}
 		}
 	}
+}
+
+const (
+	// lazyGrain is the time for which lazy publishes are allowed at once: several together are cheaper.
+	lazyGrain = 5000
+	// lazyBurst is the time for which they can be saved up.
+	lazyBurst = 100_000
+)
+
+// mayBeLazy reports whether something may be published now for which nobody waits. Publishing costs many times what merging does, so
+// under many writes what they change is gathered for some time; not when so much has been gathered that writers will have to wait.
+func (k *Kernel) mayBeLazy(now int64, p *partition) bool {
+	if k.cfg.LazyRate == 0 || k.hurry || k.changeset > k.cfg.ChangesetBytesMax/4 {
+		return true
+	}
+	if elapsed := now - p.allowedAt; elapsed >= lazyGrain || elapsed < 0 {
+		rate := max(float64(k.cfg.LazyRate), float64(p.lazy.count)*1e6/float64(k.cfg.LazyInterval))
+		p.allowance = min(p.allowance+rate*float64(max(elapsed, 0))/1e6, rate*lazyBurst/1e6)
+		p.allowedAt = now
+	}
+	return p.allowance >= 1
 }
 
 func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
@@ -96,7 +121,7 @@ func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 	b.flight = f
 	p.outstanding++
 	k.stats.Publishes++
-	k.departures.push(departure{f.id, now + k.cfg.PublishTimeout})
+	k.departures.push(departure{f.id, k.elapsed + k.cfg.PublishTimeout})
 	out.Publishes = append(out.Publishes, publish)
 }
 
@@ -187,6 +212,15 @@ func (k *Kernel) supersede(it *item, out *Effects) {
 	it.busy.uploads = nil
 }
 
+func (k *Kernel) advanced(m *Advanced) {
+	if m.Sequence != 0 {
+		k.partitions[m.Partition].own(m.Sequence)
+	}
+	if it := k.inFlight(m.Publish); it != nil {
+		it.busy.flight.alive = k.elapsed
+	}
+}
+
 // refused publishes again what was refused as a roll-up, as a delta.
 func (k *Kernel) refused(now int64, m *Refused, out *Effects) {
 	it := k.inFlight(m.Publish)
@@ -216,11 +250,16 @@ func (k *Kernel) fail(now int64, it *item, err error, out *Effects) {
 	p := k.partition(it.slot)
 	k.stats.Failed++
 	k.refund(p, it)
+	for _, w := range it.busy.waiters {
+		if w.memory {
+			k.answer(w, nil, out) // there is no point in waiting
+		}
+	}
 	k.enqueue(p, it, true)
 	p.err = err
 	// What was under way when the log failed fails with it, and says nothing new.
-	if p.failures == 0 || now >= p.retryAt {
-		p.retryAt = now + min(k.cfg.RetryMin<<min(p.failures, 30), k.cfg.RetryMax)
+	if p.failures == 0 || k.elapsed >= p.retryAt {
+		p.retryAt = k.elapsed + min(k.cfg.RetryMin<<min(p.failures, 30), k.cfg.RetryMax)
 		p.failures++
 	}
 	k.pump(now, p, out)
@@ -301,9 +340,9 @@ func (k *Kernel) spare(f *flight) {
 }
 
 // wait lets a durable write wait for what its key has changed. What is in flight may be without it.
-func (k *Kernel) wait(now int64, it *item, ticket any, value int64) {
-	w := &waiter{it: it, ticket: ticket, value: value, deadline: now + k.cfg.DurableTimeout}
-	b := it.busy
+func (k *Kernel) wait(it *item, m *Write, value int64) {
+	w := &waiter{it: it, ticket: m.Ticket, value: value, deadline: k.elapsed + k.cfg.DurableTimeout, memory: m.Ack == Memory}
+	b := k.more(it) // a roll-up that failed leaves a changed key with nothing else going on
 	if b.pending == 0 && !it.flags.has(changed) && b.delta == nil && b.flight != nil {
 		b.flight.waiters = append(b.flight.waiters, w)
 	} else {
@@ -337,17 +376,28 @@ func (k *Kernel) departed() {
 func (k *Kernel) overdue(now int64, out *Effects) {
 	for d, ok := k.departures.peek(); ok; d, ok = k.departures.peek() {
 		it := k.inFlight(d.id)
-		if it != nil && d.deadline > now {
+		if it != nil && d.deadline > k.elapsed {
 			break
 		}
 		k.departures.pop()
-		if it != nil {
+		switch {
+		case it == nil:
+		case it.busy.flight.alive+k.cfg.PublishTimeout > k.elapsed:
+			k.departures.push(departure{d.id, it.busy.flight.alive + k.cfg.PublishTimeout})
+		default:
 			k.fail(now, it, errNoAnswer, out)
 		}
 	}
-	for w, ok := k.deadlines.peek(); ok && (w.answered || w.deadline <= now); w, ok = k.deadlines.peek() {
+	for w, ok := k.deadlines.peek(); ok && (w.answered || w.deadline <= k.elapsed); w, ok = k.deadlines.peek() {
 		k.deadlines.pop()
-		if !w.answered {
+		switch {
+		case w.answered:
+		case w.it.busy.flight != nil && w.it.busy.flight.alive+k.cfg.PublishTimeout > k.elapsed:
+			w.deadline = k.elapsed + k.cfg.PublishTimeout
+			k.deadlines.push(w)
+		case w.memory:
+			k.answer(w, nil, out)
+		default:
 			k.answer(w, k.unavailable(w.it), out)
 		}
 	}

@@ -46,7 +46,7 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Uplo
 		}
 		select {
 		case ack := <-waiting[0].Ok():
-			p.step(&Acknowledged{Partition: m.Partition, Sequence: ack.Sequence})
+			p.step(&Advanced{Publish: m.ID, Partition: m.Partition, Sequence: ack.Sequence})
 		case err := <-waiting[0].Err():
 			return up, err
 		case <-ctx.Done():

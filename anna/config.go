@@ -43,6 +43,12 @@ type Config struct {
 	Kernels int
 	// PublishesMax bounds the publishes of one stream that have not been acknowledged. Default 512.
 	PublishesMax int
+	// LazyRate is how many keys a second reach the log at least of those that were only written with memory acknowledgements: up to
+	// that rate they reach it at once. When more are written they are gathered, so that one which is written often is published once,
+	// and all reach the log within LazyInterval; sooner when they come near ChangesetBytesMax. Default 10,000.
+	LazyRate int
+	// LazyInterval is the longest that writes are gathered for. Default 10s.
+	LazyInterval time.Duration
 	// PublishTimeout is how long an acknowledgement of the log is waited for before the same is published again. Default 2s.
 	PublishTimeout time.Duration
 	// DurableTimeout is how long a durable write waits for a log that is away. Default 5s.
@@ -72,6 +78,8 @@ func (c Config) WithDefaults() Config {
 	c.Replicas = cmp.Or(c.Replicas, 1)
 	c.Kernels = cmp.Or(c.Kernels, min(runtime.GOMAXPROCS(0), c.Streams))
 	c.PublishesMax = cmp.Or(c.PublishesMax, 512)
+	c.LazyRate = cmp.Or(c.LazyRate, 10_000)
+	c.LazyInterval = cmp.Or(c.LazyInterval, 10*time.Second)
 	c.PublishTimeout = cmp.Or(c.PublishTimeout, 2*time.Second)
 	c.DurableTimeout = cmp.Or(c.DurableTimeout, 5*time.Second)
 	c.ChangesetBytesMax = cmp.Or(c.ChangesetBytesMax, 256<<20)
@@ -109,6 +117,8 @@ func (c Config) validate() error {
 	if c.MemoryBytesMax != 0 {
 		bound("memory_bytes_max", c.MemoryBytesMax, 1<<20, 1<<50)
 	}
+	bound("lazy_rate", c.LazyRate, c.Streams, 1<<30)
+	least("lazy_interval", c.LazyInterval, 10*time.Millisecond)
 	least("publish_timeout", c.PublishTimeout, 10*time.Millisecond)
 	least("durable_timeout", c.DurableTimeout, 10*time.Millisecond)
 	least("tombstone_grace", c.TombstoneGrace, time.Second)

@@ -105,7 +105,7 @@ func (k *Kernel) fade(now int64, it *item) {
 	}
 	it.flags |= fading
 	k.stats.Tombstones++
-	k.fading.push(fade{it, now + k.cfg.TombstoneGrace})
+	k.fading.push(fade{it, k.elapsed + k.cfg.TombstoneGrace})
 }
 
 // collectDue forgets tombstones. The log forgets a roll-up of a tombstone by itself, so one that is not all that the log holds of
@@ -113,7 +113,7 @@ func (k *Kernel) fade(now int64, it *item) {
 func (k *Kernel) collectDue(now int64, out *Effects) {
 	for range expiredPerTick {
 		f, ok := k.fading.peek()
-		if !ok || f.at > now {
+		if !ok || f.at > k.elapsed {
 			return
 		}
 		k.fading.pop()

@@ -93,15 +93,17 @@ type flight struct {
 	bytes    int
 	rollUp   bool
 	fleeting bool
+	alive    int64 // when it was last heard of, if it takes long
 	waiters  []*waiter
 }
 
-// waiter is a durable write that has not been answered.
+// waiter is a durable write that has not been answered, or one to memory that waits because writers are far ahead of the log.
 type waiter struct {
 	it       *item
 	ticket   any
 	value    int64
 	deadline int64
+	memory   bool
 	answered bool
 }
 

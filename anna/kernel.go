@@ -16,6 +16,11 @@ type KernelConfig struct {
 	PartitionOf func(slot uint16) int
 	// PublishesMax bounds the publishes of a partition that have not been answered.
 	PublishesMax int
+	// LazyRate is how many publishes a second a partition makes at least of what nobody waits for, and LazyInterval the time in
+	// which all that waits is published when that is more: so that writes of which many fall on one key cost one publish in
+	// that time. A rate of 0 is no bound.
+	LazyRate     int
+	LazyInterval int64
 	// PublishTimeout is how long the answer of a publish is waited for before it is published again.
 	PublishTimeout int64
 	// DurableTimeout is how long a durable write is tried before it fails.
@@ -55,6 +60,11 @@ type Kernel struct {
 	deadlines   queue[*waiter]
 	spareBusy   []*busy
 	spareFlight []*flight
+
+	hurry bool // everything is published as soon as it can be
+	// now is the time of the last Step. elapsed is the same until clocks are set: it never goes back, and all waits are measured by
+	// it, or a clock that is set back by an hour would make them last as long.
+	now, elapsed int64
 
 	memory    int // bytes of items and their states
 	changeset int // bytes that are not in the log
@@ -96,11 +106,15 @@ func NewKernel(cfg KernelConfig) *Kernel {
 // Step takes a message in and appends to out what is to be done. Now is in Unix microseconds; a clock that is set back does no
 // harm. Nothing of m is kept but what its comments say.
 func (k *Kernel) Step(now int64, m Message, out *Effects) {
+	k.elapsed += max(0, now-k.now)
+	k.now = now
 	switch m := m.(type) {
 	case *Write:
 		k.write(now, m, out)
 	case *Acknowledged:
 		k.acknowledged(now, m, out)
+	case *Advanced:
+		k.advanced(m)
 	case *Refused:
 		k.refused(now, m, out)
 	case *Failed:
@@ -116,6 +130,7 @@ func (k *Kernel) Step(now int64, m Message, out *Effects) {
 	case *Unwatch:
 		k.unwatch(m)
 	case *Tick:
+		k.hurry = k.hurry || m.Hurry
 		k.tick(now, out)
 	}
 	k.evict()
@@ -136,7 +151,8 @@ func (k *Kernel) Stats() KernelStats {
 // Position returns the sequence up to which everything in a partition's log is merged. Several goroutines may call it at once.
 func (k *Kernel) Position(partition int) uint64 { return k.partitions[partition].applied }
 
-// Wake returns when the next Tick is due, in Unix microseconds; math.MaxInt64 = not at all. Several goroutines may call it at once.
+// Wake returns when the next Tick is due, in Unix microseconds; math.MaxInt64 = not at all. Several goroutines may call it
+// at once.
 func (k *Kernel) Wake() int64 {
 	wake := int64(math.MaxInt64)
 	if w, ok := k.deadlines.peek(); ok {
@@ -148,13 +164,16 @@ func (k *Kernel) Wake() int64 {
 	if f, ok := k.fading.peek(); ok {
 		wake = min(wake, f.at)
 	}
-	if len(k.expiries) > 0 {
-		wake = min(wake, k.expiries[0].busy.at*1000)
-	}
 	for _, p := range k.partitions {
 		if p != nil && p.failures > 0 && p.outstanding == 0 && p.urgent.count+p.lazy.count > 0 {
 			wake = min(wake, p.retryAt)
 		}
+	}
+	if wake != math.MaxInt64 {
+		wake += k.now - k.elapsed
+	}
+	if len(k.expiries) > 0 {
+		wake = min(wake, k.expiries[0].busy.at*1000)
 	}
 	if k.index.unsettled() {
 		wake = min(wake, 0)

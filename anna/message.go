@@ -14,7 +14,7 @@ const (
 	Memory
 )
 
-// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Refused, *Failed, *Applied, *Loaded or *Tick.
+// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Refused, *Failed, *Applied, *Loaded or *Tick.
 type Message interface{ message() }
 
 // Write merges a delta into a key.
@@ -69,13 +69,20 @@ type Unwatch struct {
 	Cache uint32
 }
 
-// Acknowledged says that the log has persisted a publish, or a piece of one; then Publish is 0.
+// Acknowledged says that the log has persisted a publish.
 type Acknowledged struct {
 	Publish   uint64
 	Partition int
 	Sequence  uint64
 	// Upload names the pieces of the state, if it was too large for one record.
 	Upload string
+}
+
+// Advanced says that a publish of a large state is getting on. Sequence is that of a piece that the log has persisted, 0 if it is none.
+type Advanced struct {
+	Publish   uint64
+	Partition int
+	Sequence  uint64
 }
 
 // Refused says that the log did not take a roll-up, since the key's last record in it is another than the kernel knew.
@@ -124,13 +131,17 @@ type Loaded struct {
 }
 
 // Tick lets time pass. It is due at the latest when Kernel.Wake says so.
-type Tick struct{}
+type Tick struct {
+	// Hurry makes the kernel publish everything as soon as it can from now on, since it is about to end.
+	Hurry bool
+}
 
 func (*Write) message()        {}
 func (*Read) message()         {}
 func (*Watch) message()        {}
 func (*Unwatch) message()      {}
 func (*Acknowledged) message() {}
+func (*Advanced) message()     {}
 func (*Refused) message()      {}
 func (*Failed) message()       {}
 func (*Applied) message()      {}

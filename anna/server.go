@@ -105,6 +105,8 @@ func (s *Server) newShard(number int) *shard {
 		Partitions:        partitions,
 		PartitionOf:       s.cfg.partitionOf,
 		PublishesMax:      s.cfg.PublishesMax,
+		LazyRate:          s.cfg.LazyRate / s.cfg.Streams,
+		LazyInterval:      s.cfg.LazyInterval.Microseconds(),
 		PublishTimeout:    s.cfg.PublishTimeout.Microseconds(),
 		DurableTimeout:    s.cfg.DurableTimeout.Microseconds(),
 		RetryMin:          retryMin.Microseconds(),
@@ -194,6 +196,7 @@ func (s *Server) drain() {
 	for {
 		left = 0
 		for _, shard := range s.shards {
+			s.step(shard, &Tick{Hurry: true})
 			shard.mu.RLock()
 			left += shard.kernel.Stats().ChangesetBytes
 			shard.mu.RUnlock()
@@ -272,11 +275,18 @@ func (s *Server) perform(shard *shard, out *Effects) {
 // upload publishes a large state on a goroutine of its own. There are never more than publishes may be outstanding.
 func (s *Server) upload(shard *shard, m Publish) {
 	started := s.tasks.start(func(ctx context.Context) {
-		select {
-		case s.uploading <- struct{}{}:
-			defer func() { <-s.uploading }()
-		case <-ctx.Done():
-			return
+		alive := time.NewTicker(s.cfg.PublishTimeout / 2)
+		defer alive.Stop()
+		for waiting := true; waiting; {
+			select {
+			case s.uploading <- struct{}{}:
+				defer func() { <-s.uploading }()
+				waiting = false
+			case <-alive.C:
+				s.step(shard, &Advanced{Publish: m.ID, Partition: m.Partition})
+			case <-ctx.Done():
+				return
+			}
 		}
 		if _, err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
 			s.step(shard, &Failed{Publish: m.ID, Err: err})

@@ -52,6 +52,7 @@ func startServer(t testing.TB, cfg anna.Config, dir string) *running {
 	stop := r.stop
 	r.stop = func() {
 		stop()
+		r.conn.Close()
 		nats.Shutdown()
 	}
 	return r
@@ -65,12 +66,21 @@ func (r *running) beside(t testing.TB, cfg anna.Config) *running {
 
 func startOn(t testing.TB, cfg anna.Config, nats *embedded.Server) *running {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	conn, err := nats.Connect(ctx)
+	conn, err := nats.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{conn: conn, nats: nats}
+	t.Cleanup(conn.Close)
+	r := startOnConn(t, cfg, conn)
+	r.nats = nats
+	return r
+}
+
+func startOnConn(t testing.TB, cfg anna.Config, conn *bus.Conn) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{conn: conn}
+	var err error
 	if r.server, err = anna.New(cfg, conn); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +91,6 @@ func startOn(t testing.TB, cfg anna.Config, nats *embedded.Server) *running {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		conn.Close()
 	})
 	t.Cleanup(r.stop)
 	select {

@@ -27,7 +27,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	}
 	if err != nil || delta == nil {
 		if err == nil && w.Ack == Durable && w.Ticket != nil && it.dirty() {
-			k.wait(now, it, w.Ticket, made) // what made it superfluous is not durable yet
+			k.wait(it, w, made) // what made it superfluous is not durable yet
 			return
 		}
 		k.leave(it)
@@ -56,7 +56,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	case volatileOnly || w.Ack == Memory && !k.congested(p) || !it.dirty():
 		reply(out, w.Ticket, nil, value)
 	default:
-		k.wait(now, it, w.Ticket, value)
+		k.wait(it, w, value)
 	}
 	if volatileOnly && w.Delete {
 		k.vanish(it)
