@@ -216,6 +216,31 @@ def test_threads_with_deadlines_of_all_lengths(node: Node, server: FrameServer) 
     in_threads(16, impatient)
 
 
+def test_a_deadline_among_answers_for_others(node: Node, server: FrameServer) -> None:
+    """Whoever leads while answers for others come without a pause gives up in time."""
+    silent = threading.Event()
+
+    def never_that_one(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
+        return codec.decode(bytes(values[0])) == "never"
+
+    server.handler = never_that_one
+
+    def chat(_: int) -> None:
+        while not silent.is_set():
+            call(node, 1).get(30)
+
+    def give_up(_: int) -> None:
+        try:
+            begin = time.monotonic()
+            with pytest.raises(errors.DeadlineExceededError):
+                call(node, "never").get(0.2)
+            assert time.monotonic() - begin < 5
+        finally:
+            silent.set()
+
+    in_threads(5, lambda i: give_up(i) if i == 0 else chat(i))
+
+
 def test_several_threads_wait_for_one_future(node: Node, server: FrameServer) -> None:
     waiting = threading.Barrier(9)
     ids: List[Tuple[Peer, int]] = []

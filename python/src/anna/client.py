@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Union
 
-from cloudburst.cells import cells_of, check_key
+from cloudburst.cells import check_key
 from cloudburst.endpoint import locator_of_host
 from cloudburst.errors import InvalidArgumentError, LatticeMismatchError, NoResourcesError, TooLargeError
 from cloudburst.node import Node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, List, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cloudburst.codec import Encoded, encode_parts, encode_reference, encode_sequence
 from cloudburst.errors import InvalidArgumentError
@@ -10,6 +10,8 @@ from cloudburst.errors import InvalidArgumentError
 __all__ = ["Argument", "Ref", "encode_argument"]
 
 T = TypeVar("T")
+
+_SCALARS = frozenset((int, float, str, bytes, bool, type(None)))
 
 
 class Argument:
@@ -51,19 +53,17 @@ class Ref(Argument, Generic[T]):
 
 def encode_argument(value: Any) -> Encoded:
     """Return an argument's value. Raises UnpicklableError, naming what in it cannot travel, and TooLargeError."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return encode_parts(value)
     if isinstance(value, Argument):
         return value._encoded()
-    if type(value) is list:
-        for kind in set(map(type, value)):
-            if issubclass(kind, Argument):
+    if kind is list:
+        for element_kind in set(map(type, value)):
+            if issubclass(element_kind, Argument):
                 return encode_sequence([encode_argument_in_list(element) for element in value])
     return encode_parts(value)
 
 
 def encode_argument_in_list(value: Any) -> Encoded:
     return value._encoded() if isinstance(value, Argument) else encode_parts(value)
-
-
-def encode_arguments(values: Any) -> List[Encoded]:
-    """Return the values of several arguments."""
-    return [encode_argument(value) for value in values]

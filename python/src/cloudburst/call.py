@@ -50,14 +50,13 @@ class CallHead:
         """Return the request of one run. Raises TooLargeError, stating size and limit."""
         number = varint(next_id())
         try:
-            sizes = list(map(len, values))
-            payload = b"".join(values)  # type: ignore[arg-type]
+            payload = values[0] if len(values) == 1 else b"".join(values)  # type: ignore[arg-type]
         except TypeError:  # a large argument is in pieces
             return self._large(number, run_id, values, deadline)
         total = len(payload)
-        if total >= _GATHER_BYTES:
+        if total >= _GATHER_BYTES or type(payload) is not bytes:
             return self._large(number, run_id, values, deadline)
-        packed = _ONE_SIZE[total] if total < 0x80 and len(sizes) == 1 else _packed(sizes)
+        packed = _ONE_SIZE[total] if total < 0x80 and len(values) == 1 else _packed(list(map(len, values)))
         header_bytes = 1 + len(number) + len(packed) + self._size
         frame = b"".join(
             (_pack_prefix(header_bytes, total), b"\x08", number, packed, self._before, run_id, self._after, payload)
@@ -98,7 +97,7 @@ class CallHead:
 def keep(request: Request) -> None:
     """After a call has been sent: hold on to no array that its caller may change."""
     frame = request.frame
-    if type(frame) is list:
+    if frame is not None and not isinstance(frame, bytes):
         request.frame = kept(frame)
 
 

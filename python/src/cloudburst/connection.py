@@ -4,7 +4,7 @@ Whoever waits for an answer reads the socket. Of several threads one *leads*: it
 them, until it has its own; then it passes the lead to a thread that still waits. An event loop never leads for longer than
 it takes to read what has arrived, so it can share a connection with threads.
 
-Invariants, all guarded by ``_mu``: a request is in ``_pending`` exactly while it waits here; a thread sleeps only while it is
+Invariants, all guarded by ``_mu``: a request is in ``pending`` exactly while it waits here; a thread sleeps only while it is
 in ``_followers``, and while anybody is in there somebody leads or has been woken to; the socket is closed once it has
 failed and nobody leads.
 """
@@ -56,18 +56,13 @@ class Connection:
         self._lost = lost
         self._write = Lock()  # held while a frame is sent
         self._mu = Lock()
-        self._pending: Dict[bytes, Request] = {}  # by number
+        self.pending: Dict[bytes, Request] = {}  # what waits for its answer, by number
         self._followers: Dict[Lock, Waiter] = {}  # the sleeping threads, in the order in which they came
         self._led = False
         self._tick = 0.0
         self._loops: Dict[asyncio.AbstractEventLoop, int] = {}  # how many requests each awaits
         self.failure: Optional[Exception] = None
-        self.pending_bytes = 0
-
-    @property
-    def pending(self) -> int:
-        """How many requests wait for their answer."""
-        return len(self._pending)
+        self.pending_bytes = 0  # that they are together
 
     def send(self, request: Request) -> bool:
         """Send a request; False when this connection has failed already.
@@ -78,7 +73,7 @@ class Connection:
             if self.failure is not None:
                 return False
             data = request.frame
-            self._pending[request.number] = request
+            self.pending[request.number] = request
             self.pending_bytes += request.size
             request.connection = self
             request.state = WAITING
@@ -196,13 +191,13 @@ class Connection:
     def forget(self, request: Request) -> None:
         """Give a request up; an answer that comes later is dropped."""
         with self._mu:
-            if self._pending.pop(request.number, None) is not None:
+            if self.pending.pop(request.number, None) is not None:
                 self.pending_bytes -= request.size
 
     def call_back(self, request: Request, callback: Callback) -> bool:
         """Have a callback called once the request's state leaves WAITING; False when it does not wait here."""
         with self._mu:
-            if request.number not in self._pending:
+            if request.number not in self.pending:
                 return False
             if request.callbacks is None:
                 request.callbacks = []
@@ -215,8 +210,8 @@ class Connection:
             if self.failure is not None:
                 return
             self.failure = cause
-            requests = list(self._pending.values())
-            self._pending.clear()
+            requests = list(self.pending.values())
+            self.pending.clear()
             self.pending_bytes = 0
             for request in requests:
                 if request.attempts < 0:
@@ -237,7 +232,7 @@ class Connection:
     def flush(self, deadline: float) -> None:
         """Say that nothing more will be sent, and read until the node has taken all that was."""
         with self._mu:
-            if self._led or self.failure is not None or not self._pending:
+            if self._led or self.failure is not None or not self.pending:
                 return
             self._led = True
         try:
@@ -252,7 +247,7 @@ class Connection:
     def wait_for_oldest(self, deadline: float) -> None:
         """Return when the request that has waited longest is answered, or at the deadline."""
         with self._mu:
-            oldest = next(iter(self._pending.values()), None)
+            oldest = next(iter(self.pending.values()), None)
         if oldest is not None:
             self.wait(oldest, deadline)
 
@@ -263,7 +258,7 @@ class Connection:
         self._followers.clear()
         self._loops.clear()
         self.failure = UnavailableError("the connection belongs to the parent process")
-        for request in self._pending.values():
+        for request in self.pending.values():
             request.callbacks = None
             request.sleepers = None
             if request.attempts < 0:
@@ -271,7 +266,7 @@ class Connection:
                 request.state = ANSWERED
             else:
                 request.state = LOST
-        self._pending.clear()
+        self.pending.clear()
         self._sock.close()
 
     # What the leader does. It holds the lead, and not _mu.
@@ -294,12 +289,16 @@ class Connection:
                         self._answer(*self._reader.read())
                     else:
                         self._answer_whole(whole)
+                    if waiter.state != WAITING:
+                        break
                 except BlockingIOError:  # a tick
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        return
-                    if left < _TICK_SECONDS:
-                        self._set_tick(left)
+                    pass
+                # Answers for others may come without a pause, so the deadline is looked at between them too.
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                if left < _TICK_SECONDS:
+                    self._set_tick(left)
             if self._reader.buffered or (self._secure is not None and self._secure.received):
                 # No event will announce what has been received already.
                 self._drain()
@@ -340,7 +339,7 @@ class Connection:
 
     def _finish(self, number: bytes, header: frame_pb2.Header, values: Sequence[frame.Buffer]) -> None:
         with self._mu:
-            request = self._pending.pop(number, None)
+            request = self.pending.pop(number, None)
             if request is None:
                 return  # nobody waits for it any more
             self.pending_bytes -= request.size
@@ -357,10 +356,10 @@ class Connection:
     def _resign(self) -> None:
         with self._mu:
             self._led = False
-            if self.failure is None:
-                self._pass_lead()
-            else:
+            if self.failure is not None:
                 self._close()
+            elif self._followers:
+                self._pass_lead()
 
     def _set_tick(self, seconds: float) -> None:
         seconds = max(seconds, _TICK_SECONDS_MIN)

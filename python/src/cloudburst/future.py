@@ -10,7 +10,7 @@ from cloudburst.cells import cells_of, check_key, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference
 from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
 from cloudburst.node import GRACE_SECONDS, RUN_SECONDS, Node, current_node
-from cloudburst.request import ANSWERED, Request
+from cloudburst.request import ANSWERED, DONE, Request
 from cloudburst.transport import ArgumentsGoneError
 from cloudburst.v1 import store_pb2
 
@@ -84,7 +84,6 @@ class Future(Argument, Generic[T]):
         future._by_key = False
         future._value = _UNSET
         future._error = None
-        future._size = 0
         return future
 
     @property
@@ -175,6 +174,18 @@ class Future(Argument, Generic[T]):
 
     def _await(self, timeout: Optional[float]) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
+        request = self._request
+        if request is not None and not self._by_key and not self._result_key:
+            # Nearly always, written out for its sake: the call is answered with the result.
+            if request.state != ANSWERED:
+                self._owner.transport.wait(request, request.deadline if deadline is None else deadline)
+            if request.header is DONE and self._request is request:
+                try:
+                    self._size = len(request.values[0])
+                    self._value = decode(request.values[0])
+                except Exception as e:
+                    self._error = e
+                return
         while not self._settled:
             before = self._request
             request = self._asked(RUN_SECONDS if deadline is None else max(0.0, deadline - time.monotonic()))

@@ -54,7 +54,8 @@ class Node:
         run_id = new_run_id()
         request = head.request(run_id, values, time.monotonic() + seconds + GRACE_SECONDS)
         self.transport.start(request)
-        keep(request)
+        if type(request.frame) is list:
+            keep(request)
         return run_id, request
 
     # State.

@@ -88,7 +88,7 @@ class Transport:
             connection = self._connection
             if connection is None or connection.failure is not None:
                 connection = self._connected(request.deadline)
-            if connection.pending >= _DRAIN_FROM or connection.pending_bytes + request.size > OUTSTANDING_BYTES_MAX:
+            if len(connection.pending) >= _DRAIN_FROM or connection.pending_bytes + request.size > OUTSTANDING_BYTES_MAX:
                 self._make_room(connection, request)
             if request.attempts < 0:
                 # It must not be sent into a connection whose end has not been noticed yet.
@@ -231,12 +231,12 @@ class Transport:
         """Take in answers while sending, lest they pile up at the node, and wait while too many requests are outstanding."""
         connection.poll()
         while connection.failure is None and (
-            connection.pending >= OUTSTANDING_MAX
+            len(connection.pending) >= OUTSTANDING_MAX
             or connection.pending_bytes + request.size > OUTSTANDING_BYTES_MAX > request.size
         ):
             if time.monotonic() >= request.deadline:
                 raise NoResourcesError(
-                    f"{request.what}: {connection.pending} requests with {connection.pending_bytes} bytes wait for their "
+                    f"{request.what}: {len(connection.pending)} requests with {connection.pending_bytes} bytes wait for their "
                     f"answers; the limits are {OUTSTANDING_MAX} and {OUTSTANDING_BYTES_MAX}"
                 )
             connection.wait_for_oldest(min(request.deadline, time.monotonic() + _ROOM_SECONDS))

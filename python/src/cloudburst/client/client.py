@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 import logging
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from anna.client import AnnaTcpClient
 from cloudburst.argument import encode_argument
