@@ -1,0 +1,83 @@
+// Package simulation runs Anna's kernels as they are in a world that is made up: its time, network, log and machines follow from
+// a seed, and misbehave as real ones do, only more often. Checkers then hold what the kernels show against what they promised.
+//
+// A seed that fails is printed and replays exactly:
+//
+//	go test ./anna/simulation -run TestSimulation -seed 4711 -v
+package simulation
+
+import (
+	"container/heap"
+	"math/rand/v2"
+)
+
+// Durations of the simulated world, in microseconds.
+const (
+	millisecond = 1000
+	second      = 1000 * millisecond
+	minute      = 60 * second
+	hour        = 60 * minute
+)
+
+// begin is when every simulation starts: late enough for clocks that are set back.
+const begin = 1_800_000_000 * second
+
+// events is what is going to happen, soonest first, and in the order of its planning at one time.
+type events []event
+
+type event struct {
+	at     int64
+	number int
+	do     func()
+}
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].number < e[j].number
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+
+// Push implements heap.Interface.
+func (e *events) Push(x any) { *e = append(*e, x.(event)) }
+
+// Pop implements heap.Interface.
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	*e = (*e)[:last]
+	return x
+}
+
+// timeline is the one source of time and chance of a simulation.
+type timeline struct {
+	now     int64 // microseconds
+	random  *rand.Rand
+	planned events
+	count   int
+}
+
+func newTimeline(seed uint64) *timeline {
+	return &timeline{now: begin, random: rand.New(rand.NewPCG(seed, 0x616e6e61))}
+}
+
+// after plans something.
+func (l *timeline) after(delay int64, do func()) {
+	l.count++
+	heap.Push(&l.planned, event{l.now + delay, l.count, do})
+}
+
+// run lets everything happen that is planned before a time.
+func (l *timeline) run(until int64) {
+	for len(l.planned) > 0 && l.planned[0].at <= until {
+		next := heap.Pop(&l.planned).(event)
+		l.now = next.at
+		next.do()
+	}
+	l.now = until
+}
+
+// between draws a duration.
+func (l *timeline) between(least, most int64) int64 { return least + l.random.Int64N(most-least+1) }
+
+// chance reports true in so many cases of a hundred.
+func (l *timeline) chance(percent int) bool { return l.random.IntN(100) < percent }

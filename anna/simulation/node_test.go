@@ -1,0 +1,228 @@
+package simulation
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"cloudburst/anna"
+	"cloudburst/lattice"
+)
+
+var (
+	errFull   = errors.New("no space left on the device")
+	errCutOff = errors.New("no route to the log")
+)
+
+// node is a process with a kernel, which is master of every key beside those of the other nodes.
+type node struct {
+	w         *world
+	number    int
+	kernel    *anna.Kernel // nil while the process is down
+	writer    uint64
+	life      int // counts the processes that were this node
+	skew      int64
+	cutOff    bool
+	cache     map[string]*lattice.State // what pushes have brought, of the keys that are watched
+	clock     int64                     // when the kernel is to be looked at; 0 = not planned
+	lag       bool                      // the log's records come late
+	following bool                      // a look at the log is planned
+}
+
+const memoryBytesMax = 6 << 10
+
+// start brings up a process: its kernel gets the log and then serves.
+func (n *node) start() {
+	w := n.w
+	w.writers++
+	n.life++
+	n.writer, n.clock, n.following = w.writers, 0, false
+	n.cache = map[string]*lattice.State{}
+	cfg := anna.KernelConfig{
+		Writer: n.writer, Partitions: []int{0, 1}, PartitionOf: func(slot uint16) int { return int(slot) % partitions },
+		PublishesMax: 4, PublishTimeout: 200 * millisecond, DurableTimeout: second, RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
+		ChangesetBytesMax: 1 << 20, MemoryBytesMax: memoryBytesMax, CompactRecords: 2, TombstoneGrace: tombstoneGrace, ParkedMax: 64,
+	}
+	n.kernel = anna.NewKernel(cfg)
+	for partition, s := range w.log.streams {
+		for sequence := range s.records {
+			n.step(w.log.applied(partition, uint64(sequence+1)))
+		}
+	}
+	for _, key := range keys {
+		if w.chance(50) {
+			n.step(&anna.Watch{Key: key, Slot: slotOf(key), Cache: 1})
+		}
+	}
+	n.follow()
+	w.tracef("node %d is up as writer %d", n.number, n.writer)
+}
+
+// crash ends a process: what its kernel had not published is gone, what is on its way may arrive.
+func (n *node) crash() {
+	n.kernel = nil
+	n.life++
+	n.w.tracef("node %d crashed", n.number)
+}
+
+func (n *node) now() int64 { return n.w.now + n.skew }
+
+// step lets the kernel take a message in and does what it wants done, with the faults of the world.
+func (n *node) step(m anna.Message) {
+	var out anna.Effects
+	n.kernel.Step(n.now(), m, &out)
+	for _, p := range out.Pushes {
+		n.push(p)
+	}
+	for i := range out.Publishes {
+		n.publish(&out.Publishes[i])
+	}
+	for _, r := range out.Replies {
+		n.w.replied(n, r)
+	}
+	for _, load := range out.Loads {
+		n.w.after(n.w.between(100, 5*millisecond), n.alive(func() {
+			if n.cutOff {
+				n.step(&anna.Loaded{Key: load.Key, Err: errCutOff})
+				return
+			}
+			n.step(n.w.log.load(load))
+		}))
+	}
+	n.wind()
+}
+
+// alive returns do as something that does not outlive the process.
+func (n *node) alive(do func()) func() {
+	life := n.life
+	return func() {
+		if n.kernel != nil && n.life == life {
+			do()
+		}
+	}
+}
+
+// wind plans the tick that the kernel asks for.
+func (n *node) wind() {
+	wake := n.kernel.Wake()
+	if wake == math.MaxInt64 || n.clock != 0 && n.clock <= wake {
+		return
+	}
+	n.clock = max(wake, 1)
+	// A clock that is set makes a plan worthless, so nobody sleeps for long.
+	n.w.after(min(max(wake-n.now(), 100), n.w.nap), n.alive(func() {
+		n.clock = 0
+		n.step(&anna.Tick{})
+	}))
+}
+
+// push applies a change to the cache that the node's readers have.
+func (n *node) push(p anna.Push) {
+	switch {
+	case p.Err != nil:
+		delete(n.cache, p.Key)
+		n.w.after(10*millisecond, n.alive(func() { n.step(&anna.Watch{Key: p.Key, Slot: slotOf(p.Key), Cache: 1}) }))
+	case p.Whole:
+		n.cache[p.Key] = p.Delta
+	case n.cache[p.Key] != nil:
+		n.cache[p.Key].Merge(p.Delta)
+	}
+}
+
+// publish sends a record to the log. It may be lost, late or doubled, the log may refuse it, and the answer may be lost.
+func (n *node) publish(p *anna.Publish) {
+	w, publisher, life := n.w, n.writer, n.life
+	if w.variant == ackBeforePublish {
+		n.w.after(1, n.alive(func() {
+			// The sequence is made up, as that of a log that answers before it has stored anything.
+			n.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
+		}))
+	}
+	if w.faulty(4) {
+		w.tracef("publish of %s by writer %d is lost", p.Key, publisher)
+		return
+	}
+	w.after(w.latency(), func() { w.arrive(n, life, p, publisher) })
+	if w.faulty(2) {
+		w.after(w.latency(), func() { w.arrive(n, life, p, publisher) })
+	}
+}
+
+// arrive is a publish at the log.
+func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
+	answer := func(m anna.Message) {
+		w.after(w.latency(), func() {
+			if n.kernel != nil && n.life == life && !n.cutOff && w.variant != ackBeforePublish {
+				n.step(m)
+			}
+		})
+	}
+	if n.cutOff {
+		answer(&anna.Failed{Publish: p.ID, Err: errCutOff})
+		return
+	}
+	if w.log.state == full {
+		answer(&anna.Failed{Publish: p.ID, Err: errFull})
+		return
+	}
+	sequence := w.log.append(p, publisher)
+	for _, follower := range w.nodes {
+		follower.follow()
+	}
+	w.tracef("log: %s by writer %d roll-up %v guard %d → %d", p.Key, publisher, p.RollUp, p.Guard, sequence)
+	if sequence == 0 {
+		answer(&anna.Refused{Publish: p.ID})
+		return
+	}
+	if !w.faulty(4) {
+		answer(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence})
+	}
+}
+
+// follow brings the kernel what others have published, in order, a few records at a time.
+func (n *node) follow() {
+	if n.following || n.kernel == nil {
+		return
+	}
+	n.following = true
+	pause := n.w.between(500, 10*millisecond)
+	if n.lag {
+		pause *= 100
+	}
+	n.w.after(pause, n.alive(func() {
+		n.following = false
+		if n.cutOff {
+			n.follow()
+			return
+		}
+		for partition, s := range n.w.log.streams {
+			n.catchUp(partition, 1+n.w.random.IntN(8))
+			if n.kernel.Position(partition) < uint64(len(s.records)) {
+				n.follow()
+			}
+		}
+	}))
+}
+
+func (n *node) catchUp(partition, records int) {
+	for ; records > 0; records-- {
+		at := n.kernel.Position(partition)
+		if at >= uint64(len(n.w.log.streams[partition].records)) {
+			return
+		}
+		m := n.w.log.applied(partition, at+1)
+		if n.w.variant == mergeByArrival && m.State != nil && m.Publisher != n.writer {
+			restamp(m.State, n.w.now)
+		}
+		n.step(m)
+	}
+}
+
+// restamp makes whatever arrives last win, which is what the checkers must find in a store that merges in order of arrival.
+func restamp(s *lattice.State, now int64) {
+	if lww, ok := s.Lattice.(*lattice.LWW); ok {
+		lww.Timestamp.Time = uint64(now) << 12
+	}
+}
+
+func (n *node) String() string { return fmt.Sprintf("node %d (writer %d)", n.number, n.writer) }

@@ -1,0 +1,262 @@
+package simulation
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"cloudburst/anna"
+	"cloudburst/lattice"
+)
+
+// oracle remembers what was written and promised.
+type oracle struct {
+	operations []*operation
+	saw        map[sight]lattice.Timestamp
+	wrong      error // the first thing that a reader should not have seen
+}
+
+// operation is a write by a client.
+type operation struct {
+	number  int
+	key     string
+	node    *node
+	durable bool
+	add     int64
+	member  []byte // of a set
+	value   []byte
+	deletes bool
+	// stamp is the one that the kernel gave it; zero when that is not known. It is at most upTo.
+	stamp   lattice.Timestamp
+	upTo    lattice.Timestamp
+	present bool // the member was added, not removed
+	acked   bool // as durable
+	refused bool
+}
+
+// sight is a process's reading of a key.
+type sight struct {
+	writer uint64
+	key    string
+}
+
+func newOracle() *oracle { return &oracle{saw: map[sight]lattice.Timestamp{}} }
+
+func (o *oracle) next() int { return len(o.operations) + 1 }
+
+func (o *oracle) issued(op *operation) { o.operations = append(o.operations, op) }
+
+func (op *operation) answered(err error) {
+	switch {
+	case err != nil:
+		op.refused = true
+	case op.durable:
+		op.acked = true
+	}
+}
+
+// stamped finds out which stamp a write got from what the key holds right after it.
+func (o *oracle) stamped(op *operation, s *lattice.State) {
+	switch l := s.Lattice.(type) {
+	case *lattice.LWW:
+		if op.value != nil && bytes.Equal(l.Value, op.value) {
+			op.stamp = l.Timestamp
+		}
+	case *lattice.Set:
+		if op.member == nil {
+			break
+		}
+		for member, mark := range l.Marks() {
+			if member == string(op.member) {
+				op.stamp, op.upTo, op.present = mark.Stamp, mark.Stamp, l.Contains(op.member)
+			}
+		}
+	}
+	if op.deletes {
+		op.stamp, op.upTo = s.Deleted(), s.Deleted()
+	}
+}
+
+// unseen takes note of a deletion or removal whose stamp is not shown: it is that of the kernel's clock, or one after what it has seen.
+func (o *oracle) unseen(op *operation, n *node) {
+	op.upTo = lattice.Timestamp{Time: uint64(n.now()+1) << 12}
+	for _, other := range o.operations {
+		if op.upTo.Less(other.stamp) {
+			op.upTo = lattice.Timestamp{Time: other.stamp.Time + 1<<12}
+		}
+	}
+}
+
+// seen checks that what a process shows of a key never becomes older, unless it was deleted meanwhile.
+func (o *oracle) seen(n *node, key string, s *lattice.State) {
+	lww, ok := s.Lattice.(*lattice.LWW)
+	if !ok {
+		return
+	}
+	at := sight{n.writer, key}
+	if before := o.saw[at]; lww.Timestamp.Less(before) && o.wrong == nil {
+		o.wrong = fmt.Errorf("%v showed %v of %s after it had shown %v", n, lww.Timestamp, key, before)
+	}
+	o.saw[at] = lww.Timestamp
+}
+
+// covers reports whether a deletion or a later write that may have happened explains that a write is not shown.
+func (o *oracle) covers(op *operation) bool {
+	return slices.ContainsFunc(o.operations, func(other *operation) bool {
+		if other.key != op.key || other == op {
+			return false
+		}
+		switch {
+		case other.deletes:
+			return !other.upTo.Less(op.stamp)
+		case op.member != nil:
+			return bytes.Equal(op.member, other.member) && !other.upTo.Less(op.stamp)
+		}
+		return false
+	})
+}
+
+// lost returns what is missing of what was promised, given what a key holds in the end.
+func (o *oracle) lost(key string, s *lattice.State, live lattice.Lattice) error {
+	least, most, deletions := int64(0), int64(0), false
+	for _, op := range o.operations {
+		if op.key != key {
+			continue
+		}
+		if op.add != 0 {
+			most += op.add
+			if op.acked {
+				least += op.add
+			}
+			continue
+		}
+		deletions = deletions || op.deletes
+		if !op.acked || op.stamp.IsZero() {
+			continue
+		}
+		switch {
+		case key[0] == 'x': // may have expired
+		case op.deletes:
+			if lww, ok := live.(*lattice.LWW); ok && lww.Timestamp.Less(op.stamp) {
+				return fmt.Errorf("%s shows %q of %v, which write %d deleted at %v", key, lww.Value, lww.Timestamp, op.number, op.stamp)
+			}
+		case op.value != nil:
+			lww, ok := live.(*lattice.LWW)
+			if (!ok || lww.Timestamp.Less(op.stamp)) && !o.covers(op) {
+				return fmt.Errorf("write %d of %q at %v was acknowledged as durable, and %s shows %s", op.number, op.value, op.stamp, key, describe(s, live))
+			}
+		case op.member != nil:
+			set, ok := live.(*lattice.Set)
+			if (ok && set.Contains(op.member)) != op.present && !o.covers(op) {
+				return fmt.Errorf("write %d of member %q (there: %v) at %v was acknowledged as durable, and %s shows %s",
+					op.number, op.member, op.present, op.stamp, key, describe(s, live))
+			}
+		}
+	}
+	if counter, ok := live.(*lattice.Counter); key[0] == 'n' && most > 0 {
+		value := int64(0)
+		if ok {
+			value = counter.Value()
+		}
+		if value < least || value > most {
+			return fmt.Errorf("%s is %d; %d was acknowledged as durable, and %d was added in all", key, value, least, most)
+		}
+	}
+	return nil
+}
+
+// check holds what there is at the end against what was promised. The world is at rest.
+func (w *world) check() error {
+	if w.oracle.wrong != nil {
+		return w.oracle.wrong
+	}
+	// A process that knows nothing but the log.
+	fresh := &node{w: w, number: len(w.nodes)}
+	fresh.start()
+	for range 4 {
+		w.pass(2 * second)
+	}
+	for _, key := range keys {
+		var first string
+		for i, n := range append(slices.Clone(w.nodes), fresh) {
+			state, err := n.show(key)
+			if err != nil {
+				return err
+			}
+			live := live(state, w.now)
+			shown := describe(state, live)
+			if i == 0 {
+				first = shown
+				if err := w.oracle.lost(key, state, live); err != nil {
+					return err
+				}
+			} else if shown != first {
+				return fmt.Errorf("%v shows %s of %s, and %v %s", n, shown, key, w.nodes[0], first)
+			}
+			if cached := n.cache[key]; cached != nil {
+				if got := describe(cached, cached.Live(w.now/1000)); got != shown {
+					return fmt.Errorf("the cache of %v holds %s of %s, and its kernel %s", n, got, key, shown)
+				}
+			}
+		}
+	}
+	for _, n := range w.nodes {
+		for range 200 {
+			n.step(&anna.Tick{})
+		}
+		if s := n.kernel.Stats(); s.Bytes > memoryBytesMax && s.Cold < s.Keys {
+			// Keys with expiries, tombstones and caches have to stay; the rest fits.
+			if evictable := n.evictable(); evictable > 0 {
+				return fmt.Errorf("%v holds %d bytes, the bound is %d, and %d keys could be left to the log", n, s.Bytes, memoryBytesMax, evictable)
+			}
+		}
+	}
+	return nil
+}
+
+// evictable counts the keys that are in memory though the log holds them.
+func (n *node) evictable() int {
+	count := 0
+	for _, key := range keys {
+		if _, found := n.kernel.Get(n.now(), key); found == anna.Here && n.cache[key] == nil {
+			count++
+		}
+	}
+	// Get spares a key for one round of the sweep.
+	return max(0, count-len(keys))
+}
+
+// show returns what a key holds at a node, from the log if it has to.
+func (n *node) show(key string) (*lattice.State, error) {
+	for range 100 {
+		state, found := n.kernel.Get(n.now(), key)
+		switch found {
+		case anna.Here:
+			return state.Clone(), nil
+		case anna.Absent:
+			return nil, nil
+		}
+		n.step(&anna.Read{Key: key})
+		n.w.pass(10 * millisecond)
+	}
+	return nil, fmt.Errorf("%v does not read %s from the log", n, key)
+}
+
+func live(s *lattice.State, now int64) lattice.Lattice {
+	if s == nil {
+		return nil
+	}
+	return s.Live(now / 1000)
+}
+
+func describe(_ *lattice.State, l lattice.Lattice) string {
+	switch l := l.(type) {
+	case *lattice.LWW:
+		return fmt.Sprintf("%q of %v", l.Value, l.Timestamp)
+	case *lattice.Set:
+		return fmt.Sprintf("%q", l.Members())
+	case *lattice.Counter:
+		return fmt.Sprint(l.Value())
+	}
+	return "nothing"
+}

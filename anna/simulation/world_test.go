@@ -1,0 +1,257 @@
+package simulation
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"cloudburst/anna"
+	"cloudburst/lattice"
+)
+
+const (
+	partitions     = 2
+	operations     = 250
+	tombstoneGrace = 12 * hour // more than clocks are apart and writes on their way
+)
+
+// keys are few, so that writers meet. The first letter says what a key holds: a value, a set, a counter, an expiring value.
+var keys = []string{"v1", "v2", "v3", "v4", "s1", "s2", "s3", "n1", "n2", "x1", "x2"}
+
+func slotOf(key string) uint16 {
+	var h uint16
+	for i := range len(key) {
+		h = h*31 + uint16(key[i])
+	}
+	return h % 8
+}
+
+// variant is a defect put in on purpose.
+type variant uint8
+
+const (
+	sound variant = iota
+	mergeByArrival
+	unguardedRollUp
+	ackBeforePublish
+)
+
+// world is everything there is in one simulation.
+type world struct {
+	*timeline
+	variant variant
+	log     *log
+	nodes   []*node
+	writers uint64
+	calm    bool  // no new faults
+	nap     int64 // how long a kernel's clock sleeps at most
+	oracle  *oracle
+	trace   func(string, ...any)
+}
+
+func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
+	w := &world{timeline: newTimeline(seed), variant: v, log: newLog(partitions), oracle: newOracle(), trace: trace, nap: second}
+	w.log.unguarded = v == unguardedRollUp
+	for i := range 1 + w.random.IntN(4) {
+		n := &node{w: w, number: i}
+		w.nodes = append(w.nodes, n)
+		n.start()
+	}
+	return w
+}
+
+func (w *world) tracef(format string, args ...any) {
+	if w.trace != nil {
+		w.trace("%10.6f "+format, append([]any{float64(w.now-begin) / second}, args...)...)
+	}
+}
+
+// faulty reports whether something that goes wrong in so many cases of a hundred goes wrong.
+func (w *world) faulty(percent int) bool { return !w.calm && w.chance(percent) }
+
+// latency draws how long a message is on its way to or from the log.
+func (w *world) latency() int64 {
+	switch {
+	case w.calm:
+		return w.between(50, 500)
+	case w.log.state == slow:
+		return w.between(50*millisecond, 400*millisecond)
+	case w.chance(5):
+		return w.between(millisecond, 300*millisecond)
+	}
+	return w.between(50, 2*millisecond)
+}
+
+// run is one whole simulation; it returns what is wrong, or nil.
+func (w *world) run() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	for range operations {
+		w.after(w.between(0, 5*second), w.operate)
+	}
+	for range 12 {
+		w.after(w.between(0, 5*second), w.misbehave)
+	}
+	w.pass(6 * second)
+	if w.chance(30) {
+		// Long after, tombstones are collected; then some more is written over what is left.
+		if err := w.settle(); err != nil {
+			return err
+		}
+		w.nap = 10 * minute
+		w.pass(2 * tombstoneGrace)
+		w.nap = second
+		w.calm = false
+		for range operations / 4 {
+			w.after(w.between(0, second), w.operate)
+		}
+		w.pass(2 * second)
+	}
+	if err := w.settle(); err != nil {
+		return err
+	}
+	return w.check()
+}
+
+// pass lets time pass.
+func (w *world) pass(duration int64) { w.timeline.run(w.now + duration) }
+
+// operate is a client that writes or reads at some node.
+func (w *world) operate() {
+	n := w.nodes[w.random.IntN(len(w.nodes))]
+	if n.kernel == nil {
+		return
+	}
+	key := keys[w.random.IntN(len(keys))]
+	if w.chance(25) {
+		w.read(n, key)
+		return
+	}
+	number := w.oracle.next()
+	write := &anna.Write{Key: key, Slot: slotOf(key)}
+	if w.chance(40) {
+		write.Ack = anna.Memory
+	}
+	op := &operation{number: number, key: key, node: n, durable: write.Ack == anna.Durable}
+	value := fmt.Appendf(nil, "%s=%d", key, number)
+	switch {
+	case key[0] == 'n':
+		write.Add = 1 + w.random.Int64N(3)
+		op.add = write.Add
+	case key[0] == 's' && w.chance(35):
+		op.member = fmt.Appendf(nil, "m%d", w.random.IntN(6))
+		write.Delta = lattice.SetRemove(lattice.Timestamp{}, op.member)
+	case key[0] == 's' && !w.chance(8):
+		op.member = fmt.Appendf(nil, "m%d", w.random.IntN(6))
+		write.Delta = lattice.SetAdd(lattice.Timestamp{}, op.member)
+	case w.chance(12) || key[0] == 's':
+		write.Delete = true
+		op.deletes = true
+	default:
+		op.value = value
+		write.Delta = lattice.Put(lattice.Timestamp{}, value)
+		if key[0] == 'x' {
+			write.Delta.Merge(lattice.ExpireAt(lattice.Timestamp{}, (n.now()+w.between(0, 3*second))/1000))
+		}
+	}
+	write.Ticket = op
+	w.tracef("%v: write %d to %s durable=%v add=%d member=%q delete=%v", n, number, key, op.durable, op.add, op.member, op.deletes)
+	w.oracle.issued(op)
+	n.step(write)
+	if state, found := n.kernel.Get(n.now(), key); found == anna.Here {
+		w.oracle.stamped(op, state)
+	} else if op.deletes || op.member != nil {
+		w.oracle.unseen(op, n)
+	}
+}
+
+// read is a client that looks at a key, and remembers what it saw at this process.
+func (w *world) read(n *node, key string) {
+	state, found := n.kernel.Get(n.now(), key)
+	switch found {
+	case anna.InLog:
+		n.step(&anna.Read{Key: key})
+	case anna.Here:
+		w.oracle.seen(n, key, state)
+	}
+}
+
+// replied takes the kernel's answer to a write.
+func (w *world) replied(n *node, r anna.Reply) {
+	op, ok := r.Ticket.(*operation)
+	if !ok {
+		return
+	}
+	w.tracef("%v: write %d is answered: %v", n, op.number, r.Err)
+	op.answered(r.Err)
+}
+
+// misbehave is something that happens to a machine, the network or the log.
+func (w *world) misbehave() {
+	n := w.nodes[w.random.IntN(len(w.nodes))]
+	switch w.random.IntN(7) {
+	case 0, 1:
+		if n.kernel != nil {
+			n.crash()
+			w.after(w.between(10*millisecond, second), func() {
+				if n.kernel == nil {
+					n.start()
+				}
+			})
+		}
+	case 2:
+		n.cutOff = true
+		w.tracef("%v is cut off", n)
+		w.after(w.between(50*millisecond, 2*second), func() { n.cutOff = false })
+	case 3:
+		n.skew = w.between(-hour, hour)
+		w.tracef("%v: its clock jumps to %+d s", n, n.skew/second)
+	case 4:
+		w.log.state = slow
+		w.after(w.between(100*millisecond, second), func() { w.log.state = healthy })
+	case 5:
+		w.log.state = full
+		w.tracef("the log is full")
+		w.after(w.between(100*millisecond, second), func() { w.log.state = healthy })
+	case 6:
+		n.lag = true
+		w.after(w.between(100*millisecond, second), func() { n.lag = false })
+	}
+}
+
+// settle ends all faults and waits until nothing is on its way any more.
+func (w *world) settle() error {
+	w.calm, w.log.state = true, healthy
+	for _, n := range w.nodes {
+		n.cutOff, n.lag, n.skew = false, false, 0
+		if n.kernel == nil {
+			n.start()
+		}
+	}
+	for range 200 {
+		w.pass(500 * millisecond)
+		if w.quiet() {
+			return nil
+		}
+	}
+	return fmt.Errorf("does not come to rest: %s", w.unrest())
+}
+
+func (w *world) quiet() bool { return w.unrest() == "" }
+
+// unrest says what is not at rest.
+func (w *world) unrest() string {
+	for _, n := range w.nodes {
+		if s := n.kernel.Stats(); s.ChangesetBytes != 0 || s.Outstanding != 0 || s.Waiting != 0 {
+			return fmt.Sprintf("%v: %+v", n, s)
+		}
+		for partition, s := range w.log.streams {
+			if at := n.kernel.Position(partition); at < uint64(len(s.records)) {
+				return fmt.Sprintf("%v is at %d of %d records of partition %d", n, at, len(s.records), partition)
+			}
+		}
+	}
+	return ""
+}
