@@ -122,7 +122,7 @@ def test_timestamps_are_as_they_are() -> None:
     cell, _ = cells.cell_of("k", LWWPairLattice(1234, b"v"))
     assert (cell.timestamp.time, cell.timestamp.writer) == (1234, 0)
     cell, _ = cells.cell_of("k", LWWPairLattice(0, b"v"))
-    assert not cell.HasField("timestamp"), "the store stamps it"
+    assert (cell.timestamp.time, cell.timestamp.writer) == (0, 1), "a stamp of nothing but zeros is none"
 
 
 def test_the_last_thing_that_happened_to_a_member_counts() -> None:

@@ -93,8 +93,9 @@ def _fill_generation(message: Any, lattice: Lattice) -> None:
 
 def _fill_lww(state: store_pb2.State, lattice: LWWPairLattice, level: int) -> None:
     state.lww.value = _bytes(lattice.val, lattice)
-    if lattice.ts:
-        state.lww.timestamp.time = lattice.ts
+    state.lww.timestamp.time = lattice.ts
+    if lattice.ts == 0:
+        state.lww.timestamp.writer = 1  # the first of all stamps: none at all would be stamped by the store
 
 
 def _fill_set(state: store_pb2.State, lattice: SetLattice, level: int) -> None:

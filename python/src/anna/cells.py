@@ -22,8 +22,7 @@ def cell_of(key: str, lattice: Lattice) -> Tuple[store_pb2.Cell, List[Encoded]]:
     values: List[Encoded]
     if state.HasField("lww"):
         values = [state.lww.value]
-        if state.lww.HasField("timestamp"):
-            cell.timestamp.CopyFrom(state.lww.timestamp)
+        cell.timestamp.CopyFrom(state.lww.timestamp)
     elif state.HasField("set"):
         values = [member.value for member in state.set.members]
     else:

@@ -94,7 +94,7 @@ class LWWPairLattice(Lattice):
     """The value written last. Of two with one timestamp the one with the greater bytes."""
 
     def __init__(self, timestamp: int, value: bytes) -> None:
-        """``timestamp`` is any integer from 0 on that grows; with 0 the store stamps the value when it is put."""
+        """``timestamp`` is an integer from 0 on, as large as the writer likes it; in the store, of 64 bits."""
         self.assign((timestamp, value))
 
     def reveal(self) -> bytes:
