@@ -77,8 +77,8 @@ func (e *Executor) PythonVersion() string {
 	return ""
 }
 
-// Invoke runs an invocation and calls its Done. A function of a class is an invocation of its own, since its instance lives in
-// one worker; so is one that another runtime than Python runs.
+// Invoke runs an invocation and calls its Done. A class must be an invocation of its own, since its instance lives in one
+// worker; an invocation of several steps with a class among them is refused.
 func (e *Executor) Invoke(inv *wire.Invocation) {
 	t := &task{inv: inv, attempt: 1, queued: time.Now(), limit: e.timeout(inv)}
 	if err := t.check(); err != nil {

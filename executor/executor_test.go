@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -362,6 +363,45 @@ func TestSpinnersDoNotStarveTheOneTheyWaitFor(t *testing.T) {
 	for _, s := range spinners {
 		within(t, s, "a spinner")
 	}
+}
+
+func TestThePoolGrowsSlowlyWhenItsWorkersUseTheCores(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{WorkersMin: runtime.NumCPU()})
+	for range runtime.NumCPU() {
+		inv := n.invocation("spin")
+		inv.Deadline = time.Now().Add(patience)
+		n.begin(inv)
+	}
+	before := time.Now()
+	equal(t, n.call("incr", 1), uint64(2)) // and yet it does
+	took := time.Since(before)
+	if started := n.Stats().Started; started > uint64(runtime.NumCPU())+uint64(took/n.cfg.GrowAfter) {
+		t.Errorf("%d workers after %v", started, took)
+	}
+	for _, pid := range n.pids() {
+		if runningAtLeast([]int{pid, pid}, 3) {
+			t.Error("two processes are taken for three")
+		}
+	}
+	equal(t, isRunning(1<<30), false)
+}
+
+func TestAStuckZygote(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{WorkersMin: 1, StartTimeout: 5 * time.Second})
+	n.mu.Lock()
+	z := n.zygote
+	n.mu.Unlock()
+	if err := z.command.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// Deadlines hold without it, and what is not forked in time is forked by another.
+	inv := n.invocation("spin")
+	inv.Deadline = time.Now().Add(100 * time.Millisecond)
+	wantError(t, n.failed(n.begin(inv)), wire.ErrDeadlineExceeded)
+	equal(t, n.call("incr", 1), uint64(2))
+	n.logs.wait(t, "the Python zygote does not fork and is stopped")
 }
 
 // Classes.

@@ -153,6 +153,7 @@ func start(t testing.TB, cfg Config) *testNode {
 	select {
 	case <-n.Ready():
 	case err := <-ended:
+		ended <- nil
 		t.Fatal(err)
 	case <-time.After(patience):
 		t.Fatal("not ready")
