@@ -12,7 +12,7 @@ import (
 // Keys that were deleted or have expired leave the cache, however many there were; one that somebody waits for stays.
 func TestKeysThatAreGoneTakeNoMemory(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c, _ := start(t, cache.Config{})
 	ctx := t.Context()
 	before := c.Stats()
 	keys := make([]string, 100)
