@@ -19,11 +19,14 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from bench import plot
 from bench.clients import WAYS, Run, measure, shape
-from e2e.node import PYTHON, ROOT, Node
+from e2e.node import PYTHON, ROOT, Node, until
 
 CLIENTS = (1, 2, 8, 64)
 CALLS = 10_000
+WARM_CALLS = 20_000
 MEMORY_CALLS = 100_000
+RESULT_TTL = "10s"
+KEYS_LEFT_MAX = 100
 IDLE_SECONDS = 5
 STARTS = 5
 CLASSES = 10
@@ -154,19 +157,32 @@ def worker_milliseconds() -> List[float]:
     return taken
 
 
-def node_costs(node: Node, binary: Path, directory: Path, resident: int) -> Dict[str, Any]:
-    idle = node.cpu_seconds()
-    time.sleep(IDLE_SECONDS)
-    idle = (node.cpu_seconds() - idle) / IDLE_SECONDS
-    before = node.resident_bytes()
-    measure("DAG, future", 8, MEMORY_CALLS)
+def node_costs(binary: Path, directory: Path) -> Dict[str, Any]:
+    """What a node of its own costs: at rest, after many calls, and after many futures whose results have had their time."""
+    ready = statistics.median(start_milliseconds(binary, directory))
+    node = Node(directory / "costs", binary=binary, environment={"CLOUDBURST_SCHEDULER__RESULT_TTL": RESULT_TTL})
+    with running(node):
+        started = node.resident_bytes()
+        before = node.cpu_seconds()
+        time.sleep(IDLE_SECONDS)
+        idle = (node.cpu_seconds() - before) / IDLE_SECONDS
+        worker = statistics.median(worker_milliseconds())
+        register()
+        measure("DAG, direct", 8, WARM_CALLS)
+        warm = node.resident_bytes()
+        measure("DAG, direct", 8, MEMORY_CALLS)
+        direct = node.resident_bytes()
+        measure("DAG, future", 8, MEMORY_CALLS)
+        until(lambda: node.json("status")["keys"] < KEYS_LEFT_MAX, "the results to be forgotten", 120)
+        futures = node.resident_bytes()
     return {
-        "ready_milliseconds": round(statistics.median(start_milliseconds(binary, directory)), 1),
-        "new_worker_milliseconds": round(statistics.median(worker_milliseconds()), 2),
+        "ready_milliseconds": round(ready, 1),
+        "new_worker_milliseconds": round(worker, 2),
         "idle_processor_share": round(idle, 4),
-        "resident_bytes_after_start": resident,
-        "resident_bytes_after_experiments": before,
-        f"resident_bytes_after_{MEMORY_CALLS}_more_calls": node.resident_bytes(),
+        "resident_bytes_after_start": started,
+        f"resident_bytes_after_{WARM_CALLS}_calls": warm,
+        f"resident_bytes_after_{MEMORY_CALLS}_more": direct,
+        f"resident_bytes_after_{MEMORY_CALLS}_futures_and_their_ttl": futures,
     }
 
 
@@ -203,7 +219,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         node = Node(Path(directory) / "node", binary=binary)
         with running(node), forwarder(bare):
-            resident = node.resident_bytes()
             register()
             found = []
             for experiment in experiments(calls):
@@ -212,14 +227,14 @@ def main() -> None:
                     f"{experiment['way']}, {experiment['clients']} clients: {experiment['microseconds']['p50']} µs",
                     file=sys.stderr,
                 )
-            result = {
-                "commit": command("git", "describe", "--always", "--dirty"),
-                "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "command": "make bench",
-                "machine": machine(),
-                "experiments": found,
-                "node": node_costs(node, binary, Path(directory), resident),
-            }
+        result = {
+            "commit": command("git", "describe", "--always", "--dirty"),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": "make bench",
+            "machine": machine(),
+            "experiments": found,
+            "node": node_costs(binary, Path(directory)),
+        }
     out.mkdir(parents=True, exist_ok=True)
     (out / "composition.json").write_text(json.dumps(result, indent=2) + "\n")
     (out / "composition.svg").write_text(plot.svg(result))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import multiprocessing.process
 import os
+import queue
 import random
 import socket
 import struct
 import threading
 import time
 from array import array
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 PROCESSES_MAX = 8
 WARM_UP_CALLS = 300
@@ -145,6 +148,16 @@ def _process(way: str, threads: int, calls: int, barrier: threading.Barrier, res
     results.put(found)
 
 
+def _next(results: multiprocessing.Queue[Any], running: Sequence[multiprocessing.process.BaseProcess]) -> List[Any]:
+    """What the next process has found; an error when one has ended without finding anything."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            found: List[Any] = results.get(timeout=1)
+            return found
+        if any(process.exitcode for process in running):
+            raise RuntimeError("a client's process has failed")
+
+
 def measure(way: str, clients: int, calls: int) -> Run:
     """Run so many calls, shared by the clients, and return how long each took."""
     processes, threads = shape(clients)
@@ -156,7 +169,7 @@ def measure(way: str, clients: int, calls: int) -> Run:
     ]
     for process in running:
         process.start()
-    found = [client for _ in running for client in results.get(timeout=600)]
+    found = [client for _ in running for client in _next(results, running)]
     for process in running:
         process.join(30)
     failures = [failure for failure in found if isinstance(failure, str)]
