@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
+from anna.cells import cell_of, lattice_of
+from anna.lattices import Lattice
 from cloudburst.cells import check_key
 from cloudburst.endpoint import locator_of_host
 from cloudburst.errors import InvalidArgumentError, LatticeMismatchError, NoResourcesError, TooLargeError
 from cloudburst.node import Node
 from cloudburst.v1 import store_pb2
-
-if TYPE_CHECKING:
-    from anna.lattices import Lattice
 
 __all__ = ["AnnaTcpClient"]
 
@@ -46,8 +44,6 @@ class AnnaTcpClient:
 
         The value of one that ``put_object`` or a function has written is as ``Serializer.load_lattice`` takes it.
         """
-        from anna.cells import lattice_of
-
         names = [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
         found: Dict[str, Optional[Lattice]] = {}
         for at in range(0, len(names), _KEYS_AT_ONCE):
@@ -62,11 +58,9 @@ class AnnaTcpClient:
 
         Raises InvalidArgumentError for what is no lattice, UnavailableError when the node is gone.
         """
-        from anna.cells import cell_of
-
-        several = not isinstance(keys, str)
-        names = list(keys) if several else [keys]
-        lattices: List[Any] = list(values) if several else [values]  # type: ignore[arg-type]
+        if isinstance(keys, str):
+            keys, values = [keys], [values]  # type: ignore[list-item]
+        names, lattices = list(keys), list(values)  # type: ignore[arg-type]
         if len(names) != len(lattices):
             raise InvalidArgumentError(f"put: {len(names)} keys and {len(lattices)} lattices")
         requests = []
@@ -90,8 +84,7 @@ class AnnaTcpClient:
     @staticmethod
     def is_lattice(value: object) -> bool:
         """Report whether a value is one of the lattices of ``anna.lattices``."""
-        lattices = sys.modules.get("anna.lattices")  # a program that has one has imported them
-        return lattices is not None and isinstance(value, lattices.Lattice)
+        return isinstance(value, Lattice)
 
     def close(self) -> None:
         """End the connection, also for others that share it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import pickle
+import sys
 from typing import ClassVar, Mapping, Optional, Sequence, Union
 
 from cloudburst.v1 import error_pb2
@@ -128,7 +129,7 @@ class WorkerDiedError(Error, RuntimeError):
     code = error_pb2.CODE_WORKER_DIED
 
 
-if concurrent.futures.TimeoutError is TimeoutError:  # Python 3.11 and later
+if sys.version_info >= (3, 11):  # where concurrent.futures has no TimeoutError of its own
 
     class DeadlineExceededError(Error, TimeoutError):
         """A wait was longer than its deadline."""
@@ -137,9 +138,7 @@ if concurrent.futures.TimeoutError is TimeoutError:  # Python 3.11 and later
 
 else:
 
-    class DeadlineExceededError(  # type: ignore[no-redef]
-        Error, concurrent.futures.TimeoutError, TimeoutError
-    ):
+    class DeadlineExceededError(Error, concurrent.futures.TimeoutError, TimeoutError):
         """A wait was longer than its deadline."""
 
         code = error_pb2.CODE_DEADLINE_EXCEEDED

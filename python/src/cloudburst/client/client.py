@@ -7,7 +7,6 @@ silently ignored.
 
 from __future__ import annotations
 
-import builtins
 import logging
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
 
@@ -46,6 +45,7 @@ from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
 __all__ = ["CloudburstConnection"]
 
 _HEADS_MAX = 1024  # shapes of calls that a connection remembers
+_EXECUTED_MAX = 1024  # keys of results that get_object waits for
 
 _log = logging.getLogger("cloudburst")
 
@@ -70,6 +70,7 @@ class CloudburstConnection:
         self._heads: Dict[Any, CallHead] = {}
         self._known_functions: Set[str] = set()
         self._known_dags: Set[str] = set()
+        self._executed: Dict[str, CloudburstFuture] = {}  # by exec_func, and not asked for yet
 
     # Functions.
 
@@ -110,8 +111,15 @@ class CloudburstConnection:
         return CloudburstFunction(name, self, self.kvs_client)
 
     def exec_func(self, name: str, args: Any) -> str:
-        """Call a function, and return the key under which its result will be. Raises FunctionNotFoundError."""
-        return self._call_function(name, args if isinstance(args, (tuple, list)) else (args,)).key
+        """Call a function, and return the key under which its result will be.
+
+        ``get_object`` of that key waits for it. Raises FunctionNotFoundError.
+        """
+        future = self._call_function(name, args if isinstance(args, (tuple, list)) else (args,))
+        while len(self._executed) >= _EXECUTED_MAX:
+            self._executed.pop(next(iter(self._executed)), None)
+        self._executed[future.key] = future
+        return future.key
 
     def _call_function(self, name: str, args: Sequence[Any]) -> CloudburstFuture:
         key = (name, len(args))
@@ -203,7 +211,7 @@ class CloudburstConnection:
         shapes: List[Shape] = []
         values: List[Encoded] = []
         for function, args in arg_map.items():
-            if type(args) is not builtins.list:
+            if type(args) is not list:
                 args = (args,)
             shapes.append((function, len(args), ()))
             for value in args:
@@ -285,6 +293,10 @@ class CloudburstConnection:
 
     def get_object(self, key: str) -> Any:
         """Return the value under a key; a set reads as a list. Raises KeyNotFoundError (a KeyError) when nothing is there."""
+        executed = self._executed.get(key) if self._executed else None
+        if executed is not None:
+            executed.exception()  # waits until it is there
+            self._executed.pop(key, None)
         ((cell, values),) = self._node.get((key,))
         if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
             raise KeyNotFoundError(f"nothing is stored under key {key!r}")

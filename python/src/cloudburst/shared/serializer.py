@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from anna.lattices import Lattice, LWWPairLattice, SetLattice
 from cloudburst import codec
 from cloudburst.cells import StoredValue
 from cloudburst.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from anna.lattices import Lattice
 
 __all__ = ["Serializer"]
 
@@ -35,8 +33,6 @@ class Serializer:
 
         Its timestamp is now, as the store counts: microseconds since 1970, times 4096.
         """
-        from anna.lattices import LWWPairLattice, SetLattice
-
         if typ is not None or causal_dependencies:
             raise UnsupportedError("the kind of lattice follows from the value, and causal ones are not there yet")
         if type(value) is set:
@@ -45,8 +41,6 @@ class Serializer:
 
     def load_lattice(self, lattice: Lattice) -> Any:
         """Return the value of a lattice; that of a set is a list."""
-        from anna.lattices import LWWPairLattice, SetLattice
-
         revealed: Any = lattice.reveal()
         if isinstance(lattice, LWWPairLattice):
             return StoredValue.decoded(revealed)
