@@ -391,7 +391,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{1, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		for _, out := range []any{
-			new(person), new([]int), new(map[string]any), new(map[any]string), new(string), new(Array), new(Pairs), new(Set), new(*float32),
+			new(person), new([]int), new(map[string]any), new(map[any]string), new(string),
+			new(Array), new(Pairs), new(Set), new(*float32),
 		} {
 			_ = decodeInto(value, out)
 		}

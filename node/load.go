@@ -30,6 +30,8 @@ type Sources struct {
 	Environ []string
 	// Flags are settings by their names: "executor.workers_max".
 	Flags map[string]string
+	// FlagName returns the flag of a setting, for errors. Default: the setting's name.
+	FlagName func(setting string) string
 }
 
 // Load returns the Config that the sources make together, defaults filled in. An unknown name in any of them is an error that
@@ -56,17 +58,21 @@ func Load(from Sources) (Config, error) {
 			return c, fmt.Errorf("%s: node.data cannot be set in the data directory itself; give --data, or name the file with --config", file)
 		}
 	}
+	flagName := from.FlagName
+	if flagName == nil {
+		flagName = asIs
+	}
 	for _, source := range []struct {
 		values map[string]string
 		called func(string) string
 	}{
 		{env, envName},
-		{from.Flags, func(name string) string { return "setting " + name }},
+		{from.Flags, flagName},
 	} {
 		for _, name := range slices.Sorted(maps.Keys(source.values)) {
 			s, ok := c.find(name)
 			if !ok {
-				return c, fmt.Errorf("%s: there is no such setting%s", source.called(name), c.suggest(name))
+				return c, fmt.Errorf("%s: there is no such setting%s", source.called(name), c.suggest(name, source.called))
 			}
 			if err := s.parse(source.values[name]); err != nil {
 				return c, fmt.Errorf("%s: %w", source.called(name), err)
@@ -107,7 +113,7 @@ func environment(c *Config, environ []string) (map[string]string, error) {
 	for _, entry := range environ {
 		variable, text, _ := strings.Cut(entry, "=")
 		rest, ours := strings.CutPrefix(variable, envPrefix)
-		if !ours {
+		if !ours || text == "" {
 			continue
 		}
 		section, key, nested := strings.Cut(rest, "__")
@@ -156,13 +162,13 @@ func (c *Config) readFile(path string) error {
 	for _, section := range slices.Sorted(maps.Keys(content)) {
 		table, ok := content[section].(map[string]any)
 		if !ok {
-			return fmt.Errorf("%s: %s stands outside of a section%s", path, section, c.suggest(section))
+			return fmt.Errorf("%s: %s stands outside of a section%s", path, section, c.suggest(section, asIs))
 		}
 		for _, key := range slices.Sorted(maps.Keys(table)) {
 			name := section + "." + key
 			s, ok := c.find(name)
 			if !ok {
-				return fmt.Errorf("%s: there is no setting %s%s", path, name, c.suggest(name))
+				return fmt.Errorf("%s: there is no setting %s%s", path, name, c.suggest(name, asIs))
 			}
 			if err := s.set(table[key]); err != nil {
 				return fmt.Errorf("%s: %s: %w", path, name, err)
@@ -172,8 +178,10 @@ func (c *Config) readFile(path string) error {
 	return nil
 }
 
-// suggest names the setting that a wrong name most looks like, as the end of a sentence.
-func (c *Config) suggest(wrong string) string {
+func asIs(name string) string { return name }
+
+// suggest names the setting that a wrong name most looks like, as the end of a sentence; called writes it as its source does.
+func (c *Config) suggest(wrong string, called func(string) string) string {
 	best, least := "", len(wrong)/2+1
 	for _, s := range c.settings() {
 		candidate := s.name()
@@ -187,7 +195,7 @@ func (c *Config) suggest(wrong string) string {
 	if best == "" {
 		return "; `cloudburst serve --dump-config` prints all there are"
 	}
-	return "; did you mean " + best + "?"
+	return "; did you mean " + called(best) + "?"
 }
 
 // distance is the number of bytes to insert, remove or replace to get from a to b.
@@ -222,6 +230,10 @@ func (c Config) TOML() string {
 			}
 			section = s.section
 			fmt.Fprintf(&b, "[%s]\n", section)
+		}
+		if s.secret() && s.value.String() != "" {
+			fmt.Fprintf(&b, "# %s is set, and %s\n", s.key, hidden)
+			continue
 		}
 		fmt.Fprintf(&b, "%s = %s\n", s.key, s.toml())
 	}

@@ -191,7 +191,8 @@ func (n *Node) build() error {
 		}
 		n.cfg.Gateway.Token = c.Gateway.Token
 	}
-	c.Anna.Logger, c.Cache.Logger, c.Executor.Logger, c.Scheduler.Logger, c.Gateway.Logger = c.Logger, c.Logger, c.Logger, c.Logger, c.Logger
+	c.Anna.Logger, c.Cache.Logger, c.Executor.Logger = c.Logger, c.Logger, c.Logger
+	c.Scheduler.Logger, c.Gateway.Logger = c.Logger, c.Logger
 	c.Anna.Replicas = c.NATS.Replicas
 	c.Gateway.Version = c.Version
 	c.Executor.Address = c.Gateway.Listen

@@ -81,6 +81,21 @@ func snake(name string) string {
 	return b.String()
 }
 
+const hidden = "hidden"
+
+// hidePasswords leaves out of a list of addresses who somebody is there and how they prove it.
+func hidePasswords(addresses string) string {
+	list := strings.Split(addresses, ",")
+	for i, address := range list {
+		if scheme, rest, ok := strings.Cut(address, "://"); ok {
+			if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+				list[i] = scheme + "://" + hidden + rest[at:]
+			}
+		}
+	}
+	return strings.Join(list, ",")
+}
+
 // secret reports whether a setting is not to be shown.
 func (s setting) secret() bool { return s.key == "token" }
 
@@ -208,8 +223,8 @@ func (s setting) kind() string {
 func (s setting) toml() string {
 	v := s.value
 	switch {
-	case s.secret() && v.String() != "":
-		return `"(hidden)"`
+	case s.key == "url":
+		return quote(hidePasswords(v.String()))
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		return quote(shortDuration(time.Duration(v.Int())))
 	case v.Kind() == reflect.String:

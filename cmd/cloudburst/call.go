@@ -29,8 +29,8 @@ func (c *cli) callCommand() *cobra.Command {
 		Short: "Call a function or a DAG and print the result",
 		Long: `Call a function or a DAG and print the result.
 
-Arguments are JSON; NAME=JSON is a keyword argument. The arguments of a DAG are those of the function that it begins with, or one
-object that maps its functions to their arguments.`,
+Arguments are JSON; NAME=JSON is a keyword argument. The arguments of a DAG are those of the function that it begins with,
+or one object that maps its functions to their arguments.`,
 		Example: `  cloudburst call sq 4
   cloudburst call greet '"Ada"' punctuation='"!"'
   cloudburst call sq@3 4

@@ -37,7 +37,8 @@ func (c *cli) toOutput(cmd *cobra.Command) *cobra.Command {
 
 // completes lets a shell complete the value of a flag.
 func completes(cmd *cobra.Command, flag string, choices ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	// It fails for a flag that is not there, and this one is.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // with connects to the node for the time of do. The first Ctrl-C makes it give up.

@@ -58,7 +58,7 @@ SIGTERM or Ctrl-C drains: the node takes no new requests and finishes what runs.
 					}
 				}
 			})
-			cfg, err := node.Load(node.Sources{File: file, Environ: os.Environ(), Flags: settings})
+			cfg, err := node.Load(node.Sources{File: file, Environ: os.Environ(), Flags: settings, FlagName: flagOf})
 			if err != nil {
 				return err
 			}
@@ -77,6 +77,16 @@ SIGTERM or Ctrl-C drains: the node takes no new requests and finishes what runs.
 	completes(cmd, "log-level", "debug", "info", "warn", "error")
 	completes(cmd, "log-format", "text", "json")
 	return cmd
+}
+
+// flagOf returns the flag of a setting.
+func flagOf(setting string) string {
+	for _, s := range flagSettings {
+		if s.setting == setting {
+			return "--" + s.flag
+		}
+	}
+	return setting
 }
 
 // serve runs a node until a signal drains it, or a second one cuts it.
