@@ -54,7 +54,11 @@ func (k *Kernel) pump(now int64, p *partition, out *Effects) {
 		}
 		it, urgent := p.urgent.pop()
 		if !urgent {
-			if p.lazy.count == 0 || !k.mayBeLazy(now, p) {
+			if p.lazy.count == 0 {
+				p.rate = 0
+				return
+			}
+			if !k.mayBeLazy(p) {
 				return
 			}
 			it, _ = p.lazy.pop()
@@ -78,14 +82,15 @@ const (
 
 // mayBeLazy reports whether something may be published now for which nobody waits. Publishing costs many times what merging does, so
 // under many writes what they change is gathered for some time; not when so much has been gathered that writers will have to wait.
-func (k *Kernel) mayBeLazy(now int64, p *partition) bool {
+func (k *Kernel) mayBeLazy(p *partition) bool {
 	if k.cfg.LazyRate == 0 || k.hurry || k.changeset > k.cfg.ChangesetBytesMax/4 {
 		return true
 	}
-	if elapsed := now - p.allowedAt; elapsed >= lazyGrain || elapsed < 0 {
-		rate := max(float64(k.cfg.LazyRate), float64(p.lazy.count)*1e6/float64(k.cfg.LazyInterval))
-		p.allowance = min(p.allowance+rate*float64(max(elapsed, 0))/1e6, rate*lazyBurst/1e6)
-		p.allowedAt = now
+	if since := k.elapsed - p.allowedAt; since >= lazyGrain {
+		// What waits last is reached within the interval if the rate does not fall before.
+		p.rate = max(p.rate, float64(k.cfg.LazyRate), float64(p.lazy.count)*1e6/float64(k.cfg.LazyInterval))
+		p.allowance = min(p.allowance+p.rate*float64(since)/1e6, p.rate*lazyBurst/1e6)
+		p.allowedAt = k.elapsed
 	}
 	return p.allowance >= 1
 }

@@ -165,8 +165,12 @@ func (k *Kernel) Wake() int64 {
 		wake = min(wake, f.at)
 	}
 	for _, p := range k.partitions {
-		if p != nil && p.failures > 0 && p.outstanding == 0 && p.urgent.count+p.lazy.count > 0 {
+		switch {
+		case p == nil || p.urgent.count+p.lazy.count == 0:
+		case p.failures > 0 && p.outstanding == 0:
 			wake = min(wake, p.retryAt)
+		case p.failures == 0 && p.lazy.count > 0 && p.allowance < 1 && k.cfg.LazyRate > 0:
+			wake = min(wake, p.allowedAt+lazyGrain)
 		}
 	}
 	if wake != math.MaxInt64 {

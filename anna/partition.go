@@ -14,9 +14,9 @@ type partition struct {
 	// urgent and lazy hold the changed keys that wait to be published: durable writes wait for the former.
 	urgent, lazy queue[*item]
 	outstanding  int
-	// allowance is how many lazy publishes may be made, as of allowedAt.
-	allowance float64
-	allowedAt int64
+	// allowance is how many lazy publishes may be made, as of allowedAt, and rate how many a second since the queue was empty.
+	allowance, rate float64
+	allowedAt       int64
 
 	// failures counts publishes that failed since the last one that did not; retryAt is when the log is tried again.
 	failures int

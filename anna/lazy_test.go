@@ -1,0 +1,64 @@
+package anna
+
+import (
+	"fmt"
+	"testing"
+
+	"cloudburst/lattice"
+)
+
+// TestLazyWritesAreGathered writes the same keys over and over with memory acknowledgements and counts what reaches the log.
+func TestLazyWritesAreGathered(t *testing.T) {
+	t.Parallel()
+	k := lonelyKernel()
+	k.cfg.LazyRate, k.cfg.LazyInterval, k.cfg.PublishesMax, k.cfg.ChangesetBytesMax = 1000, 10e6, 1<<20, 1<<30
+	const keys, second = 20_000, 1_000_000
+	now, published := int64(1e15), 0
+	var out Effects
+	land := func() {
+		for len(out.Publishes) > 0 {
+			m := out.Publishes
+			out = Effects{}
+			for i := range m {
+				published++
+				k.Step(now, &Acknowledged{Publish: m[i].ID, Partition: 0, Sequence: uint64(published)}, &out)
+			}
+		}
+		out.Reset()
+	}
+	// A few keys reach the log at once.
+	for i := range 50 {
+		k.Step(now, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
+	}
+	land()
+	if published != 50 || k.Stats().ChangesetBytes != 0 {
+		t.Fatalf("of 50 writes %d were published", published)
+	}
+	// Of a million in two seconds, on twenty thousand keys, what is allowed does.
+	published = 0
+	for i := range 1_000_000 {
+		k.Step(now, &Write{Key: fmt.Sprint(i % keys), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
+		land()
+		now += 2
+	}
+	if published < 2000 || published > 2*keys/10+1000 {
+		t.Fatalf("%d were published", published)
+	}
+	// All of them do in the interval, without another write.
+	for end := now + 11*second; now < end && k.Stats().ChangesetBytes > 0; now = min(end, max(now+1, k.Wake())) {
+		k.Step(now, &Tick{}, &out)
+		land()
+	}
+	if left := k.Stats().ChangesetBytes; left != 0 {
+		t.Fatalf("%d bytes are not in the log after the interval", left)
+	}
+	// When the node is about to end, everything goes at once.
+	for i := range keys {
+		k.Step(now, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("w")), Ack: Memory}, &out)
+	}
+	k.Step(now, &Tick{Hurry: true}, &out)
+	land()
+	if left := k.Stats().ChangesetBytes; left != 0 {
+		t.Fatalf("%d bytes are not in the log at the end", left)
+	}
+}
