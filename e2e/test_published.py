@@ -172,13 +172,19 @@ def test_messages_between_running_functions(cloud: CloudburstConnection, name: s
 
 def test_lattices(cloud: CloudburstConnection, name: str) -> None:
     store = cloud.kvs_client
+
+    def revealed(key: str) -> Any:
+        lattice = store.get([key])[key]
+        assert lattice is not None
+        return lattice.reveal()
+
     assert store.get(f"{name}-none") == {f"{name}-none": None}
     assert store.put(f"{name}-lww", LWWPairLattice(1, Serializer().dump("first")))
     assert store.put(f"{name}-lww", LWWPairLattice(0, b"too old"))
-    assert Serializer().load(store.get(f"{name}-lww")[f"{name}-lww"].reveal()) == "first"
+    assert Serializer().load(revealed(f"{name}-lww")) == "first"
     assert store.put(f"{name}-set", SetLattice({b"a"}))
     assert store.put(f"{name}-set", SetLattice({b"b"}))
-    assert store.get([f"{name}-set"])[f"{name}-set"].reveal() == {b"a", b"b"}
+    assert revealed(f"{name}-set") == {b"a", b"b"}
     cloud.put_object(f"{name}-object", {1, 2, 3})
     assert sorted(cloud.get_object(f"{name}-object")) == [1, 2, 3], "a set is read back as a list"
 
