@@ -1,6 +1,10 @@
 package anna
 
-import "cloudburst/lattice"
+import (
+	"math"
+
+	"cloudburst/lattice"
+)
 
 // apply merges a record of the log.
 func (k *Kernel) apply(now int64, m *Applied, out *Effects) {
@@ -34,7 +38,7 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 		it.records, it.logged = 0, 0
 		k.supersede(it, out) // in case whoever rolled them up ended before
 	}
-	it.records++
+	it.records += uint16(min(1, math.MaxUint16-int(it.records)))
 	if !whole {
 		it.logged += uint32(m.Bytes)
 	}

@@ -4,17 +4,17 @@ import "slices"
 
 // Join makes receive get the changes of the keys that are watched under the number that is returned. It is called by the goroutine
 // that made the change, must not block, and must not keep the slice.
-func (s *Server) Join(receive func([]Push)) uint32 {
+func (s *Server) Join(receive func([]Push)) uint16 {
 	s.joining.Lock()
 	defer s.joining.Unlock()
 	joined := append(slices.Clone(*s.caches.Load()), receive)
 	s.caches.Store(&joined)
-	return uint32(len(joined))
+	return uint16(len(joined))
 }
 
 // Watch makes a cache get every change of a key. The first push, which says what the key holds now, has been received when Watch
 // returns if the key is in memory.
-func (s *Server) Watch(cache uint32, key string) error {
+func (s *Server) Watch(cache uint16, key string) error {
 	if err := s.check(); err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *Server) Watch(cache uint32, key string) error {
 }
 
 // Unwatch ends a Watch. A push may still be under way.
-func (s *Server) Unwatch(cache uint32, key string) {
+func (s *Server) Unwatch(cache uint16, key string) {
 	_, shard := s.shardOf(key)
 	s.step(shard, &Unwatch{Key: key, Cache: cache})
 }

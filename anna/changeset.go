@@ -3,6 +3,7 @@ package anna
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -185,7 +186,7 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 			it.flags |= fleeting
 		}
 	} else {
-		it.records++
+		it.records += uint16(min(1, math.MaxUint16-int(it.records)))
 		it.logged += uint32(min(f.bytes, 1<<30))
 	}
 	if m.Upload != "" {

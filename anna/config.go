@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"time"
 )
@@ -110,7 +111,7 @@ func (c Config) validate() error {
 	bound("kernels", c.Kernels, 1, c.Streams)
 	bound("publishes_max", c.PublishesMax, 1, 8192)
 	bound("changeset_bytes_max", c.ChangesetBytesMax, 1<<20, 1<<50)
-	bound("compact_records", c.CompactRecords, 1, 1<<20)
+	bound("compact_records", c.CompactRecords, 1, math.MaxUint16-1)
 	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
 		faults = append(faults, fmt.Errorf("replicas %d: must be 1, 3 or 5", c.Replicas))
 	}

@@ -16,14 +16,14 @@ type item struct {
 	// sequence is that of the key's last record in the log that is merged here. It can guard a roll-up once everything up to it is
 	// merged: see partition.applied.
 	sequence uint64
-	records  uint32 // in the log, since the last roll-up
-	logged   uint32 // bytes of the records after that
-	bytes    uint32 // of the state, as accounted; in units of accountUnit
-	place    uint32 // in Kernel.ring
-	cache    uint32 // the one cache that watches the key; further ones are in busy
+	logged   uint32        // bytes of the records since the last roll-up
+	bytes    uint32        // of the state, as accounted; in units of accountUnit
+	place    uint32        // in Kernel.ring
+	used     atomic.Uint32 // not zero = read since the last sweep
+	records  uint16        // in the log, with the last roll-up
+	cache    uint16        // the one cache that watches the key; further ones are in busy
 	slot     uint16
 	flags    flags
-	used     atomic.Uint32 // not zero = read since the last sweep
 }
 
 type flags uint16
@@ -73,7 +73,7 @@ type busy struct {
 	flight  *flight
 	// waiters wait for what changed since the last publish to be durable.
 	waiters []*waiter
-	caches  []uint32
+	caches  []uint16
 	parked  []parked
 	uploads []string
 	// at is when the content expires, in Unix milliseconds, and place is where in the heap, plus one.
@@ -111,7 +111,7 @@ type waiter struct {
 type parked struct {
 	write  Write // without a Key for the others
 	ticket any   // of a Read
-	cache  uint32
+	cache  uint16
 }
 
 // dirty reports whether something is not in the log that is to be.
@@ -124,7 +124,7 @@ func (it *item) inLog() bool { return it.sequence != 0 || it.dirty() }
 
 func (it *item) watched() bool { return it.cache != 0 }
 
-func (it *item) watchedBy(cache uint32) bool {
+func (it *item) watchedBy(cache uint16) bool {
 	return it.cache == cache || it.busy != nil && slices.Contains(it.busy.caches, cache)
 }
 

@@ -2,6 +2,7 @@ package anna
 
 import (
 	"math"
+	"strings"
 
 	"cloudburst/lattice"
 )
@@ -204,6 +205,7 @@ func (k *Kernel) partition(slot uint16) *partition { return k.partitions[k.cfg.P
 
 // add makes an item for a key that has none.
 func (k *Kernel) add(key string, slot uint16) *item {
+	key = strings.Clone(key) // it may be a part of something larger
 	it := &item{key: key, slot: slot, place: uint32(len(k.ring))}
 	k.items[key] = it
 	k.ring = append(k.ring, it)

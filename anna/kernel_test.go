@@ -93,7 +93,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		}
 		w.Volatile = options["volatile"] != ""
 		if options["cache"] != "" {
-			w.Cache = uint32(number("cache"))
+			w.Cache = uint16(number("cache"))
 		}
 		if options["ttl"] != "" {
 			w.Delta.Merge(lattice.ExpireAt(lattice.Timestamp{}, s.now/1000+int64(number("ttl"))))
@@ -139,9 +139,9 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 	case "apply":
 		s.apply(args, options, number)
 	case "watch":
-		s.step(&anna.Watch{Key: args[0], Cache: uint32(number("cache"))})
+		s.step(&anna.Watch{Key: args[0], Cache: uint16(number("cache"))})
 	case "unwatch":
-		s.step(&anna.Unwatch{Key: args[0], Cache: uint32(number("cache"))})
+		s.step(&anna.Unwatch{Key: args[0], Cache: uint16(number("cache"))})
 	case "read":
 		s.step(&anna.Read{Key: args[0], Ticket: line})
 	case "loaded":

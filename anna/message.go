@@ -36,7 +36,7 @@ type Write struct {
 	// Volatile keeps the write out of the log.
 	Volatile bool
 	// Cache is the cache that writes, if one does: it watches the key from then on, unless what the key holds is large.
-	Cache uint32
+	Cache uint16
 	Ack   Ack
 	// Ticket comes back in the Reply; nil when none is wanted.
 	Ticket any
@@ -60,13 +60,13 @@ type Read struct {
 type Watch struct {
 	Key   string
 	Slot  uint16
-	Cache uint32
+	Cache uint16
 }
 
 // Unwatch ends a Watch.
 type Unwatch struct {
 	Key   string
-	Cache uint32
+	Cache uint16
 }
 
 // Acknowledged says that the log has persisted a publish.
@@ -187,7 +187,7 @@ type Publish struct {
 
 // Push brings a change to a cache.
 type Push struct {
-	Cache uint32
+	Cache uint16
 	Key   string
 	// Delta is immutable.
 	Delta *lattice.State

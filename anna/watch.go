@@ -21,7 +21,7 @@ func (k *Kernel) watch(now int64, m *Watch, out *Effects) {
 	k.pushWhole(it, m.Cache, out)
 }
 
-func (k *Kernel) subscribe(it *item, cache uint32) {
+func (k *Kernel) subscribe(it *item, cache uint16) {
 	switch {
 	case it.cache == 0:
 		it.cache = cache
@@ -37,7 +37,7 @@ func (k *Kernel) unwatch(m *Unwatch) {
 		return
 	}
 	if b := it.busy; b != nil {
-		b.caches = slices.DeleteFunc(b.caches, func(cache uint32) bool { return cache == m.Cache })
+		b.caches = slices.DeleteFunc(b.caches, func(cache uint16) bool { return cache == m.Cache })
 	}
 	if it.cache == m.Cache {
 		it.cache = 0
@@ -64,7 +64,7 @@ func (k *Kernel) push(it *item, delta *lattice.State, out *Effects) {
 }
 
 // pushWhole brings a cache all that a key holds.
-func (k *Kernel) pushWhole(it *item, cache uint32, out *Effects) {
+func (k *Kernel) pushWhole(it *item, cache uint16, out *Effects) {
 	out.Pushes = append(out.Pushes, Push{Cache: cache, Key: it.key, Delta: it.state.Clone(), Whole: true})
 	k.stats.Pushes++
 }

@@ -23,9 +23,9 @@ import (
 // Store is what a cache is a copy of: Anna.
 type Store interface {
 	Ready() <-chan struct{}
-	Join(receive func([]anna.Push)) uint32
-	Watch(cache uint32, key string) error
-	Unwatch(cache uint32, key string)
+	Join(receive func([]anna.Push)) uint16
+	Watch(cache uint16, key string) error
+	Unwatch(cache uint16, key string)
 	Write(w *anna.Write, done anna.Completion)
 	Scan(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error)
 }
@@ -34,7 +34,7 @@ type Store interface {
 type Cache struct {
 	cfg     Config
 	store   Store
-	number  uint32 // the cache's with the store
+	number  uint16 // the cache's with the store
 	seed    maphash.Seed
 	shards  []shard
 	bytes   atomic.Int64
