@@ -15,7 +15,7 @@ import time
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst import codec, errors, transport
@@ -459,6 +459,7 @@ def test_garbage_ends_the_connection_and_no_more(node: Node, server: FrameServer
     assert [call(node, i).get() for i in range(10)] == list(range(10))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_from_a_server(data: bytes) -> None:
     def spoil(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -675,6 +676,7 @@ def test_await_survives_the_server(node: Node, server: FrameServer) -> None:
 # What is written.
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 1 << 62),
     st.lists(st.integers(0, 1 << 20), max_size=5),

@@ -251,6 +251,13 @@ class Connection:
         if oldest is not None:
             self.wait(oldest, deadline)
 
+    def abandon(self) -> None:
+        """Close the connection of a client that is gone. From a finalizer, which may run anywhere: takes no lock."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # whoever still reads sees the end, and closes
+        if not self._led and not self._loops:
+            self._sock.close()
+
     def disown(self) -> None:
         """In a forked child: leave the connection to the parent. No other thread is there, whatever the locks say."""
         self._mu, self._write = Lock(), Lock()
@@ -433,10 +440,8 @@ class Connection:
 
     def _readable(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._mu:
-            if self._loops.get(loop, 0) <= 0:
-                self._loops.pop(loop, None)
+            if self._loops.get(loop, 0) <= 0 and self._loops.pop(loop, None) is not None:
                 loop.remove_reader(self._sock.fileno())
-                return
         self.poll()
 
 

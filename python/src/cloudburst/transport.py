@@ -66,7 +66,7 @@ class Transport:
     def __del__(self) -> None:
         connection = self._connection
         if connection is not None:
-            connection.fail(CancelledError("nobody uses the connection any more"))
+            connection.abandon()
 
     @property
     def endpoint(self) -> Endpoint:
