@@ -22,8 +22,11 @@ func BenchmarkChain(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		inv := &wire.Invocation{Steps: steps, Values: [][]byte{append([]byte{wire.CodecPlain}, body...)}, Done: func(r wire.Result) { answers <- r }}
-		n.Invoke(inv)
+		n.Invoke(&wire.Invocation{
+			Steps:  steps,
+			Values: [][]byte{append([]byte{wire.CodecPlain}, body...)},
+			Done:   func(r wire.Result) { answers <- r },
+		})
 		if r := <-answers; r.Err != nil {
 			b.Fatal(r.Err)
 		}
@@ -48,8 +51,6 @@ func BenchmarkSpawn(b *testing.B) {
 	n := start(b, Config{WorkersMin: 1})
 	var took []time.Duration
 	for b.Loop() {
-		w := n.call("pid") // warms the one that is there
-		_ = w
 		began := time.Now()
 		n.mu.Lock()
 		l := newLane(1)

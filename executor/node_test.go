@@ -94,7 +94,10 @@ func (f *testFunctions) Function(ref string) (*pb.Function, error) {
 	if number != "" {
 		version, _ = strconv.ParseUint(number, 10, 64)
 	}
-	return &pb.Function{Name: name, Version: version, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: d.Convention, PythonVersion: f.python}, nil
+	return &pb.Function{
+		Name: name, Version: version,
+		Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: d.Convention, PythonVersion: f.python,
+	}, nil
 }
 
 func (f *testFunctions) Definition(_ context.Context, function *pb.Function) ([]byte, error) {
