@@ -73,7 +73,8 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 // applyChunked takes note of a record that is too large to be brought here unasked.
 func (k *Kernel) applyChunked(now int64, it *item, m *Applied, out *Effects) {
 	_ = k.clock.Observe(m.Latest, now)
-	plainLWW := m.Type == lattice.TypeLWW && (it.state.Lattice == nil || it.state.Lattice.Type() == m.Type) && len(it.state.Others()) == 0 &&
+	plainLWW := m.Type == lattice.TypeLWW && len(it.state.Others()) == 0 &&
+		(it.state.Lattice == nil || it.state.Lattice.Type() == m.Type) &&
 		(!it.flags.has(cold) || it.flags.has(coldLWW))
 	k.setCold(it, true)
 	if it.flags &^= coldLWW; plainLWW {

@@ -2,8 +2,8 @@ package anna
 
 import "slices"
 
-// Join makes receive get the changes of the keys that are watched under the number that is returned. It is called by the goroutine
-// that made the change, must not block, and must not keep the slice.
+// Join makes receive get the changes of the keys that are watched under the number that is returned. It is called by the
+// goroutine that made the change, must not block, and must not keep the slice.
 func (s *Server) Join(receive func([]Push)) uint16 {
 	s.joining.Lock()
 	defer s.joining.Unlock()
@@ -12,8 +12,8 @@ func (s *Server) Join(receive func([]Push)) uint16 {
 	return uint16(len(joined))
 }
 
-// Watch makes a cache get every change of a key. The first push, which says what the key holds now, has been received when Watch
-// returns if the key is in memory.
+// Watch makes a cache get every change of a key. The first push, which says what the key holds now, has been received when
+// Watch returns if the key is in memory.
 func (s *Server) Watch(cache uint16, key string) error {
 	if err := s.check(); err != nil {
 		return err

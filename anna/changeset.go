@@ -10,9 +10,9 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// The changeset is what the log does not hold yet. A key is published as soon as it has changed, unless its last publish is still
-// out: then what changes meanwhile goes out together, once, when the answer is there. So an idle log is written to at once, a
-// busy one in epochs as long as its answers take, and a key that is written often costs no more than one that is not.
+// The changeset is what the log does not hold yet. A key is published as soon as it has changed, unless its last publish is
+// still out: then what changes meanwhile goes out together, once, when the answer is there. So an idle log is written to at
+// once, a busy one in epochs as long as its answers take, and a key that is written often costs no more than one that is not.
 //
 //	clean ── write ──► changed ── publish ──► in flight ── acknowledged ──► clean
 //	                      ▲                    │      └── written meanwhile: changed and in flight
@@ -81,8 +81,9 @@ const (
 	lazyBurst = 100_000
 )
 
-// mayBeLazy reports whether something may be published now for which nobody waits. Publishing costs many times what merging does, so
-// under many writes what they change is gathered for some time; not when so much has been gathered that writers will have to wait.
+// mayBeLazy reports whether something may be published now for which nobody waits. Publishing costs many times what merging
+// does, so under many writes what they change is gathered for some time; not when so much has been gathered that writers will
+// have to wait.
 func (k *Kernel) mayBeLazy(p *partition) bool {
 	if k.cfg.LazyRate == 0 || k.hurry || k.changeset > k.cfg.ChangesetBytesMax/4 {
 		return true
@@ -141,14 +142,15 @@ func (k *Kernel) mayRollUp(p *partition, it *item) bool {
 	if it.flags.has(cold|plain) || it.sequence > p.applied {
 		return false
 	}
-	if it.flags.has(changed) && (tombstone(&it.state) || int(it.bytes)*accountUnit > compactBytesLeast || len(it.busy.uploads) > 0) {
+	if it.flags.has(changed) &&
+		(tombstone(&it.state) || int(it.bytes)*accountUnit > compactBytesLeast || len(it.busy.uploads) > 0) {
 		return true
 	}
 	return it.flags.has(rollUp) || k.wantsRollUp(it)
 }
 
-// wantsRollUp reports whether a key has so many records in the log that they are worth replacing: never more is written in roll-ups
-// than has been written in deltas.
+// wantsRollUp reports whether a key has so many records in the log that they are worth replacing: never more is written in
+// roll-ups than has been written in deltas.
 func (k *Kernel) wantsRollUp(it *item) bool {
 	return int(it.records) > k.cfg.CompactRecords && int(it.logged) >= int(it.bytes)*accountUnit
 }

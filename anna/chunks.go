@@ -17,8 +17,8 @@ import (
 // chunksAhead bounds the pieces of one state that are under way at a time.
 const chunksAhead = 16
 
-// upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names them.
-// What fails in between leaves pieces that no record names; they are swept at a later start.
+// upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names
+// them. What fails in between leaves pieces that no record names; they are swept at a later start.
 func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Upload, error) {
 	data := wire.AppendState(nil, m.State)
 	if len(data) > stateBytesMax {
@@ -34,7 +34,8 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Uplo
 		if len(data) > 0 {
 			piece := data[:min(chunkBytes, len(data))]
 			data = data[len(piece):]
-			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.count)), Data: piece})
+			subject := chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.count))
+			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: piece})
 			if err != nil {
 				return up, err
 			}

@@ -14,7 +14,8 @@ import (
 const (
 	// stateBytesMax bounds what one key may hold, encoded.
 	stateBytesMax = 1 << 30
-	// chunkBytes is the size of the pieces of a state that is too large for one record, and recordBytesMax the size from which it is.
+	// chunkBytes is the size of the pieces of a state that is too large for one record, and recordBytesMax the size from which it
+	// is.
 	chunkBytes     = 512 << 10
 	recordBytesMax = 512 << 10
 	// parkedMax bounds the accesses that wait for one key to be read from the log.
@@ -30,11 +31,11 @@ const (
 
 // Config says how a server of Anna works. The zero value runs.
 type Config struct {
-	// Streams is the number of JetStream streams that the log is spread over, so that it grows with its servers. It is chosen when a
-	// store is made and never changes. Default 4.
+	// Streams is the number of JetStream streams that the log is spread over, so that it grows with its servers. It is chosen when
+	// a store is made and never changes. Default 4.
 	Streams int
-	// Slots is the number of parts that the keys are cut into, to be spread over the masters. It is chosen when a store is made and
-	// never changes. Default 1,024.
+	// Slots is the number of parts that the keys are cut into, to be spread over the masters. It is chosen when a store is made
+	// and never changes. Default 1,024.
 	Slots int
 	// Prefix begins the names of the log's streams and of its subjects. Default "cloudburst-anna".
 	Prefix string
@@ -44,9 +45,9 @@ type Config struct {
 	Kernels int
 	// PublishesMax bounds the publishes of one stream that have not been acknowledged. Default 512.
 	PublishesMax int
-	// LazyRate is how many keys a second reach the log at least of those that were only written with memory acknowledgements: up to
-	// that rate they reach it at once. When more are written they are gathered, so that one which is written often is published once,
-	// and all reach the log within LazyInterval; sooner when they come near ChangesetBytesMax. Default 10,000.
+	// LazyRate is how many keys a second reach the log at least of those that were only written with memory acknowledgements: up
+	// to that rate they reach it at once. When more are written they are gathered, so that one which is written often is published
+	// once, and all reach the log within LazyInterval; sooner when they come near ChangesetBytesMax. Default 10,000.
 	LazyRate int
 	// LazyInterval is the longest that writes are gathered for. Default 10s.
 	LazyInterval time.Duration
@@ -54,14 +55,16 @@ type Config struct {
 	PublishTimeout time.Duration
 	// DurableTimeout is how long a durable write waits for a log that is away. Default 5s.
 	DurableTimeout time.Duration
-	// ChangesetBytesMax bounds what is acknowledged in memory and not in the log yet. Writes beyond it are refused. Default 256 MiB.
+	// ChangesetBytesMax bounds what is acknowledged in memory and not in the log yet. Writes beyond it are refused. Default 256
+	// MiB.
 	ChangesetBytesMax int
-	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log and read through. Default 0:
-	// as much as there is.
+	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log and read through. Default
+	// 0: as much as there is.
 	MemoryBytesMax int
 	// CompactRecords is how many records of one key the log holds before they are rolled up. Default 16.
 	CompactRecords int
-	// TombstoneGrace is how long deleted keys are remembered; a master that was cut off for longer may bring them back. Default 15m.
+	// TombstoneGrace is how long deleted keys are remembered; a master that was cut off for longer may bring them back. Default
+	// 15m.
 	TombstoneGrace time.Duration
 	// ReplayTimeout bounds the time without progress while the log is replayed at the start. Default 30s.
 	ReplayTimeout time.Duration

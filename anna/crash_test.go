@@ -15,8 +15,8 @@ import (
 	"cloudburst/lattice"
 )
 
-// crashDir makes the test binary the process that TestKill kills: it writes as fast as it can on this directory, and prints every
-// key whose write was acknowledged as durable.
+// crashDir makes the test binary the process that TestKill kills: it writes as fast as it can on this directory, and prints
+// every key whose write was acknowledged as durable.
 const crashDir = "ANNA_TEST_CRASH_DIR"
 
 func TestMain(m *testing.M) {
@@ -131,7 +131,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestAbandon recovers from a server that was never stopped, by a second one on the same log: its memory is lost, the log is not.
+// TestAbandon recovers from a server that was never stopped, by a second one on the same log: its memory is lost, the log is
+// not.
 func TestAbandon(t *testing.T) {
 	t.Parallel()
 	first := startServer(t, anna.Config{}, "")

@@ -108,8 +108,8 @@ func (k *Kernel) fade(now int64, it *item) {
 	k.fading.push(fade{it, k.elapsed + k.cfg.TombstoneGrace})
 }
 
-// collectDue forgets tombstones. The log forgets a roll-up of a tombstone by itself, so one that is not all that the log holds of
-// its key is first made so.
+// collectDue forgets tombstones. The log forgets a roll-up of a tombstone by itself, so one that is not all that the log holds
+// of its key is first made so.
 func (k *Kernel) collectDue(now int64, out *Effects) {
 	for range expiredPerTick {
 		f, ok := k.fading.peek()

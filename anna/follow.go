@@ -23,8 +23,9 @@ const (
 
 var errReplay = errors.New("the store's log could not be replayed")
 
-// follower brings the records of one stream to its kernel: all of them at the start, and later those of other masters. As long as
-// there are none of these, every record is the kernel's own, of which the answers to its publishes tell: then nothing is followed.
+// follower brings the records of one stream to its kernel: all of them at the start, and later those of other masters. As long
+// as there are none of these, every record is the kernel's own, of which the answers to its publishes tell: then nothing is
+// followed.
 type follower struct {
 	server    *Server
 	partition int
@@ -104,8 +105,8 @@ func (f *follower) quiet(caughtUp bool) bool {
 	return caughtUp && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
 }
 
-// follow brings records from where the kernel is until done says that it is enough; it is asked after every pause and told whether
-// everything that was there has been brought.
+// follow brings records from where the kernel is until done says that it is enough; it is asked after every pause and told
+// whether everything that was there has been brought.
 func (f *follower) follow(ctx context.Context, done func(caughtUp bool) bool) error {
 	s := f.server
 	end, err := s.log.last(ctx, f.partition)

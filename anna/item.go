@@ -82,7 +82,8 @@ type busy struct {
 }
 
 func (b *busy) idle() bool {
-	return b.delta == nil && b.pending == 0 && b.flight == nil && len(b.waiters) == 0 && len(b.caches) == 0 && len(b.parked) == 0 &&
+	return b.delta == nil && b.pending == 0 && b.flight == nil &&
+		len(b.waiters) == 0 && len(b.caches) == 0 && len(b.parked) == 0 &&
 		len(b.uploads) == 0 && b.place == 0
 }
 

@@ -63,8 +63,8 @@ type Kernel struct {
 	spareFlight []*flight
 
 	hurry bool // everything is published as soon as it can be
-	// now is the time of the last Step. elapsed is the same until clocks are set: it never goes back, and all waits are measured by
-	// it, or a clock that is set back by an hour would make them last as long.
+	// now is the time of the last Step. elapsed is the same until clocks are set: it never goes back, and all waits are measured
+	// by it, or a clock that is set back by an hour would make them last as long.
 	now, elapsed int64
 
 	memory    int // bytes of items and their states

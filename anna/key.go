@@ -32,8 +32,8 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// slotOf returns the slot of a key: FNV-1a, mixed so that keys which differ in the last byte only are spread as well. Every node
-// and every version must agree on it.
+// slotOf returns the slot of a key: FNV-1a, mixed so that keys which differ in the last byte only are spread as well. Every
+// node and every version must agree on it.
 func slotOf(key string, slots int) uint16 {
 	h := uint32(2166136261)
 	for i := range len(key) {

@@ -38,8 +38,8 @@ func (s *Server) load(ctx context.Context) {
 	}
 }
 
-// read merges all records of a key. It is not content before it has seen the one that the kernel knows of, since the server that
-// answers may be behind.
+// read merges all records of a key. It is not content before it has seen the one that the kernel knows of, since the server
+// that answers may be behind.
 func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()

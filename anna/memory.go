@@ -27,7 +27,8 @@ const (
 	InLog
 )
 
-// Get returns what a key holds. The state may only be read, and only until the next Step. Several goroutines may call it at once.
+// Get returns what a key holds. The state may only be read, and only until the next Step. Several goroutines may call it at
+// once.
 func (k *Kernel) Get(now int64, key string) (*lattice.State, Found) {
 	it := k.items[key]
 	if it == nil {
@@ -43,10 +44,11 @@ func (k *Kernel) Get(now int64, key string) (*lattice.State, Found) {
 	return &it.state, Here
 }
 
-// evict leaves states to the log while keys take more memory than they may. A hand goes round over all keys; those that were read
-// since it came by the last time are spared once.
+// evict leaves states to the log while keys take more memory than they may. A hand goes round over all keys; those that were
+// read since it came by the last time are spared once.
 func (k *Kernel) evict() {
-	for looked, evicted := 0, 0; k.memory > k.cfg.MemoryBytesMax && looked < sweepMax && evicted < evictMax && len(k.ring) > 0; looked++ {
+	looked, evicted := 0, 0
+	for ; k.memory > k.cfg.MemoryBytesMax && looked < sweepMax && evicted < evictMax && len(k.ring) > 0; looked++ {
 		if k.hand++; k.hand >= len(k.ring) {
 			k.hand = 0
 		}

@@ -14,7 +14,8 @@ const (
 	Memory
 )
 
-// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Refused, *Failed, *Applied, *Loaded or *Tick.
+// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Refused, *Failed, *Applied,
+// *Loaded or *Tick.
 type Message interface{ message() }
 
 // Write merges a delta into a key.
@@ -42,11 +43,12 @@ type Write struct {
 	Ticket any
 }
 
-// Maker makes the delta of a write that depends on what its key holds. No other write of this master comes in between; one of another
-// master may.
+// Maker makes the delta of a write that depends on what its key holds. No other write of this master comes in between; one of
+// another master may.
 type Maker interface {
-	// Make is called once, in a Step. It may read held and must not keep it. The delta is nil when there is nothing to write; what it
-	// leaves zero is completed as in any other, and stamp, which the kernel has just made, is for a tombstone. Value is that of the Reply.
+	// Make is called once, in a Step. It may read held and must not keep it. The delta is nil when there is nothing to write; what
+	// it leaves zero is completed as in any other, and stamp, which the kernel has just made, is for a tombstone. Value is that of
+	// the Reply.
 	Make(held *lattice.State, stamp lattice.Timestamp, nowMillis int64) (delta *lattice.State, value int64, err error)
 }
 
@@ -78,7 +80,8 @@ type Acknowledged struct {
 	Upload string
 }
 
-// Advanced says that a publish of a large state is getting on. Sequence is that of a piece that the log has persisted, 0 if it is none.
+// Advanced says that a publish of a large state is getting on. Sequence is that of a piece that the log has persisted, 0 if it
+// is none.
 type Advanced struct {
 	Publish   uint64
 	Partition int

@@ -56,7 +56,10 @@ func TestLogGoesAwayAndComesBack(t *testing.T) {
 	dir := t.TempDir()
 	nats := startTCP(t, dir, -1, 0)
 	port := portOf(nats)
-	s := startOnConn(t, anna.Config{DurableTimeout: 500 * time.Millisecond, PublishTimeout: 200 * time.Millisecond, ChangesetBytesMax: 1 << 20}, connectTCP(t, nats))
+	cfg := anna.Config{
+		DurableTimeout: 500 * time.Millisecond, PublishTimeout: 200 * time.Millisecond, ChangesetBytesMax: 1 << 20,
+	}
+	s := startOnConn(t, cfg, connectTCP(t, nats))
 	s.put(t, "a", "1", anna.Durable)
 	stopTCP(nats)
 

@@ -145,12 +145,15 @@ func (w *world) write(number int) (*anna.Write, *lattice.State) {
 	return write, delta
 }
 
-// TestConvergence lets masters write, publish, fail, follow and crash in any order. When all is quiet they hold the same, and so does
-// a kernel that is made from the log; nothing that was acknowledged is missing.
+// TestConvergence lets masters write, publish, fail, follow and crash in any order. When all is quiet they hold the same, and so
+// does a kernel that is made from the log; nothing that was acknowledged is missing.
 func TestConvergence(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{t: t, now: scenarioBegin, last: map[string]uint64{}, acked: map[string]*lattice.State{}, bodies: map[string]*lattice.State{}}
+		w := &world{
+			t: t, now: scenarioBegin, last: map[string]uint64{},
+			acked: map[string]*lattice.State{}, bodies: map[string]*lattice.State{},
+		}
 		writers := uint64(rapid.IntRange(1, 3).Draw(t, "masters"))
 		for i := range writers {
 			w.kernels = append(w.kernels, w.start(i+1))
@@ -256,7 +259,7 @@ func (w *world) state(m *master, key string) *lattice.State {
 			return state
 		}
 		w.step(m, &anna.Read{Key: key, Ticket: "-"})
-		if state, found = m.kernel.Get(w.now, key); found == anna.InLog {
+		if _, found = m.kernel.Get(w.now, key); found == anna.InLog {
 			return w.logged(key) // evicted again
 		}
 	}

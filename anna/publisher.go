@@ -21,7 +21,8 @@ const (
 	headerTTL    = "Nats-TTL"
 )
 
-// publisher publishes for one kernel and tells it what became of it. The kernel bounds what is outstanding and watches the time.
+// publisher publishes for one kernel and tells it what became of it. The kernel bounds what is outstanding and watches the
+// time.
 type publisher struct {
 	log       *streams
 	publisher uint64
@@ -170,7 +171,8 @@ func parseAnswer(m *nats.Msg) (uint64, error) {
 // refusedGuard reports whether the log did not take a roll-up because of its guard.
 func refusedGuard(err error) bool {
 	refusal, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return ok && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // recordFits reports whether a state goes into one record.

@@ -127,7 +127,8 @@ const (
 	retryMax = time.Second
 )
 
-// randomWriter names a kernel. A kernel that begins again becomes another writer, since it may have forgotten what it has counted.
+// randomWriter names a kernel. A kernel that begins again becomes another writer, since it may have forgotten what it has
+// counted.
 func randomWriter() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -137,9 +138,9 @@ func randomWriter() uint64 {
 // Ready is closed when the log is replayed and keys can be read and written.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Run opens the log, replays it and serves until ctx ends; what the log does not hold yet is written to it before Run returns, as
-// far as that is possible in DrainTimeout. It fails when the log cannot be opened or replayed; later it tries again for as long as
-// it takes.
+// Run opens the log, replays it and serves until ctx ends; what the log does not hold yet is written to it before Run returns,
+// as far as that is possible in DrainTimeout. It fails when the log cannot be opened or replayed; later it tries again for as
+// long as it takes.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.log.open(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -237,8 +238,8 @@ func (s *Server) step(shard *shard, m Message) {
 	effects.Put(out)
 }
 
-// perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write is
-// there finds it.
+// perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write
+// is there finds it.
 func (s *Server) perform(shard *shard, out *Effects) {
 	s.push(out.Pushes)
 	for i := range out.Publishes {
@@ -330,8 +331,8 @@ func (s *Server) Write(w *Write, done Completion) {
 	s.step(shard, w)
 }
 
-// View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch brings
-// it there. The state may not be changed, or kept in any part but the bytes of values, and read must not block.
+// View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch
+// brings it there. The state may not be changed, or kept in any part but the bytes of values, and read must not block.
 func (s *Server) View(key string, read func(*lattice.State)) bool {
 	_, shard := s.shardOf(key)
 	s.stats.reads.Add(1)

@@ -38,8 +38,8 @@ func (r *running) untilRecords(t testing.TB, want uint64) {
 	}
 }
 
-// TestLargeValues: values that are too large for one record are cut into pieces, read through after a restart, and leave nothing
-// behind when they are replaced.
+// TestLargeValues: values that are too large for one record are cut into pieces, read through after a restart, and leave
+// nothing behind when they are replaced.
 func TestLargeValues(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -66,7 +66,8 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	k.pump(now, p, out)
 }
 
-// joinBytesMax bounds what a cache is given unasked when it writes to a key; last-writer-wins values are shared and cost nothing.
+// joinBytesMax bounds what a cache is given unasked when it writes to a key; last-writer-wins values are shared and cost
+// nothing.
 const joinBytesMax = 4 << 10
 
 // overwrites reports whether a write replaces whatever a key that is not in memory holds: its stamp will be later, since the
@@ -268,14 +269,15 @@ func (k *Kernel) fresh(now int64, it *item, out *Effects) *item {
 
 // leave forgets an item that shows nothing, if neither the log nor a cache knows of it.
 func (k *Kernel) leave(it *item) {
-	if it.state.Lattice == nil && !it.inLog() && !it.watched() && !it.flags.has(cold|loading) && (it.busy == nil || it.busy.idle()) {
+	if it.state.Lattice == nil && !it.inLog() && !it.watched() && !it.flags.has(cold|loading) &&
+		(it.busy == nil || it.busy.idle()) {
 		k.settleDown(it)
 		k.forget(it)
 	}
 }
 
-// vanish forgets a key that was deleted and of which the log knows nothing. While caches watch it its tombstone stays, or what is
-// written next could seem to them to be from before.
+// vanish forgets a key that was deleted and of which the log knows nothing. While caches watch it its tombstone stays, or what
+// is written next could seem to them to be from before.
 func (k *Kernel) vanish(it *item) {
 	it.flags &^= volatile
 	k.unexpire(it)

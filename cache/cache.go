@@ -98,8 +98,8 @@ func (c *Cache) Peek(key string) (Entry, bool) {
 	return entry, true
 }
 
-// Get returns what keys hold, in their order. For keys that are absent it waits until they appear, for as long as wait says; then
-// they are absent in what it returns. A ctx that ends is an error.
+// Get returns what keys hold, in their order. For keys that are absent it waits until they appear, for as long as wait says;
+// then they are absent in what it returns. A ctx that ends is an error.
 func (c *Cache) Get(ctx context.Context, keys []string, wait time.Duration) ([]Entry, error) {
 	entries := make([]Entry, len(keys))
 	var missing []int
@@ -143,8 +143,8 @@ func (c *Cache) Delete(ctx context.Context, keys []string, ack pb.Ack) error {
 	})
 }
 
-// PutAsync makes writes and calls done exactly once, which must not block, when all of them are acknowledged or one has failed; the
-// others are made all the same. Those that are acknowledged in memory can be read when PutAsync returns.
+// PutAsync makes writes and calls done exactly once, which must not block, when all of them are acknowledged or one has failed;
+// the others are made all the same. Those that are acknowledged in memory can be read when PutAsync returns.
 func (c *Cache) PutAsync(writes []Write, ack pb.Ack, done func(error)) {
 	deltas := make([]*lattice.State, len(writes))
 	for i := range writes {

@@ -13,8 +13,8 @@ const fetchTimeout = 30 * time.Second
 
 // Config says how large a cache is. The zero value runs.
 type Config struct {
-	// BytesMax bounds the memory of what is held; keys that were not read lately make room. Values are shared with Anna when that is
-	// in the same process. Default 256 MiB.
+	// BytesMax bounds the memory of what is held; keys that were not read lately make room. Values are shared with Anna when that
+	// is in the same process. Default 256 MiB.
 	BytesMax int
 	// WaitersMax bounds the calls that wait for keys to be read or to appear; one more is refused. Default 65,536.
 	WaitersMax int

@@ -32,7 +32,7 @@ type Stats struct {
 func (e *Executor) Stats() Stats {
 	s := Stats{
 		WorkersMax: e.cfg.WorkersMax,
-		Started: e.stats.started.Load(), Died: e.stats.died.Load(),
+		Started:    e.stats.started.Load(), Died: e.stats.died.Load(),
 		Finished: e.stats.finished.Load(), Waited: e.stats.waited.Load(),
 		Retried: e.stats.retried.Load(), Overdue: e.stats.overdue.Load(), Undelivered: e.stats.undelivered.Load(),
 	}

@@ -138,7 +138,8 @@ func (r *running) connect(t *testing.T) *cloudburst.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := cloudburst.Connect(t.Context(), cloudburst.WithAddress(r.URL), cloudburst.WithToken(strings.TrimSpace(string(token))))
+	secret := strings.TrimSpace(string(token))
+	client, err := cloudburst.Connect(t.Context(), cloudburst.WithAddress(r.URL), cloudburst.WithToken(secret))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -89,8 +90,7 @@ func (s *supervisor) await(ctx context.Context, parts ...*running) error {
 // stop ends the parts, the last one first: each finishes what is under way until ctx ends, and is cancelled then.
 func (s *supervisor) stop(ctx context.Context) error {
 	var faults []error
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		r := s.parts[i]
+	for _, r := range slices.Backward(s.parts) {
 		if r.drain != nil && !r.over() && ctx.Err() == nil {
 			if err := r.drain(ctx); err != nil {
 				s.logger.Warn("not everything could be finished", "part", r.name, "error", err)

@@ -19,7 +19,8 @@ import (
 //	      └───────── not in there ◄── is the change in there after all? ── yes: done
 //
 // A refusal by prepare counts only on a state that is as new as the log was after the call began, so that what another node
-// has just registered is never denied. commit returns a revision that is not above the change's, and above all that came before it.
+// has just registered is never denied. commit returns a revision that is not above the change's, and above all that came before
+// it.
 func (r *Registry) commit(ctx context.Context, what string, prepare func(*state) (record, error)) (uint64, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)

@@ -5,8 +5,8 @@ import (
 	"cloudburst/lattice"
 )
 
-// stream is a partition of the log, and behaves as a JetStream stream with a subject per key: sequences without gaps, roll-ups that
-// purge their subject, guards on a subject's last sequence.
+// stream is a partition of the log, and behaves as a JetStream stream with a subject per key: sequences without gaps, roll-ups
+// that purge their subject, guards on a subject's last sequence.
 type stream struct {
 	records []record // by sequence less one
 	last    map[string]uint64

@@ -14,8 +14,8 @@ var (
 	seedsFlag = flag.Uint64("seeds", 2000, "how many seeds to run")
 )
 
-// TestSimulation runs many seeds: whatever happens, all masters agree in the end, with one another, with their caches and with the
-// log, and nothing that was acknowledged as durable is missing.
+// TestSimulation runs many seeds: whatever happens, all masters agree in the end, with one another, with their caches and with
+// the log, and nothing that was acknowledged as durable is missing.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	if *seedFlag != 0 {

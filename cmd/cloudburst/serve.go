@@ -123,7 +123,7 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 				signal.Reset(os.Interrupt, syscall.SIGTERM)
 				cfg.Logger.Warn("stopping at once", "signal", s.String())
 				n.Cut()
-				<-ended
+				_ = <-ended // it says that it was cut
 				return exitError(exitSignal + int(s.(syscall.Signal)))
 			}
 			cfg.Logger.Info("draining; another signal stops at once", "signal", s.String(), "at_most", cfg.Node.DrainTimeout)
