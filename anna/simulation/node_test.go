@@ -65,7 +65,11 @@ func (n *node) crash() {
 	n.w.tracef("node %d crashed", n.number)
 }
 
-func (n *node) now() int64 { return n.w.now + n.skew }
+func (n *node) now() int64 {
+	now := n.w.now + n.skew
+	n.w.latest = max(n.w.latest, now)
+	return now
+}
 
 // step lets the kernel take a message in and does what it wants done, with the faults of the world.
 func (n *node) step(m anna.Message) {

@@ -77,14 +77,10 @@ func (o *oracle) stamped(op *operation, s *lattice.State) {
 	}
 }
 
-// unseen takes note of a deletion or removal whose stamp is not shown: it is that of the kernel's clock, or one after what it has seen.
-func (o *oracle) unseen(op *operation, n *node) {
-	op.upTo = lattice.Timestamp{Time: uint64(n.now()+1) << 12}
-	for _, other := range o.operations {
-		if op.upTo.Less(other.stamp) {
-			op.upTo = lattice.Timestamp{Time: other.stamp.Time + 1<<12}
-		}
-	}
+// unseen takes note of a deletion or removal whose stamp is not shown. It is no later than the clock that is furthest ahead, by
+// which every kernel's stamps may have been pulled forward, and some for counting.
+func (o *oracle) unseen(op *operation, latest int64) {
+	op.upTo = lattice.Timestamp{Time: uint64(latest+millisecond) << 12}
 }
 
 // seen checks that what a process shows of a key never becomes older, unless it was deleted meanwhile.

@@ -43,6 +43,7 @@ type world struct {
 	nodes   []*node
 	writers uint64
 	calm    bool  // no new faults
+	latest  int64 // the furthest that any clock has been
 	nap     int64 // how long a kernel's clock sleeps at most
 	oracle  *oracle
 	trace   func(string, ...any)
@@ -163,7 +164,7 @@ func (w *world) operate() {
 	if state, found := n.kernel.Get(n.now(), key); found == anna.Here {
 		w.oracle.stamped(op, state)
 	} else if op.deletes || op.member != nil {
-		w.oracle.unseen(op, n)
+		w.oracle.unseen(op, w.latest)
 	}
 }
 
