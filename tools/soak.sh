@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Looks for what the tests are too short to find: every fuzz target for the given time, then every law on many more cases.
+# Looks for what the tests are too short to find: every fuzz target for the given time, then every law on many more cases, and
+# many more seeds of the simulation of the store.
 set -euo pipefail
-time=${1:-30s} checks=${2:-20000}
+time=${1:-30s} checks=${2:-20000} seeds=${3:-200000}
 
 tested() { # the packages whose tests import the given one; all that have tests without one
   go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}{{end}}' ./... |
@@ -18,3 +19,5 @@ for package in $(tested pgregory.net/rapid); do
   echo "== $package, laws on $checks cases each"
   go test -count=1 -timeout 4h "$package" -rapid.checks="$checks"
 done
+echo "== the simulation of the store, $seeds seeds"
+go test -count=1 -timeout 4h ./anna/simulation -seeds "$seeds"
