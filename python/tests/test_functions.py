@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import cloudpickle
 import pytest
@@ -12,19 +12,7 @@ import pytest
 import cloudburst
 from cloudburst import codec, errors
 from cloudburst.v1 import function_pb2
-from frame_server import FrameServer, serving
-
-
-@pytest.fixture
-def server() -> Iterator[FrameServer]:
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def app(server: FrameServer) -> Iterator[cloudburst.App]:
-    with cloudburst.connect(server.address, "token") as connected:
-        yield connected
+from frame_server import FrameServer
 
 
 def definition(server: FrameServer, name: str, version: int = 1) -> Any:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Iterator, List, Tuple
+from typing import Any, List, Tuple
 
 import pytest
 
@@ -16,18 +16,6 @@ import cloudburst
 from cloudburst import codec, errors
 from cloudburst.v1 import frame_pb2, store_pb2
 from frame_server import FrameServer, Peer, serving
-
-
-@pytest.fixture
-def server() -> Iterator[FrameServer]:
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def app(server: FrameServer) -> Iterator[cloudburst.App]:
-    with cloudburst.connect(server.address, "token") as connected:
-        yield connected
 
 
 @pytest.fixture

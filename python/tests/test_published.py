@@ -27,13 +27,7 @@ from cloudburst.shared.proto.cloudburst_pb2 import (
 from cloudburst.shared.reference import CloudburstReference
 from cloudburst.shared.serializer import Serializer
 from cloudburst.v1 import error_pb2, frame_pb2, function_pb2, store_pb2
-from frame_server import FrameServer, Peer, serving
-
-
-@pytest.fixture
-def server() -> Iterator[FrameServer]:
-    with serving() as running:
-        yield running
+from frame_server import FrameServer, Peer
 
 
 @pytest.fixture
@@ -304,7 +298,8 @@ def test_lattices(server: FrameServer, cloud: CloudburstConnection) -> None:
     assert store.put("raw", LWWPairLattice(7, b"bytes")) == {"raw": True}
     assert server.values["raw"][0].timestamp.time == 7
     assert server.values["raw"][1] == [codec.encode(b"bytes")]
-    assert store.put(["set", "counter"], [SetLattice({b"a", b"b"}), CounterLattice({1: (3, 0)})]) == {"set": True, "counter": True}
+    lattices = [SetLattice({b"a", b"b"}), CounterLattice({1: (3, 0)})]
+    assert store.put(["set", "counter"], lattices) == {"set": True, "counter": True}
     found = store.get(["raw", "set", "counter", "missing", "raw"])
     assert list(found) == ["raw", "set", "counter", "missing"]
     assert found["raw"].reveal() == b"bytes"

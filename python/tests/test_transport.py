@@ -1,18 +1,15 @@
-"""The client's connection, against a server that behaves in every way that a node or a network can."""
+"""The client's connection, shared by threads: everybody gets their own answer, in time or not at all."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import gc
 import os
 import random
 import signal
-import socket
 import struct
 import threading
 import time
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, List, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -20,143 +17,12 @@ from hypothesis import strategies as st
 
 from cloudburst import codec, errors, transport
 from cloudburst.call import CallHead, new_run_id
-from cloudburst.endpoint import locator
 from cloudburst.future import Future
 from cloudburst.node import Node
 from cloudburst.request import Request, varint
 from cloudburst.v1 import frame_pb2
-from frame_server import FrameServer, Peer, serving
-
-
-@pytest.fixture
-def server() -> Iterator[FrameServer]:
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def node(server: FrameServer) -> Iterator[Node]:
-    connected = node_at(server)
-    yield connected
-    connected.close()
-
-
-def node_at(server: FrameServer) -> Node:
-    return Node(locator(server.address, "token"))
-
-
-def head(name: str = "echo", positional: int = 1, **options: Any) -> CallHead:
-    call = frame_pb2.Call(function=name, **options)
-    call.arguments.add(positional=positional)
-    return CallHead(call, f"call {name}")
-
-
-ECHO = head()
-
-
-def call(node: Node, value: Any, seconds: float = 30.0) -> Future[Any]:
-    run_id, request = node.call(ECHO, [codec.encode_parts(value)], seconds)
-    return Future.of_run(node, run_id, request)
-
-
-def in_threads(count: int, run: Callable[[int], None]) -> None:
-    failures: List[BaseException] = []
-
-    def guarded(i: int) -> None:
-        try:
-            run(i)
-        except BaseException as e:
-            failures.append(e)
-
-    threads = [threading.Thread(target=guarded, args=(i,), daemon=True) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a thread hangs"
-    if failures:
-        raise failures[0]
-
-
-def test_handshake(server: FrameServer, node: Node) -> None:
-    assert call(node, 42).get() == 42
-    assert (
-        server.peers[0].head
-        == (
-            f"GET /v1/stream HTTP/1.1\r\nHost: {server.address}\r\nConnection: Upgrade\r\nUpgrade: cloudburst/1\r\n"
-            "Authorization: Bearer token\r\n\r\n"
-        ).encode()
-    )
-
-
-def test_frames_in_the_packet_of_the_handshake() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer_at_once() -> None:
-            sock, _ = listener.accept()
-            with sock:
-                sock.recv(4096)
-                done = frame_pb2.Header(id=999, done=frame_pb2.Done()).SerializeToString()
-                sock.sendall(
-                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: cloudburst/1\r\n\r\n"
-                    + struct.pack("<II", len(done), 0)
-                    + done
-                )
-                peer = Peer(sock, 1)
-                from cloudburst.frame import FrameReader
-
-                header, values = FrameReader(sock).read()
-                peer.reply(header.id, bytes(values[0]))
-                sock.recv(1)
-
-        thread = threading.Thread(target=answer_at_once, daemon=True)
-        thread.start()
-        node = Node(locator(f"127.0.0.1:{listener.getsockname()[1]}"))
-        assert call(node, "there").get() == "there"
-        node.close()
-        thread.join(10)
-
-
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(errors.UnavailableError, match=rf"127\.0\.0\.1:{port}: .*cloudburst serve"):
-        Node(locator(f"127.0.0.1:{port}")).connect()
-
-
-@pytest.mark.parametrize(
-    ("refusal", "error", "match"),
-    [
-        (
-            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno",
-            errors.AuthenticationError,
-            "CLOUDBURST_TOKEN.*cloudburst/token",
-        ),
-        (
-            b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 13\r\n\r\nspeaks only 2",
-            errors.IncompatibleError,
-            "speaks only 2",
-        ),
-        (b"HTTP/1.1 503 Service Unavailable\r\n\r\ndraining", errors.UnavailableError, "draining"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", errors.IncompatibleError, "no Cloudburst node.*200 OK"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", errors.IncompatibleError, "SSH-2.0"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", errors.IncompatibleError, "no Cloudburst node"),
-        (b"HTTP/1.1 abc\r\n\r\n", errors.IncompatibleError, "no Cloudburst node"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20000, errors.IncompatibleError, "no end"),
-        (b"HT", errors.UnavailableError, "closed the connection"),
-    ],
-)
-def test_refusals(server: FrameServer, refusal: bytes, error: type, match: str) -> None:
-    server.refusal = refusal
-    with pytest.raises(error, match=match):
-        node_at(server).connect()
-
-
-def test_a_server_that_never_answers_the_handshake() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        node = Node(locator(f"127.0.0.1:{silent.getsockname()[1]}"), timeout=0.1)
-        with pytest.raises(errors.UnavailableError, match="did not answer in time"):
-            node.connect()
+from echo_calls import ECHO, call, in_threads
+from frame_server import FrameServer, Peer
 
 
 def test_answers_out_of_order(node: Node, server: FrameServer) -> None:
@@ -350,135 +216,6 @@ def test_room_is_made_by_answers(node: Node, server: FrameServer, monkeypatch: p
     assert [future.get() for future in futures] == list(range(2000))
 
 
-def test_a_call_survives_the_server(node: Node, server: FrameServer) -> None:
-    """The call goes out again under the same run id."""
-    server.handler = lambda peer, header, values: peer.number == 1  # the first connection answers nothing
-    future = call(node, "again")
-    server.wait_for(lambda: server.calls(), "the call")
-    threading.Timer(0.05, server.restart).start()
-    assert future.get() == "again"
-    first, second = server.calls()
-    assert first == second
-    assert len(first.run_id) == 16
-
-
-def test_calls_nobody_waits_for_go_out_again(node: Node, server: FrameServer) -> None:
-    server.handler = lambda peer, header, values: peer.number == 1
-    futures = [call(node, i) for i in range(20)]
-    server.wait_for(lambda: len(server.calls()) == 20, "the calls")
-    server.restart()
-    assert call(node, "next").get() == "next"
-    server.wait_for(lambda: len(server.calls()) == 41, "the calls again")
-    assert [future.get() for future in futures] == list(range(20))
-
-
-def test_threads_survive_the_server(node: Node, server: FrameServer) -> None:
-    stop = threading.Event()
-
-    def restart() -> None:
-        for _ in range(5):
-            time.sleep(0.05)
-            server.restart()
-        stop.set()
-
-    restarting = threading.Thread(target=restart, daemon=True)
-    restarting.start()
-
-    def run(thread: int) -> None:
-        i = 0
-        while not stop.is_set() or i < 50:
-            assert call(node, (thread, i)).get(30) == (thread, i)
-            i += 1
-
-    in_threads(8, run)
-    restarting.join(30)
-
-
-def test_a_registration_is_not_repeated(node: Node, server: FrameServer) -> None:
-    def close(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
-        peer.close()
-        return True
-
-    node.connect()
-    server.handler = close
-    with pytest.raises(errors.UnavailableError, match=r"delete dag 'd'.*may or may not have been done"):
-        node.delete_dag("d")
-    server.handler = None
-    assert len([1 for _, header in server.requests if header.HasField("delete_dag")]) == 1
-
-
-def test_a_stale_connection_is_noticed_before_a_registration(node: Node, server: FrameServer) -> None:
-    assert call(node, 1).get() == 1
-    server.restart()
-    with pytest.raises(errors.DagNotFoundError):
-        node.delete_dag("d")
-
-
-def test_a_server_that_stays_away(node: Node, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_RECONNECT_SECONDS", 0.2)
-    assert call(node, 1).get() == 1
-    server.close()
-    with pytest.raises(errors.UnavailableError, match="cloudburst serve"):
-        call(node, 2).get()
-
-
-def test_a_server_that_always_hangs_up(node: Node, server: FrameServer) -> None:
-    def close(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
-        peer.close()
-        return True
-
-    server.handler = close
-    with pytest.raises(errors.UnavailableError, match="lost before the answer"):
-        call(node, 1).get()
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\xff" * 64,
-        struct.pack("<II", 1 << 30, 0),
-        struct.pack("<II", 0, 1 << 30),
-        struct.pack("<II", 3, 0) + b"\xff\xff\xff",
-        struct.pack("<II", 4, 5) + b"\x08\x01\x22\x00hello",  # a payload that no value owns
-        struct.pack("<II", 0, 0),
-        struct.pack("<II", 50, 0) + b"half",
-    ],
-)
-def test_garbage_ends_the_connection_and_no_more(node: Node, server: FrameServer, garbage: bytes) -> None:
-    def spoil(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
-        if peer.number > 1:
-            return False
-        peer.send_raw(garbage)
-        if len(garbage) == 8 and garbage == bytes(8):
-            peer.reply(header.id, bytes(values[0]))  # an empty frame is one
-        else:
-            peer.close()
-        return True
-
-    server.handler = spoil
-    assert [call(node, i).get() for i in range(10)] == list(range(10))
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=200))
-def test_any_bytes_from_a_server(data: bytes) -> None:
-    def spoil(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
-        if peer.number == 1:
-            peer.send_raw(data)
-            peer.close()
-            return True
-        return False
-
-    with serving(spoil) as server:
-        node = node_at(server)
-        try:
-            assert call(node, "right").get(20) == "right"
-        except errors.Error:
-            # The bytes may happen to be an answer to this very request.
-            assert data
-        node.close()
-
-
 def test_errors_are_raised_as_what_they_are(node: Node, server: FrameServer) -> None:
     def fail(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         peer.fail(header.id, errors.FunctionNotFoundError('function "echo" not found'))
@@ -490,88 +227,6 @@ def test_errors_are_raised_as_what_they_are(node: Node, server: FrameServer) -> 
         with pytest.raises(errors.FunctionNotFoundError, match="echo"):
             future.get()
     assert isinstance(future.exception(), RuntimeError)
-
-
-def test_fork(node: Node, server: FrameServer) -> None:
-    """The child opens a connection of its own, and takes up what the parent waits for."""
-    held: List[Tuple[Peer, int, bytes]] = []
-
-    def hold_first(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
-        if peer.number == 1 and not held:
-            held.append((peer, header.id, bytes(values[0])))
-            return True
-        return False
-
-    server.handler = hold_first
-    future = call(node, "held")
-    server.wait_for(lambda: held, "the call")
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(30)
-            if [call(node, i).get() for i in range(20)] == list(range(20)) and future.get() == "held":
-                status = 0
-        finally:
-            os._exit(status)
-    assert [call(node, -i).get() for i in range(20)] == [-i for i in range(20)]
-    assert os.waitpid(child, 0)[1] == 0
-    assert len(server.peers) == 2
-    peer, id, value = held[0]
-    peer.reply(id, value)
-    assert future.get() == "held"
-    calls = [(number, header.call.run_id) for number, header in server.requests]
-    assert len({run_id for _, run_id in calls}) == len(calls) - 1, "only the call that both wait for has one run id"
-
-
-def test_fork_while_threads_call(node: Node) -> None:
-    """Whatever the locks of other threads are at that moment."""
-    stop = threading.Event()
-
-    def busy() -> None:
-        while not stop.is_set():
-            call(node, 1).get(30)
-
-    threads = [threading.Thread(target=busy, daemon=True) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(5):
-            child = os.fork()
-            if child == 0:
-                status = 1
-                try:
-                    signal.alarm(30)
-                    status = 0 if call(node, "child").get() == "child" else 1
-                finally:
-                    os._exit(status)
-            assert os.waitpid(child, 0)[1] == 0
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(30)
-
-
-def test_close(node: Node, server: FrameServer) -> None:
-    server.handler = lambda peer, header, values: True
-    future = call(node, 1)
-    waiting = threading.Thread(target=lambda: pytest.raises(errors.CancelledError, future.get), daemon=True)
-    waiting.start()
-    server.wait_for(lambda: server.calls(), "the call")
-    node.close()
-    node.close()
-    waiting.join(10)
-    assert not waiting.is_alive()
-    with pytest.raises(errors.CancelledError):
-        call(node, 2)
-
-
-def test_a_client_that_is_dropped_closes_its_connection(server: FrameServer) -> None:
-    node = node_at(server)
-    call(node, 1).get()
-    del node
-    gc.collect()
-    assert server.peers[0].ended.wait(10)
 
 
 def test_interrupt_while_waiting(node: Node, server: FrameServer) -> None:
@@ -593,87 +248,6 @@ def test_interrupt_while_waiting(node: Node, server: FrameServer) -> None:
     assert call(node, 2).get() == 2
     first[0][0].result(first[0][1], "still")
     assert future.get() == "still"
-
-
-# Event loops.
-
-
-def test_await(node: Node, server: FrameServer) -> None:
-    async def main() -> None:
-        assert await call(node, 1) == 1
-        assert await asyncio.gather(*[call(node, i) for i in range(200)]) == list(range(200))
-        assert [await call(node, i) for i in range(20)] == list(range(20))
-
-    assert call(node, 1).get() == 1
-    before = threading.active_count()
-    asyncio.run(main())
-    asyncio.run(main())
-    assert threading.active_count() == before
-    assert len(server.peers) == 1
-
-
-def test_await_while_threads_call(node: Node) -> None:
-    async def main() -> None:
-        async def client(n: int) -> None:
-            for i in range(100):
-                assert await call(node, (n, i)) == (n, i)
-
-        await asyncio.gather(*[client(n) for n in range(10)])
-
-    def run(thread: int) -> None:
-        if thread < 2:
-            asyncio.run(main())
-        else:
-            for i in range(200):
-                assert call(node, (thread, i)).get(30) == (thread, i)
-
-    in_threads(6, run)
-
-
-def test_await_and_get_in_one_loop(node: Node) -> None:
-    async def main() -> None:
-        first, second = call(node, "first"), call(node, "second")
-        waiting = asyncio.ensure_future(first.__await__() and _awaited(first))
-        await asyncio.sleep(0)
-        assert second.get(10) == "second", "a plain wait inside a loop reads for itself"
-        assert await waiting == "first"
-
-    asyncio.run(main())
-
-
-async def _awaited(future: Future[Any]) -> Any:
-    return await future
-
-
-def test_await_with_a_timeout(node: Node, server: FrameServer) -> None:
-    server.handler = lambda peer, header, values: True
-
-    async def main() -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(_awaited(call(node, 1)), 0.05)
-        server.handler = None
-        assert await call(node, 2) == 2
-        with pytest.raises(errors.DeadlineExceededError):
-            server.handler = lambda peer, header, values: True
-            await call(node, 3, -1.95)
-
-    asyncio.run(main())
-
-
-def test_await_survives_the_server(node: Node, server: FrameServer) -> None:
-    server.handler = lambda peer, header, values: peer.number == 1
-
-    async def main() -> None:
-        future = call(node, "again")
-        waiting = asyncio.ensure_future(_awaited(future))
-        await asyncio.sleep(0.02)
-        threading.Thread(target=server.restart).start()
-        assert await waiting == "again"
-
-    asyncio.run(main())
-
-
-# What is written.
 
 
 @settings(deadline=None)
@@ -701,29 +275,6 @@ def test_headers_of_calls_are_protobuf(id: int, sizes: List[int], name: str, sto
     assert payload_bytes == sum(sizes) == len(data) - 8 - header_bytes
     assert request.size == len(data)
     assert frame_pb2.Header.FromString(b"\x08" + varint(id)).id == id
-
-
-def test_arrays_of_a_call_may_change_once_it_is_sent(node: Node, server: FrameServer) -> None:
-    numpy = pytest.importorskip("numpy")
-    server.handler = lambda peer, header, values: peer.number == 1
-    array = numpy.zeros(50_000)
-    future = call(node, array)
-    server.wait_for(lambda: server.calls(), "the call")
-    array[:] = 1
-    server.restart()
-    assert float(future.get().sum()) == 0, "what is sent again is what was sent"
-
-
-def test_a_call_with_arguments_too_large_to_keep(node: Node, server: FrameServer) -> None:
-    """Its result is asked for by its key when the connection was lost."""
-    numpy = pytest.importorskip("numpy")
-    server.handler = lambda peer, header, values: peer.number == 1
-    future = call(node, numpy.zeros(1 << 20))
-    server.wait_for(lambda: server.calls(), "the call")
-    key = server.calls()[0].run_id.hex()
-    node_at(server).put_value(key, "from the store", sets=False)
-    server.restart()
-    assert future.get() == "from the store"
 
 
 def test_pending_requests_show_what_they_are(node: Node, server: FrameServer) -> None:
