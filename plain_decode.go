@@ -192,7 +192,11 @@ func (d *decoder) natural(levels int) (any, error) {
 		return d.dictionary(h, levels)
 	case majorTag:
 		if h.n == tagBigPositive || h.n == tagBigNegative {
-			return d.bigInt(h.n)
+			n, err := d.bigInt(h.n)
+			if err == nil && n.IsInt64() {
+				return n.Int64(), nil // written longer than it had to be
+			}
+			return n, err
 		}
 		inner, err := d.tagged(h.n)
 		if err != nil {

@@ -258,7 +258,7 @@ func appendStruct(b []byte, v reflect.Value, levels int) ([]byte, error) {
 	fields := fieldsOf(v.Type())
 	present := fields[:0]
 	for _, f := range fields {
-		if value, err := v.FieldByIndexErr(f.index); err == nil && !(f.omitEmpty && value.IsZero()) {
+		if value, err := v.FieldByIndexErr(f.index); err == nil && (!f.omitEmpty || !value.IsZero()) {
 			present = append(present, f)
 		}
 	}

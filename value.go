@@ -155,6 +155,8 @@ func decodeTo(value []byte, target reflect.Value) error {
 			return err
 		}
 		return assign(target, array, "an array")
+	case wire.CodecLattice:
+		return decodeLattice(value, target)
 	case wire.CodecFailure:
 		return wire.DecodeFailure(value)
 	}

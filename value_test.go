@@ -377,7 +377,8 @@ func TestValuesRoundTrip(t *testing.T) {
 	})
 }
 
-// FuzzDecode feeds hostile bytes: every target takes them or fails, and what is taken as any can be encoded again.
+// FuzzDecode feeds hostile bytes: every target takes them or fails, and what is taken as any can be encoded again, always to
+// the same bytes.
 func FuzzDecode(f *testing.F) {
 	for _, test := range golden {
 		value, err := hex.DecodeString(test.bytes)
@@ -397,16 +398,20 @@ func FuzzDecode(f *testing.F) {
 			_ = decodeInto(value, out)
 		}
 		var v any
-		if err := decodeInto(value, &v); err != nil {
-			return
+		if err := decodeInto(value, &v); err != nil || value[0] == wire.CodecLattice {
+			return // what lattices show can hold what only stands alone
 		}
 		again, err := encodeValue(v)
 		if err != nil {
 			t.Fatalf("%x decodes to %#v, which cannot be encoded: %v", value, v, err)
 		}
+		// What was written carelessly, such as a set with an element twice, is written properly from then on.
 		var back any
-		if err := decodeInto(again, &back); err != nil || equal(v, back) != "" {
-			t.Fatalf("%x decodes to %#v, and after encoding to %#v, %v", value, v, back, err)
+		if err := decodeInto(again, &back); err != nil {
+			t.Fatalf("%x decodes to %#v, which is encoded as %x: %v", value, v, again, err)
+		}
+		if stable, err := encodeValue(back); err != nil || !bytes.Equal(again, stable) {
+			t.Fatalf("%x is encoded as %x, and after decoding as %x, %v", value, again, stable, err)
 		}
 	})
 }

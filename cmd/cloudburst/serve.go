@@ -123,7 +123,9 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 				signal.Reset(os.Interrupt, syscall.SIGTERM)
 				cfg.Logger.Warn("stopping at once", "signal", s.String())
 				n.Cut()
-				_ = <-ended // it says that it was cut
+				if err := <-ended; err != nil && !errors.Is(err, node.ErrCut) {
+					return err
+				}
 				return exitError(exitSignal + int(s.(syscall.Signal)))
 			}
 			cfg.Logger.Info("draining; another signal stops at once", "signal", s.String(), "at_most", cfg.Node.DrainTimeout)
