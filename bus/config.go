@@ -108,14 +108,14 @@ func (c Config) options(timeout time.Duration) []nats.Option {
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsMax),
 	}
+	if c.Token != "" {
+		options = append(options, nats.Token(c.Token))
+	}
 	if c.InProcess != nil {
 		return append(options, nats.InProcessServer(c.InProcess))
 	}
 	if c.CredentialsFile != "" {
 		options = append(options, nats.UserCredentials(c.CredentialsFile))
-	}
-	if c.Token != "" {
-		options = append(options, nats.Token(c.Token))
 	}
 	if c.CAFile != "" {
 		options = append(options, nats.RootCAs(c.CAFile))

@@ -5,6 +5,7 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,20 +37,26 @@ type Config struct {
 	SyncInterval time.Duration
 	// StoreMax bounds the bytes of all streams on disk. Default: the free space of the disk.
 	StoreMax int64
+	// Cluster makes the server a member of a cluster. Default nil: it runs alone.
+	Cluster *Cluster
 	// Logger gets the server's log: notices at debug level, warnings and errors at their own. Default: discarded.
 	Logger *slog.Logger
 }
 
-// Server is a NATS server in this process. It listens on no port: connections are made by Connect. Safe for concurrent use.
+// Server is a NATS server in this process. Connections are made by Connect; alone, it listens on no port. Safe for concurrent
+// use.
 type Server struct {
-	nats     *server.Server
-	logger   *slog.Logger
-	lock     *directoryLock
-	shutdown sync.Once
+	nats      *server.Server
+	logger    *slog.Logger
+	lock      *directoryLock
+	clustered bool
+	token     string // of connections, in a cluster
+	shutdown  sync.Once
 }
 
-// Start starts a server and returns when it takes connections, with everything that the data directory holds recovered. It
-// fails with ErrDataDirInUse while another process, or another Server of this one, uses the directory.
+// Start starts a server and returns when it takes connections, with everything that the data directory holds recovered; in a
+// cluster, when that has a leader. It fails with ErrDataDirInUse while another process, or another Server of this one, uses the
+// directory, with ErrForeignData when that was made for another cluster or for none, and with ErrNoQuorum.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.DataDir == "" {
 		return nil, errors.New("start the embedded NATS server: no data directory given")
@@ -79,7 +86,7 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	natsServer, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		ServerName: "cloudburst",
 		DontListen: true,
 		NoSigs:     true,
@@ -94,7 +101,27 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 		JetStreamMaxStore:      cfg.StoreMax,
 		SyncAlways:             cfg.SyncAlways,
 		SyncInterval:           cfg.SyncInterval,
-	})
+	}
+	var held membership
+	var cluster Cluster
+	var err error
+	if cfg.Cluster == nil {
+		err = alone(cfg.DataDir)
+	} else {
+		cluster = cfg.Cluster.WithDefaults()
+		s.clustered, s.token = true, rand.Text()
+		if err = cluster.check(); err == nil {
+			held, err = join(cfg.DataDir, cluster)
+		}
+		if err == nil {
+			cluster.Member = held.member
+			err = cluster.options(options, s.token)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	natsServer, err := server.NewServer(options)
 	if err != nil {
 		return err
 	}
@@ -102,7 +129,7 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	log := &logBridge{logger: cfg.Logger}
 	natsServer.SetLoggerV2(log, cfg.Logger.Enabled(ctx, slog.LevelDebug), false, false)
 
-	// Start returns when recovery is over, because there is no port to accept connections on. It knows no context, but
+	// Start returns when recovery is over; connections are accepted by goroutines of their own. It knows no context, but
 	// ends early when the server is shut down meanwhile.
 	started := make(chan struct{})
 	go func() {
@@ -122,12 +149,19 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	if !natsServer.JetStreamEnabled() {
 		return errors.New("JetStream did not start")
 	}
-	return nil
+	if !s.clustered {
+		return nil
+	}
+	if err := s.form(ctx, cluster, log, !held.formed); err != nil || held.formed {
+		return err
+	}
+	held.formed = true
+	return held.write(cfg.DataDir)
 }
 
 // Connect returns a connection that never leaves the process. The caller closes it before Shutdown.
 func (s *Server) Connect(ctx context.Context) (*bus.Conn, error) {
-	return bus.Connect(ctx, bus.Config{InProcess: s.nats, Logger: s.logger})
+	return bus.Connect(ctx, bus.Config{InProcess: s.nats, Token: s.token, Logger: s.logger})
 }
 
 // Shutdown stops the server, gives the data directory free and returns when both are done. A second call waits for the first.
