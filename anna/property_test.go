@@ -145,8 +145,8 @@ func (w *world) write(number int) (*anna.Write, *lattice.State) {
 	return write, delta
 }
 
-// TestConvergence lets masters write, publish, fail, follow and crash in any order. When all is quiet they hold the same, and so
-// does a kernel that is made from the log; nothing that was acknowledged is missing.
+// TestConvergence lets masters write, publish, fail, follow and crash in any order. When all is quiet they hold the same, and
+// so does a kernel that is made from the log; nothing that was acknowledged is missing.
 func TestConvergence(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -40,7 +40,8 @@ func (n *node) start() {
 	n.cache = map[string]*lattice.State{}
 	cfg := anna.KernelConfig{
 		Writer: n.writer, Partitions: []int{0, 1}, PartitionOf: func(slot uint16) int { return int(slot) % partitions },
-		PublishesMax: 4, PublishTimeout: 200 * millisecond, DurableTimeout: second, RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
+		PublishesMax: 4, PublishTimeout: 200 * millisecond, DurableTimeout: second,
+		RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
 		ChangesetBytesMax: 1 << 20, MemoryBytesMax: memoryBytesMax, CompactRecords: 2, TombstoneGrace: tombstoneGrace, ParkedMax: 64,
 	}
 	n.kernel = anna.NewKernel(cfg)
