@@ -9,19 +9,33 @@ import (
 // apply merges a record of the log.
 func (k *Kernel) apply(now int64, m *Applied, out *Effects) {
 	p := k.partitions[m.Partition]
-	if m.Sequence <= p.applied {
+	if m.Loading {
+		k.applyRecord(now, m, out)
 		return
 	}
-	if m.Key != "" {
+	if m.Key != "" && k.tenure(m.Slot) != Stranger && m.Sequence > k.position(p, m.Slot) {
 		k.applyRecord(now, m, out)
 	}
 	p.advance(m.Sequence)
+	if p.catching > 0 && m.Sequence >= p.catchTo {
+		k.caughtUp(p)
+	}
 	k.pump(now, p, out)
+}
+
+// caughtUp takes note that all slots of a partition are as far as it is.
+func (k *Kernel) caughtUp(p *partition) {
+	p.catching, p.catchTo = 0, 0
+	for slot := range k.slots {
+		if k.cfg.PartitionOf(uint16(slot)) == p.number {
+			k.slots[slot].loaded = 0
+		}
+	}
 }
 
 func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	it := k.items[m.Key]
-	if m.Publisher == k.cfg.Writer && it != nil {
+	if m.Publisher == k.cfg.Writer && it != nil && !m.Loading && k.slotState(it.slot).loaded == 0 {
 		// What this kernel has published it has merged before.
 		it.sequence = max(it.sequence, m.Sequence)
 		return

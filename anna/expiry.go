@@ -34,9 +34,15 @@ func (e *expiries) Pop() any {
 	return it
 }
 
+// secondMillis is how long a master that does not lead lets a key be past its time before it makes a tombstone itself.
+const secondMillis = 10_000
+
 // schedule keeps the heap true to when an item's content expires.
 func (k *Kernel) schedule(it *item) {
 	at := it.state.ExpiresAt()
+	if at != 0 && k.tenure(it.slot) == Serving {
+		at += secondMillis
+	}
 	switch {
 	case at == 0:
 		k.unexpire(it)

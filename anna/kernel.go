@@ -52,6 +52,7 @@ type Kernel struct {
 	hand       int
 	index      index
 	partitions []*partition // by number; nil for those of other kernels
+	slots      []slotState  // by number; those beyond its end are as in the beginning
 	expiries   expiries
 	fading     queue[fade]
 
@@ -130,6 +131,8 @@ func (k *Kernel) Step(now int64, m Message, out *Effects) {
 		k.watch(now, m, out)
 	case *Unwatch:
 		k.unwatch(m)
+	case *Assign:
+		k.assign(now, m, out)
 	case *Tick:
 		k.hurry = k.hurry || m.Hurry
 		k.tick(now, out)
@@ -148,9 +151,6 @@ func (k *Kernel) Stats() KernelStats {
 	}
 	return s
 }
-
-// Position returns the sequence up to which everything in a partition's log is merged. Several goroutines may call it at once.
-func (k *Kernel) Position(partition int) uint64 { return k.partitions[partition].applied }
 
 // Wake returns when the next Tick is due, in Unix microseconds; math.MaxInt64 = not at all. Several goroutines may call it
 // at once.

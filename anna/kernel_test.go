@@ -92,6 +92,17 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 			w.Ack = anna.Memory
 		}
 		w.Volatile = options["volatile"] != ""
+		if options["slot"] != "" {
+			w.Slot = uint16(number("slot"))
+		}
+		switch options["expect"] {
+		case "":
+		case "current":
+			state, _ := s.kernel.Get(s.now, w.Key)
+			w.Expect = anna.Fingerprint(state)
+		default:
+			w.Expect = number("expect")
+		}
 		if options["cache"] != "" {
 			w.Cache = uint16(number("cache"))
 		}
@@ -138,8 +149,25 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		s.next += uint64(max(1, len(args)))
 	case "apply":
 		s.apply(args, options, number)
+	case "load":
+		options["loading"] = "yes"
+		s.apply(args, options, number)
+	case "assign":
+		slot, _ := strconv.ParseUint(args[0], 10, 16)
+		m := &anna.Assign{Slots: []uint16{uint16(slot)}}
+		m.Tenure = map[string]anna.Tenure{
+			"leading": anna.Leading, "serving": anna.Serving, "parting": anna.Parting, "stranger": anna.Stranger,
+		}[options["tenure"]]
+		if options["seq"] != "" {
+			m.Sequence = number("seq")
+		}
+		s.step(m)
 	case "watch":
-		s.step(&anna.Watch{Key: args[0], Cache: uint16(number("cache"))})
+		m := &anna.Watch{Key: args[0], Cache: uint16(number("cache"))}
+		if options["slot"] != "" {
+			m.Slot = uint16(number("slot"))
+		}
+		s.step(m)
 	case "unwatch":
 		s.step(&anna.Unwatch{Key: args[0], Cache: uint16(number("cache"))})
 	case "read":
@@ -236,6 +264,10 @@ func (s *scenario) apply(args []string, options map[string]string, number func(s
 	if options["own"] != "" {
 		m.Publisher = 1
 	}
+	if options["slot"] != "" {
+		m.Slot = uint16(number("slot"))
+	}
+	m.Loading = options["loading"] != ""
 	s.step(m)
 }
 
@@ -251,6 +283,10 @@ func (s *scenario) step(m anna.Message) {
 		what := "push"
 		if p.Whole {
 			what = "push whole"
+		}
+		if p.Lost {
+			fmt.Fprintf(&s.out, "lost to %d: %s\n", p.Cache, p.Key)
+			continue
 		}
 		if p.Err != nil {
 			fmt.Fprintf(&s.out, "%s to %d: %s: %v\n", what, p.Cache, p.Key, p.Err)

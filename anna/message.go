@@ -28,6 +28,8 @@ type Write struct {
 	Add int64
 	// Make makes the delta from what the key holds; there is no Delta.
 	Make Maker
+	// Expect is the fingerprint of what the key must hold for the write to be made; 0 = whatever it holds.
+	Expect uint64
 	// Replace deletes content of another type, on account of which the write would be refused otherwise.
 	Replace bool
 	// Delete deletes what is there; there is no Delta.
@@ -122,6 +124,16 @@ type Applied struct {
 	Upload string
 	// Bytes is the size of the record.
 	Bytes int
+	// Loading says that the record is of a slot that is being taken over, and not in order with the others.
+	Loading bool
+}
+
+// Assign changes what the kernel is to some slots. Before one becomes anything but a Stranger's, all its records have been brought
+// with Loading, up to Sequence; those that follow come in order with the others, from Kernel.Position on.
+type Assign struct {
+	Slots    []uint16
+	Tenure   Tenure
+	Sequence uint64
 }
 
 // Loaded answers a Load.
@@ -149,6 +161,7 @@ func (*Refused) message()      {}
 func (*Failed) message()       {}
 func (*Applied) message()      {}
 func (*Loaded) message()       {}
+func (*Assign) message()       {}
 func (*Tick) message()         {}
 
 // Effects is what a kernel wants done. Steps append to it; whoever carries the effects out empties it with Reset.
@@ -196,6 +209,8 @@ type Push struct {
 	Delta *lattice.State
 	// Whole says that Delta is all that the key holds, and answers a Watch. It then belongs to the cache.
 	Whole bool
+	// Lost says that the cache will hear of no more changes of the key, since it is with other masters now.
+	Lost bool
 	// Err says why a Watch cannot be answered.
 	Err error
 }

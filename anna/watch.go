@@ -8,6 +8,10 @@ import (
 
 // watch makes a cache get the changes of a key. The key stays known while it is watched, so that its creation is a change too.
 func (k *Kernel) watch(now int64, m *Watch, out *Effects) {
+	if k.tenure(m.Slot) == Stranger {
+		out.Pushes = append(out.Pushes, Push{Cache: m.Cache, Key: m.Key, Lost: true})
+		return
+	}
 	it := k.items[m.Key]
 	if it == nil {
 		it = k.add(m.Key, m.Slot)

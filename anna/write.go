@@ -8,6 +8,11 @@ import (
 
 // write merges a write, publishes what it changed as soon as the key's previous publish is answered, and answers it.
 func (k *Kernel) write(now int64, w *Write, out *Effects) {
+	tenure := k.tenure(w.Slot)
+	if tenure == Stranger {
+		reply(out, w.Ticket, ErrMoved, 0)
+		return
+	}
 	it := k.items[w.Key]
 	if it == nil {
 		if w.Delete || w.Persist {
@@ -21,6 +26,11 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		return
 	}
 	it = k.fresh(now, it, out)
+	if w.Expect != 0 && Fingerprint(&it.state) != w.Expect {
+		k.leave(it)
+		reply(out, w.Ticket, ErrChanged, 0)
+		return
+	}
 	delta, made, err := k.prepare(now, it, w)
 	if err == nil && delta != nil && !w.Volatile {
 		err = k.admit(it, w, delta)
@@ -38,7 +48,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	k.setCold(it, false)
 	k.stats.Merges++
 	p := k.partition(it.slot)
-	volatileOnly := w.Volatile || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
+	volatileOnly := w.Volatile && tenure != Parting || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
 	joins := w.Cache != 0 && !it.watchedBy(w.Cache)
 	if it.state.Merge(delta) {
 		k.merged(now, it, delta, volatileOnly, out)
@@ -62,7 +72,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		k.vanish(it)
 		return
 	}
-	k.enqueue(p, it, w.Ack == Durable && !w.Volatile)
+	k.enqueue(p, it, w.Ack == Durable && !w.Volatile || tenure == Parting)
 	k.pump(now, p, out)
 }
 

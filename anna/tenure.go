@@ -1,0 +1,178 @@
+package anna
+
+import (
+	"hash/fnv"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Tenure is what a kernel is to a slot.
+type Tenure uint8
+
+const (
+	// Leading is a master who also makes the tombstones of what has expired. It is what a kernel is to every slot in the beginning.
+	Leading Tenure = iota
+	// Serving is a master like any other; the one who leads makes the tombstones.
+	Serving
+	// Parting is a master whom others are about to follow. What was volatile goes to the log, so that they get it.
+	Parting
+	// Stranger is no master. What the kernel still has to publish it publishes.
+	Stranger
+)
+
+// ErrMoved says that a kernel is not a master of a key. Another is.
+var ErrMoved = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key is with other masters now; try again")
+
+// ErrChanged says that a key does not hold what a write expected.
+var ErrChanged = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key has been changed meanwhile; try again")
+
+// slotState is what a kernel knows of a slot.
+type slotState struct {
+	tenure Tenure
+	// loaded: the slot was taken over when its partition's log had been followed further than this, up to which its records had
+	// been brought. 0 = it is as far as its partition.
+	loaded uint64
+}
+
+func (k *Kernel) slotState(slot uint16) *slotState {
+	for len(k.slots) <= int(slot) {
+		k.slots = append(k.slots, slotState{})
+	}
+	return &k.slots[slot]
+}
+
+func (k *Kernel) tenure(slot uint16) Tenure {
+	if int(slot) < len(k.slots) {
+		return k.slots[slot].tenure
+	}
+	return Leading
+}
+
+// Tenure returns what the kernel is to a slot. Several goroutines may call it at once.
+func (k *Kernel) Tenure(slot uint16) Tenure { return k.tenure(slot) }
+
+// position returns up to where all records of a slot are merged.
+func (k *Kernel) position(p *partition, slot uint16) uint64 {
+	if int(slot) < len(k.slots) && k.slots[slot].loaded != 0 {
+		return min(p.applied, k.slots[slot].loaded)
+	}
+	return p.applied
+}
+
+// Position returns the sequence up to which everything in a partition's log is merged that is of slots of which the kernel is a
+// master. Several goroutines may call it at once.
+func (k *Kernel) Position(partition int) uint64 {
+	p := k.partitions[partition]
+	position := p.applied
+	if p.catching > 0 {
+		for slot := range k.slots {
+			if k.cfg.PartitionOf(uint16(slot)) == partition {
+				position = min(position, k.position(p, uint16(slot)))
+			}
+		}
+	}
+	return position
+}
+
+// assign changes what the kernel is to some slots.
+func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
+	affected := make(map[uint16]bool, len(m.Slots))
+	for _, slot := range m.Slots {
+		s := k.slotState(slot)
+		was := s.tenure
+		s.tenure = m.Tenure
+		p := k.partition(slot)
+		if was == Stranger && m.Tenure != Stranger && m.Sequence < p.applied {
+			if s.loaded == 0 {
+				p.catching++
+			}
+			p.catchTo = max(p.catchTo, p.applied)
+			s.loaded = max(m.Sequence, 1)
+		}
+		if m.Tenure == Stranger && s.loaded != 0 {
+			s.loaded = 0
+			p.catching--
+		}
+		// What has been brought of a slot that is not taken over after all is abandoned as well.
+		affected[slot] = was != m.Tenure || m.Tenure == Stranger
+	}
+	for i := len(k.ring) - 1; i >= 0; i-- {
+		it := k.ring[i]
+		if !affected[it.slot] {
+			continue
+		}
+		switch m.Tenure {
+		case Leading, Serving:
+			k.schedule(it)
+		case Parting:
+			k.handOver(it)
+		case Stranger:
+			k.abandon(it, out)
+		}
+	}
+	for _, p := range k.partitions {
+		if p != nil {
+			k.pump(now, p, out)
+		}
+	}
+}
+
+// handOver makes sure that all a key holds is in the log soon.
+func (k *Kernel) handOver(it *item) {
+	if it.flags.has(volatile) && it.state.Lattice != nil {
+		it.flags &^= volatile
+		it.flags |= changed
+		b := k.more(it)
+		k.changeset += it.state.Bytes() - b.pending
+		b.pending = it.state.Bytes()
+	}
+	if it.dirty() {
+		k.enqueue(k.partition(it.slot), it, true)
+	}
+}
+
+// abandon ends what concerns a key whose slot the kernel is not a master of any more, but for what is still to be published.
+func (k *Kernel) abandon(it *item, out *Effects) {
+	k.pushLost(it, out)
+	k.unexpire(it)
+	if it.busy != nil {
+		for i := range it.busy.parked {
+			k.turnAway(it, it.busy.parked[i], ErrMoved, out)
+		}
+		it.busy.parked, it.busy.caches = nil, nil
+	}
+	it.cache = 0
+	it.flags &^= loading
+	if it.dirty() {
+		k.enqueue(k.partition(it.slot), it, true)
+		return
+	}
+	if it.busy != nil {
+		it.busy.uploads = nil
+	}
+	k.settleDown(it)
+	k.forget(it)
+}
+
+// pushLost tells the caches that watch a key that they will not hear of its changes any more.
+func (k *Kernel) pushLost(it *item, out *Effects) {
+	if it.cache == 0 {
+		return
+	}
+	out.Pushes = append(out.Pushes, Push{Cache: it.cache, Key: it.key, Lost: true})
+	if it.busy == nil {
+		return
+	}
+	for _, cache := range it.busy.caches {
+		out.Pushes = append(out.Pushes, Push{Cache: cache, Key: it.key, Lost: true})
+	}
+}
+
+// Fingerprint stands for what a key holds, so that a write can be made to depend on it.
+func Fingerprint(s *lattice.State) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(wire.AppendState(nil, s)) // never fails
+	return h.Sum64() | 1
+}
