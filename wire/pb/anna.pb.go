@@ -175,11 +175,709 @@ func (x *Chunked) GetLatest() *Timestamp {
 	return nil
 }
 
+// Presence is what a node says of itself in the bucket of members.
+type Presence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Leaving       bool                   `protobuf:"varint,1,opt,name=leaving,proto3" json:"leaving,omitempty"` // others are to take over its slots
+	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`     // it is a master of nothing and only asks
+	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`    // a bit for every slot of which it is a serving master
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Presence) Reset() {
+	*x = Presence{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Presence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Presence) ProtoMessage() {}
+
+func (x *Presence) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Presence.ProtoReflect.Descriptor instead.
+func (*Presence) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Presence) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
+}
+
+func (x *Presence) GetGuest() bool {
+	if x != nil {
+		return x.Guest
+	}
+	return false
+}
+
+func (x *Presence) GetServes() []byte {
+	if x != nil {
+		return x.Serves
+	}
+	return nil
+}
+
+// Ask is a request to a master: of a slot, or a certain one.
+type Ask struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*Ask_Change
+	//	*Ask_Read
+	//	*Ask_Watch
+	//	*Ask_Unwatch
+	//	*Ask_List
+	What          isAsk_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ask) Reset() {
+	*x = Ask{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ask) ProtoMessage() {}
+
+func (x *Ask) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ask.ProtoReflect.Descriptor instead.
+func (*Ask) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Ask) GetWhat() isAsk_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *Ask) GetChange() *Change {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetRead() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Read); ok {
+			return x.Read
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetWatch() *Watching {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetUnwatch() *Watching {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Unwatch); ok {
+			return x.Unwatch
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetList() *Listing {
+	if x != nil {
+		if x, ok := x.What.(*Ask_List); ok {
+			return x.List
+		}
+	}
+	return nil
+}
+
+type isAsk_What interface {
+	isAsk_What()
+}
+
+type Ask_Change struct {
+	Change *Change `protobuf:"bytes,1,opt,name=change,proto3,oneof"` // → value
+}
+
+type Ask_Read struct {
+	Read []byte `protobuf:"bytes,2,opt,name=read,proto3,oneof"` // a key → state, fingerprint
+}
+
+type Ask_Watch struct {
+	Watch *Watching `protobuf:"bytes,3,opt,name=watch,proto3,oneof"` // → nothing; the key and its changes come as Pushes
+}
+
+type Ask_Unwatch struct {
+	Unwatch *Watching `protobuf:"bytes,4,opt,name=unwatch,proto3,oneof"` // no answer
+}
+
+type Ask_List struct {
+	List *Listing `protobuf:"bytes,5,opt,name=list,proto3,oneof"` // → keys, more, elsewhere
+}
+
+func (*Ask_Change) isAsk_What() {}
+
+func (*Ask_Read) isAsk_What() {}
+
+func (*Ask_Watch) isAsk_What() {}
+
+func (*Ask_Unwatch) isAsk_What() {}
+
+func (*Ask_List) isAsk_What() {}
+
+// Change is a write.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Delta         []byte                 `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"` // an encoded State
+	Add           int64                  `protobuf:"zigzag64,3,opt,name=add,proto3" json:"add,omitempty"`
+	Delete        bool                   `protobuf:"varint,4,opt,name=delete,proto3" json:"delete,omitempty"`
+	Persist       bool                   `protobuf:"varint,5,opt,name=persist,proto3" json:"persist,omitempty"`
+	Replace       bool                   `protobuf:"varint,6,opt,name=replace,proto3" json:"replace,omitempty"`
+	Volatile      bool                   `protobuf:"varint,7,opt,name=volatile,proto3" json:"volatile,omitempty"`
+	Memory        bool                   `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`  // answered when it is merged in memory
+	Expect        uint64                 `protobuf:"fixed64,9,opt,name=expect,proto3" json:"expect,omitempty"` // fingerprint of what the key must hold; 0 = anything
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Change) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Change) GetDelta() []byte {
+	if x != nil {
+		return x.Delta
+	}
+	return nil
+}
+
+func (x *Change) GetAdd() int64 {
+	if x != nil {
+		return x.Add
+	}
+	return 0
+}
+
+func (x *Change) GetDelete() bool {
+	if x != nil {
+		return x.Delete
+	}
+	return false
+}
+
+func (x *Change) GetPersist() bool {
+	if x != nil {
+		return x.Persist
+	}
+	return false
+}
+
+func (x *Change) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *Change) GetVolatile() bool {
+	if x != nil {
+		return x.Volatile
+	}
+	return false
+}
+
+func (x *Change) GetMemory() bool {
+	if x != nil {
+		return x.Memory
+	}
+	return false
+}
+
+func (x *Change) GetExpect() uint64 {
+	if x != nil {
+		return x.Expect
+	}
+	return 0
+}
+
+type Watching struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Member        string                 `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"` // who watches
+	Cache         uint32                 `protobuf:"varint,3,opt,name=cache,proto3" json:"cache,omitempty"`  // which of its caches
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watching) Reset() {
+	*x = Watching{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watching) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watching) ProtoMessage() {}
+
+func (x *Watching) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watching.ProtoReflect.Descriptor instead.
+func (*Watching) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Watching) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Watching) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *Watching) GetCache() uint32 {
+	if x != nil {
+		return x.Cache
+	}
+	return 0
+}
+
+type Listing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        []byte                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	After         []byte                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	Slots         []byte                 `protobuf:"bytes,4,opt,name=slots,proto3" json:"slots,omitempty"` // a bit for every slot that is asked about
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listing) Reset() {
+	*x = Listing{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listing) ProtoMessage() {}
+
+func (x *Listing) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listing.ProtoReflect.Descriptor instead.
+func (*Listing) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Listing) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *Listing) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Listing) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Listing) GetSlots() []byte {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+type Answer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Moved         bool                   `protobuf:"varint,2,opt,name=moved,proto3" json:"moved,omitempty"`     // nothing was done, since others are the masters
+	Changed       bool                   `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"` // nothing was done, since the key does not hold what was expected
+	Value         int64                  `protobuf:"varint,4,opt,name=value,proto3" json:"value,omitempty"`
+	State         []byte                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"` // an encoded State; empty = nothing is held
+	Fingerprint   uint64                 `protobuf:"fixed64,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	Member        string                 `protobuf:"bytes,7,opt,name=member,proto3" json:"member,omitempty"` // who answers
+	Keys          [][]byte               `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
+	More          bool                   `protobuf:"varint,9,opt,name=more,proto3" json:"more,omitempty"`
+	Elsewhere     []byte                 `protobuf:"bytes,10,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // of the slots that were asked about, those that others are the masters of
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Answer) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Answer) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
+}
+
+func (x *Answer) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *Answer) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Answer) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Answer) GetFingerprint() uint64 {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return 0
+}
+
+func (x *Answer) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *Answer) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Answer) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Answer) GetElsewhere() []byte {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return nil
+}
+
+// Pushes is what one master tells the caches of one member at a time.
+type Pushes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`  // the master
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"` // of this message, beginning at 1; one that is missed makes the caches ask anew
+	Pulse         bool                   `protobuf:"varint,3,opt,name=pulse,proto3" json:"pulse,omitempty"`   // nothing has happened since the message of that number
+	Pushed        []*Pushed              `protobuf:"bytes,4,rep,name=pushed,proto3" json:"pushed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pushes) Reset() {
+	*x = Pushes{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pushes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pushes) ProtoMessage() {}
+
+func (x *Pushes) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pushes.ProtoReflect.Descriptor instead.
+func (*Pushes) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Pushes) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *Pushes) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Pushes) GetPulse() bool {
+	if x != nil {
+		return x.Pulse
+	}
+	return false
+}
+
+func (x *Pushes) GetPushed() []*Pushed {
+	if x != nil {
+		return x.Pushed
+	}
+	return nil
+}
+
+type Pushed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Cache         uint32                 `protobuf:"varint,2,opt,name=cache,proto3" json:"cache,omitempty"`
+	State         []byte                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // an encoded State: a change, or with whole all that the key holds
+	Whole         bool                   `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`
+	Lost          bool                   `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`  // the caches will not hear of changes of the key any more
+	Error         *Error                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"` // why a watch cannot be answered
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pushed) Reset() {
+	*x = Pushed{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pushed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pushed) ProtoMessage() {}
+
+func (x *Pushed) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pushed.ProtoReflect.Descriptor instead.
+func (*Pushed) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Pushed) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Pushed) GetCache() uint32 {
+	if x != nil {
+		return x.Cache
+	}
+	return 0
+}
+
+func (x *Pushed) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Pushed) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *Pushed) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *Pushed) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_cloudburst_v1_anna_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
-	"\x18cloudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/store.proto\"\xac\x01\n" +
+	"\x18cloudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x19cloudburst/v1/store.proto\"\xac\x01\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1c\n" +
 	"\tpublisher\x18\x02 \x01(\x06R\tpublisher\x12*\n" +
@@ -192,7 +890,61 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x120\n" +
-	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latestB\x14Z\x12cloudburst/wire/pbb\x06proto3"
+	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"R\n" +
+	"\bPresence\x12\x18\n" +
+	"\aleaving\x18\x01 \x01(\bR\aleaving\x12\x14\n" +
+	"\x05guest\x18\x02 \x01(\bR\x05guest\x12\x16\n" +
+	"\x06serves\x18\x03 \x01(\fR\x06serves\"\xe8\x01\n" +
+	"\x03Ask\x12/\n" +
+	"\x06change\x18\x01 \x01(\v2\x15.cloudburst.v1.ChangeH\x00R\x06change\x12\x14\n" +
+	"\x04read\x18\x02 \x01(\fH\x00R\x04read\x12/\n" +
+	"\x05watch\x18\x03 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\x05watch\x123\n" +
+	"\aunwatch\x18\x04 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\aunwatch\x12,\n" +
+	"\x04list\x18\x05 \x01(\v2\x16.cloudburst.v1.ListingH\x00R\x04listB\x06\n" +
+	"\x04what\"\xda\x01\n" +
+	"\x06Change\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05delta\x18\x02 \x01(\fR\x05delta\x12\x10\n" +
+	"\x03add\x18\x03 \x01(\x12R\x03add\x12\x16\n" +
+	"\x06delete\x18\x04 \x01(\bR\x06delete\x12\x18\n" +
+	"\apersist\x18\x05 \x01(\bR\apersist\x12\x18\n" +
+	"\areplace\x18\x06 \x01(\bR\areplace\x12\x1a\n" +
+	"\bvolatile\x18\a \x01(\bR\bvolatile\x12\x16\n" +
+	"\x06memory\x18\b \x01(\bR\x06memory\x12\x16\n" +
+	"\x06expect\x18\t \x01(\x06R\x06expect\"J\n" +
+	"\bWatching\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x16\n" +
+	"\x06member\x18\x02 \x01(\tR\x06member\x12\x14\n" +
+	"\x05cache\x18\x03 \x01(\rR\x05cache\"c\n" +
+	"\aListing\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\fR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x14\n" +
+	"\x05slots\x18\x04 \x01(\fR\x05slots\"\x90\x02\n" +
+	"\x06Answer\x12*\n" +
+	"\x05error\x18\x01 \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\x12\x14\n" +
+	"\x05moved\x18\x02 \x01(\bR\x05moved\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x03R\x05value\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\fR\x05state\x12 \n" +
+	"\vfingerprint\x18\x06 \x01(\x06R\vfingerprint\x12\x16\n" +
+	"\x06member\x18\a \x01(\tR\x06member\x12\x12\n" +
+	"\x04keys\x18\b \x03(\fR\x04keys\x12\x12\n" +
+	"\x04more\x18\t \x01(\bR\x04more\x12\x1c\n" +
+	"\telsewhere\x18\n" +
+	" \x01(\fR\telsewhere\"}\n" +
+	"\x06Pushes\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05pulse\x18\x03 \x01(\bR\x05pulse\x12-\n" +
+	"\x06pushed\x18\x04 \x03(\v2\x15.cloudburst.v1.PushedR\x06pushed\"\x9c\x01\n" +
+	"\x06Pushed\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05cache\x18\x02 \x01(\rR\x05cache\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\fR\x05state\x12\x14\n" +
+	"\x05whole\x18\x04 \x01(\bR\x05whole\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\bR\x04lost\x12*\n" +
+	"\x05error\x18\x06 \x01(\v2\x14.cloudburst.v1.ErrorR\x05errorB\x14Z\x12cloudburst/wire/pbb\x06proto3"
 
 var (
 	file_cloudburst_v1_anna_proto_rawDescOnce sync.Once
@@ -206,24 +958,40 @@ func file_cloudburst_v1_anna_proto_rawDescGZIP() []byte {
 	return file_cloudburst_v1_anna_proto_rawDescData
 }
 
-var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_cloudburst_v1_anna_proto_goTypes = []any{
 	(*Record)(nil),    // 0: cloudburst.v1.Record
 	(*Chunked)(nil),   // 1: cloudburst.v1.Chunked
-	(*State)(nil),     // 2: cloudburst.v1.State
-	(LatticeType)(0),  // 3: cloudburst.v1.LatticeType
-	(*Timestamp)(nil), // 4: cloudburst.v1.Timestamp
+	(*Presence)(nil),  // 2: cloudburst.v1.Presence
+	(*Ask)(nil),       // 3: cloudburst.v1.Ask
+	(*Change)(nil),    // 4: cloudburst.v1.Change
+	(*Watching)(nil),  // 5: cloudburst.v1.Watching
+	(*Listing)(nil),   // 6: cloudburst.v1.Listing
+	(*Answer)(nil),    // 7: cloudburst.v1.Answer
+	(*Pushes)(nil),    // 8: cloudburst.v1.Pushes
+	(*Pushed)(nil),    // 9: cloudburst.v1.Pushed
+	(*State)(nil),     // 10: cloudburst.v1.State
+	(LatticeType)(0),  // 11: cloudburst.v1.LatticeType
+	(*Timestamp)(nil), // 12: cloudburst.v1.Timestamp
+	(*Error)(nil),     // 13: cloudburst.v1.Error
 }
 var file_cloudburst_v1_anna_proto_depIdxs = []int32{
-	2, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
-	1, // 1: cloudburst.v1.Record.chunked:type_name -> cloudburst.v1.Chunked
-	3, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
-	4, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	10, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
+	1,  // 1: cloudburst.v1.Record.chunked:type_name -> cloudburst.v1.Chunked
+	11, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
+	12, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
+	4,  // 4: cloudburst.v1.Ask.change:type_name -> cloudburst.v1.Change
+	5,  // 5: cloudburst.v1.Ask.watch:type_name -> cloudburst.v1.Watching
+	5,  // 6: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
+	6,  // 7: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
+	13, // 8: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
+	9,  // 9: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
+	13, // 10: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_anna_proto_init() }
@@ -231,14 +999,22 @@ func file_cloudburst_v1_anna_proto_init() {
 	if File_cloudburst_v1_anna_proto != nil {
 		return
 	}
+	file_cloudburst_v1_error_proto_init()
 	file_cloudburst_v1_store_proto_init()
+	file_cloudburst_v1_anna_proto_msgTypes[3].OneofWrappers = []any{
+		(*Ask_Change)(nil),
+		(*Ask_Read)(nil),
+		(*Ask_Watch)(nil),
+		(*Ask_Unwatch)(nil),
+		(*Ask_List)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_anna_proto_rawDesc), len(file_cloudburst_v1_anna_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

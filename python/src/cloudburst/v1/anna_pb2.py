@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from cloudburst.v1 import error_pb2 as cloudburst_dot_v1_dot_error__pb2
 from cloudburst.v1 import store_pb2 as cloudburst_dot_v1_dot_store__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63loudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19\x63loudburst/v1/store.proto\"\x85\x01\n\x06Record\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tpublisher\x18\x02 \x01(\x06\x12#\n\x05state\x18\x03 \x01(\x0b\x32\x14.cloudburst.v1.State\x12\'\n\x07\x63hunked\x18\x04 \x01(\x0b\x32\x16.cloudburst.v1.Chunked\x12\r\n\x05whole\x18\x05 \x01(\x08\"\x90\x01\n\x07\x43hunked\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12(\n\x04type\x18\x04 \x01(\x0e\x32\x1a.cloudburst.v1.LatticeType\x12(\n\x06latest\x18\x05 \x01(\x0b\x32\x18.cloudburst.v1.TimestampB\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63loudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19\x63loudburst/v1/error.proto\x1a\x19\x63loudburst/v1/store.proto\"\x85\x01\n\x06Record\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\tpublisher\x18\x02 \x01(\x06\x12#\n\x05state\x18\x03 \x01(\x0b\x32\x14.cloudburst.v1.State\x12\'\n\x07\x63hunked\x18\x04 \x01(\x0b\x32\x16.cloudburst.v1.Chunked\x12\r\n\x05whole\x18\x05 \x01(\x08\"\x90\x01\n\x07\x43hunked\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12(\n\x04type\x18\x04 \x01(\x0e\x32\x1a.cloudburst.v1.LatticeType\x12(\n\x06latest\x18\x05 \x01(\x0b\x32\x18.cloudburst.v1.Timestamp\":\n\x08Presence\x12\x0f\n\x07leaving\x18\x01 \x01(\x08\x12\r\n\x05guest\x18\x02 \x01(\x08\x12\x0e\n\x06serves\x18\x03 \x01(\x0c\"\xc4\x01\n\x03\x41sk\x12\'\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x15.cloudburst.v1.ChangeH\x00\x12\x0e\n\x04read\x18\x02 \x01(\x0cH\x00\x12(\n\x05watch\x18\x03 \x01(\x0b\x32\x17.cloudburst.v1.WatchingH\x00\x12*\n\x07unwatch\x18\x04 \x01(\x0b\x32\x17.cloudburst.v1.WatchingH\x00\x12&\n\x04list\x18\x05 \x01(\x0b\x32\x16.cloudburst.v1.ListingH\x00\x42\x06\n\x04what\"\x95\x01\n\x06\x43hange\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05\x64\x65lta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x61\x64\x64\x18\x03 \x01(\x12\x12\x0e\n\x06\x64\x65lete\x18\x04 \x01(\x08\x12\x0f\n\x07persist\x18\x05 \x01(\x08\x12\x0f\n\x07replace\x18\x06 \x01(\x08\x12\x10\n\x08volatile\x18\x07 \x01(\x08\x12\x0e\n\x06memory\x18\x08 \x01(\x08\x12\x0e\n\x06\x65xpect\x18\t \x01(\x06\"6\n\x08Watching\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05\x63\x61\x63he\x18\x03 \x01(\r\"F\n\x07Listing\x12\x0e\n\x06prefix\x18\x01 \x01(\x0c\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\r\x12\r\n\x05slots\x18\x04 \x01(\x0c\"\xbf\x01\n\x06\x41nswer\x12#\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x14.cloudburst.v1.Error\x12\r\n\x05moved\x18\x02 \x01(\x08\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\r\n\x05value\x18\x04 \x01(\x03\x12\r\n\x05state\x18\x05 \x01(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\x06\x12\x0e\n\x06member\x18\x07 \x01(\t\x12\x0c\n\x04keys\x18\x08 \x03(\x0c\x12\x0c\n\x04more\x18\t \x01(\x08\x12\x11\n\telsewhere\x18\n \x01(\x0c\"^\n\x06Pushes\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\r\n\x05pulse\x18\x03 \x01(\x08\x12%\n\x06pushed\x18\x04 \x03(\x0b\x32\x15.cloudburst.v1.Pushed\"u\n\x06Pushed\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05\x63\x61\x63he\x18\x02 \x01(\r\x12\r\n\x05state\x18\x03 \x01(\x0c\x12\r\n\x05whole\x18\x04 \x01(\x08\x12\x0c\n\x04lost\x18\x05 \x01(\x08\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.cloudburst.v1.ErrorB\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +34,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cloudburst.v1.anna_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\022cloudburst/wire/pb'
-  _globals['_RECORD']._serialized_start=71
-  _globals['_RECORD']._serialized_end=204
-  _globals['_CHUNKED']._serialized_start=207
-  _globals['_CHUNKED']._serialized_end=351
+  _globals['_RECORD']._serialized_start=98
+  _globals['_RECORD']._serialized_end=231
+  _globals['_CHUNKED']._serialized_start=234
+  _globals['_CHUNKED']._serialized_end=378
+  _globals['_PRESENCE']._serialized_start=380
+  _globals['_PRESENCE']._serialized_end=438
+  _globals['_ASK']._serialized_start=441
+  _globals['_ASK']._serialized_end=637
+  _globals['_CHANGE']._serialized_start=640
+  _globals['_CHANGE']._serialized_end=789
+  _globals['_WATCHING']._serialized_start=791
+  _globals['_WATCHING']._serialized_end=845
+  _globals['_LISTING']._serialized_start=847
+  _globals['_LISTING']._serialized_end=917
+  _globals['_ANSWER']._serialized_start=920
+  _globals['_ANSWER']._serialized_end=1111
+  _globals['_PUSHES']._serialized_start=1113
+  _globals['_PUSHES']._serialized_end=1207
+  _globals['_PUSHED']._serialized_start=1209
+  _globals['_PUSHED']._serialized_end=1326
 # @@protoc_insertion_point(module_scope)

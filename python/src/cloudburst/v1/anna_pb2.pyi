@@ -1,7 +1,9 @@
+from cloudburst.v1 import error_pb2 as _error_pb2
 from cloudburst.v1 import store_pb2 as _store_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -32,3 +34,123 @@ class Chunked(_message.Message):
     type: _store_pb2.LatticeType
     latest: _store_pb2.Timestamp
     def __init__(self, upload: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., type: _Optional[_Union[_store_pb2.LatticeType, str]] = ..., latest: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Presence(_message.Message):
+    __slots__ = ("leaving", "guest", "serves")
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    GUEST_FIELD_NUMBER: _ClassVar[int]
+    SERVES_FIELD_NUMBER: _ClassVar[int]
+    leaving: bool
+    guest: bool
+    serves: bytes
+    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ...) -> None: ...
+
+class Ask(_message.Message):
+    __slots__ = ("change", "read", "watch", "unwatch", "list")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
+    WATCH_FIELD_NUMBER: _ClassVar[int]
+    UNWATCH_FIELD_NUMBER: _ClassVar[int]
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    change: Change
+    read: bytes
+    watch: Watching
+    unwatch: Watching
+    list: Listing
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("key", "delta", "add", "delete", "persist", "replace", "volatile", "memory", "expect")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    ADD_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    PERSIST_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    VOLATILE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    EXPECT_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    delta: bytes
+    add: int
+    delete: bool
+    persist: bool
+    replace: bool
+    volatile: bool
+    memory: bool
+    expect: int
+    def __init__(self, key: _Optional[bytes] = ..., delta: _Optional[bytes] = ..., add: _Optional[int] = ..., delete: bool = ..., persist: bool = ..., replace: bool = ..., volatile: bool = ..., memory: bool = ..., expect: _Optional[int] = ...) -> None: ...
+
+class Watching(_message.Message):
+    __slots__ = ("key", "member", "cache")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    member: str
+    cache: int
+    def __init__(self, key: _Optional[bytes] = ..., member: _Optional[str] = ..., cache: _Optional[int] = ...) -> None: ...
+
+class Listing(_message.Message):
+    __slots__ = ("prefix", "after", "limit", "slots")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    prefix: bytes
+    after: bytes
+    limit: int
+    slots: bytes
+    def __init__(self, prefix: _Optional[bytes] = ..., after: _Optional[bytes] = ..., limit: _Optional[int] = ..., slots: _Optional[bytes] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
+    error: _error_pb2.Error
+    moved: bool
+    changed: bool
+    value: int
+    state: bytes
+    fingerprint: int
+    member: str
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    more: bool
+    elsewhere: bytes
+    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ...) -> None: ...
+
+class Pushes(_message.Message):
+    __slots__ = ("member", "number", "pulse", "pushed")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PULSE_FIELD_NUMBER: _ClassVar[int]
+    PUSHED_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    number: int
+    pulse: bool
+    pushed: _containers.RepeatedCompositeFieldContainer[Pushed]
+    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ..., pulse: bool = ..., pushed: _Optional[_Iterable[_Union[Pushed, _Mapping]]] = ...) -> None: ...
+
+class Pushed(_message.Message):
+    __slots__ = ("key", "cache", "state", "whole", "lost", "error")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    cache: int
+    state: bytes
+    whole: bool
+    lost: bool
+    error: _error_pb2.Error
+    def __init__(self, key: _Optional[bytes] = ..., cache: _Optional[int] = ..., state: _Optional[bytes] = ..., whole: bool = ..., lost: bool = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
