@@ -13,6 +13,7 @@ import (
 // waiter is a call that waits for keys.
 type waiter struct {
 	changed chan struct{} // holds one token
+	feed    *feed         // of a watch
 }
 
 func (w *waiter) wake() {
@@ -22,11 +23,19 @@ func (w *waiter) wake() {
 	}
 }
 
-// await fills in the entries that are missing. It is woken by what the store pushes; nothing is polled.
-func (c *Cache) await(ctx context.Context, keys []string, entries []Entry, missing []int, wait time.Duration) error {
+// admit counts one more call that waits, whose end takes it off again, unless there are too many.
+func (c *Cache) admit(verb, key string) error {
 	if n := c.waiting.Add(1); n > int64(c.cfg.WaitersMax) {
 		c.waiting.Add(-1)
-		return wire.Errorf(pb.Code_CODE_NO_RESOURCES, "get %.64q: %d calls wait for keys already, the limit (cache.waiters_max); try again later", keys[missing[0]], c.cfg.WaitersMax)
+		return wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%s %.64q: %d calls wait for keys already, the limit (cache.waiters_max); try again later", verb, key, c.cfg.WaitersMax)
+	}
+	return nil
+}
+
+// await fills in the entries that are missing. It is woken by what the store pushes; nothing is polled.
+func (c *Cache) await(ctx context.Context, keys []string, entries []Entry, missing []int, wait time.Duration, read func(*item) Entry) error {
+	if err := c.admit("get", keys[missing[0]]); err != nil {
+		return err
 	}
 	defer c.waiting.Add(-1)
 	w := &waiter{changed: make(chan struct{}, 1)}
@@ -47,7 +56,7 @@ func (c *Cache) await(ctx context.Context, keys []string, entries []Entry, missi
 	defer limit.Stop()
 	expired := wait <= 0
 	for {
-		unknown, absent, err := c.collect(keys, items, entries, missing)
+		unknown, absent, err := c.collect(keys, items, entries, missing, read)
 		switch {
 		case err != nil:
 			return err
@@ -96,7 +105,7 @@ func (c *Cache) ask(key string, w *waiter) *item {
 }
 
 // collect reads the entries that are known and counts the others.
-func (c *Cache) collect(keys []string, items []*item, entries []Entry, missing []int) (unknown, absent int, err error) {
+func (c *Cache) collect(keys []string, items []*item, entries []Entry, missing []int, read func(*item) Entry) (unknown, absent int, err error) {
 	for i, at := range missing {
 		s := c.shardOf(keys[at])
 		s.mu.Lock()
@@ -104,7 +113,7 @@ func (c *Cache) collect(keys []string, items []*item, entries []Entry, missing [
 		switch {
 		case it.flags&known != 0:
 			it.touch()
-			if entries[at] = it.read(); entries[at].Absent() {
+			if entries[at] = read(it); entries[at].Absent() {
 				absent++
 			}
 		case it.err != nil:

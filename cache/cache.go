@@ -119,7 +119,23 @@ func (c *Cache) Get(ctx context.Context, keys []string, wait time.Duration) ([]E
 		return entries, nil
 	}
 	c.stats.misses.Add(uint64(len(missing)))
-	return entries, c.await(ctx, keys, entries, missing, wait)
+	return entries, c.await(ctx, keys, entries, missing, wait, (*item).read)
+}
+
+// States is Get of all that is known of keys, stamps and tombstones included: every entry has one value with
+// wire.CodecLattice, or none where there is no trace of the key. An entry without a type shows nothing.
+func (c *Cache) States(ctx context.Context, keys []string, wait time.Duration) ([]Entry, error) {
+	entries, all := make([]Entry, len(keys)), make([]int, len(keys))
+	for i, key := range keys {
+		if err := anna.CheckKey(key); err != nil {
+			return nil, fmt.Errorf("get: %w", err)
+		}
+		all[i] = i
+	}
+	if len(keys) == 0 {
+		return entries, nil
+	}
+	return entries, c.await(ctx, keys, entries, all, wait, (*item).whole)
 }
 
 // Put makes writes and returns when all of them are acknowledged.
@@ -160,7 +176,11 @@ func (c *Cache) PutAsync(writes []Write, ack pb.Ack, done func(error)) {
 	for i := range writes {
 		w := &writes[i]
 		it := c.pin(w.Key)
-		c.store.Write(&anna.Write{Key: w.Key, Delta: deltas[i], Volatile: w.Volatile, Cache: c.number, Ack: ackOf(ack)}, b)
+		write := &anna.Write{Key: w.Key, Delta: deltas[i], Volatile: w.Volatile, Cache: c.number, Ack: ackOf(ack)}
+		if n, ok := addition(deltas[i]); ok {
+			write.Delta, write.Add = nil, n
+		}
+		c.store.Write(write, b)
 		c.unpin(it)
 	}
 	c.stats.writes.Add(uint64(len(writes)))

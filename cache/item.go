@@ -88,6 +88,18 @@ func (it *item) read() Entry {
 	return it.entry
 }
 
+// whole returns all that is known of the key, as one value.
+func (it *item) whole() Entry {
+	if it.state.IsZero() {
+		return Entry{}
+	}
+	e := Entry{Values: [][]byte{wire.EncodeLattice(&it.state)}}
+	if live := it.state.Live(time.Now().UnixMilli()); live != nil {
+		e.Type = pb.LatticeType(live.Type())
+	}
+	return e
+}
+
 // receive takes changes in that the store pushes.
 func (c *Cache) receive(pushes []anna.Push) {
 	for i := range pushes {
@@ -115,6 +127,7 @@ func (it *item) gone() bool {
 }
 
 func (c *Cache) merge(s *shard, it *item, p *anna.Push) {
+	changed := false
 	switch {
 	case p.Err != nil:
 		it.err = p.Err
@@ -122,8 +135,9 @@ func (c *Cache) merge(s *shard, it *item, p *anna.Push) {
 	case p.Whole && it.state.IsZero():
 		it.state = *p.Delta
 		it.flags |= known
+		changed = true
 	default:
-		it.state.Merge(p.Delta)
+		changed = it.state.Merge(p.Delta)
 		if p.Whole {
 			it.flags |= known
 		}
@@ -134,6 +148,9 @@ func (c *Cache) merge(s *shard, it *item, p *anna.Push) {
 	}
 	c.resize(it)
 	for _, w := range it.waiters {
+		if changed && w.feed != nil {
+			w.feed.add(it)
+		}
 		w.wake()
 	}
 }

@@ -44,7 +44,9 @@ func (w *Write) Check() error {
 	}
 	switch w.Type {
 	case pb.LatticeType_LATTICE_TYPE_UNSPECIFIED:
-		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: no lattice type given", w.Key)
+		if !w.state() {
+			return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: no lattice type given", w.Key)
+		}
 	case pb.LatticeType_LATTICE_TYPE_SET:
 	default:
 		if len(w.Values) != 1 {
@@ -97,42 +99,71 @@ func Writes(cells []*pb.Cell, values [][]byte) ([]Write, error) {
 	return writes, nil
 }
 
+// state reports whether the write's value is a state, which says itself what its stamps are.
+func (w *Write) state() bool {
+	return len(w.Values) == 1 && len(w.Values[0]) > 0 && w.Values[0][0] == codecLattice
+}
+
 // delta returns the write as a delta. What its writer left open is completed by the store.
 func (w *Write) delta() (*lattice.State, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
 	var delta *lattice.State
-	switch w.Type {
-	case pb.LatticeType_LATTICE_TYPE_LWW:
-		delta = lattice.Put(w.Timestamp, w.Values[0])
-	case pb.LatticeType_LATTICE_TYPE_SET:
-		delta = lattice.SetAdd(lattice.Timestamp{}, w.Values...)
-	default:
+	switch {
+	case w.state():
 		var err error
 		if delta, err = w.decode(); err != nil {
 			return nil, err
 		}
+	case w.Type == pb.LatticeType_LATTICE_TYPE_LWW:
+		delta = lattice.Put(w.Timestamp, w.Values[0])
+	case w.Type == pb.LatticeType_LATTICE_TYPE_SET:
+		delta = lattice.SetAdd(lattice.Timestamp{}, w.Values...)
+	default:
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: a lattice of type %v is a value with codec %d, not %d", w.Key, w.Type, codecLattice, w.Values[0][0])
 	}
 	if w.TTL > 0 {
+		if _, ok := addition(delta); ok {
+			return nil, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "put %.64q: an addition that the store counts has no time to live; give the key one with another write", w.Key)
+		}
 		at := time.Now().Add(w.TTL).UnixMilli()
 		delta.Merge(lattice.ExpireAt(w.Timestamp, at))
 	}
 	return delta, nil
 }
 
-// decode returns the delta of a lattice that travels as a state.
+// decode returns the delta of a lattice that travels as a state. One without content is a deletion, or sets an expiry.
 func (w *Write) decode() (*lattice.State, error) {
-	value := w.Values[0]
-	if value[0] != codecLattice {
-		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: a lattice of type %v is a value with codec %d, not %d", w.Key, w.Type, codecLattice, value[0])
-	}
-	delta, err := wire.DecodeState(value[1:])
+	delta, err := wire.DecodeLattice(w.Values[0])
 	if err != nil {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is no state: %v", w.Key, err)
 	}
-	if delta.Lattice == nil || pb.LatticeType(delta.Lattice.Type()) != w.Type || len(delta.Others()) > 0 {
+	held := pb.LatticeType_LATTICE_TYPE_UNSPECIFIED
+	if delta.Lattice != nil {
+		held = pb.LatticeType(delta.Lattice.Type())
+	}
+	if held != w.Type || len(delta.Others()) > 0 {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is a state of another type than %v", w.Key, w.Type)
 	}
-	return delta, nil
+	if !delta.Deleted().IsZero() && w.Type == pb.LatticeType_LATTICE_TYPE_UNSPECIFIED || delta.Lattice != nil {
+		return delta, nil
+	}
+	return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its state has neither content nor a tombstone", w.Key)
+}
+
+// addition returns what a delta adds to a counter without saying who adds it: a count of the writer 0, which the master that
+// takes it counts as its own.
+func addition(delta *lattice.State) (n int64, ok bool) {
+	c, isCounter := delta.Lattice.(*lattice.Counter)
+	if !isCounter {
+		return 0, false
+	}
+	for count := range c.Counts() {
+		if count.Writer != 0 || ok {
+			return 0, false
+		}
+		n, ok = int64(count.Up-count.Down), true
+	}
+	return n, ok && n != 0
 }

@@ -156,11 +156,14 @@ type Header struct {
 	//	*Header_ListFunctions
 	//	*Header_ListDags
 	//	*Header_GetStatus
+	//	*Header_Watch
+	//	*Header_Unwatch
 	//	*Header_Cells
 	//	*Header_Keys
 	//	*Header_Functions
 	//	*Header_Dags
 	//	*Header_Status_
+	//	*Header_Changed
 	//	*Header_Load
 	//	*Header_Invoke
 	//	*Header_Unload
@@ -350,6 +353,24 @@ func (x *Header) GetGetStatus() *GetStatus {
 	return nil
 }
 
+func (x *Header) GetWatch() *Watch {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetUnwatch() *Unwatch {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Unwatch); ok {
+			return x.Unwatch
+		}
+	}
+	return nil
+}
+
 func (x *Header) GetCells() *Cells {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Cells); ok {
@@ -390,6 +411,15 @@ func (x *Header) GetStatus_() *Status {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Status_); ok {
 			return x.Status_
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetChanged() *Changed {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Changed); ok {
+			return x.Changed
 		}
 	}
 	return nil
@@ -520,6 +550,14 @@ type Header_GetStatus struct {
 	GetStatus *GetStatus `protobuf:"bytes,21,opt,name=get_status,json=getStatus,proto3,oneof"` // → Status
 }
 
+type Header_Watch struct {
+	Watch *Watch `protobuf:"bytes,22,opt,name=watch,proto3,oneof"` // → Changed, and another with every change; Done once it is unwatched
+}
+
+type Header_Unwatch struct {
+	Unwatch *Unwatch `protobuf:"bytes,23,opt,name=unwatch,proto3,oneof"` // → Done
+}
+
 type Header_Cells struct {
 	// Replies with a body of their own.
 	Cells *Cells `protobuf:"bytes,30,opt,name=cells,proto3,oneof"` // values: those of the cells
@@ -539,6 +577,10 @@ type Header_Dags struct {
 
 type Header_Status_ struct {
 	Status_ *Status `protobuf:"bytes,34,opt,name=status,proto3,oneof"`
+}
+
+type Header_Changed struct {
+	Changed *Changed `protobuf:"bytes,35,opt,name=changed,proto3,oneof"` // values: those of the cells
 }
 
 type Header_Load struct {
@@ -599,6 +641,10 @@ func (*Header_ListDags) isHeader_Body() {}
 
 func (*Header_GetStatus) isHeader_Body() {}
 
+func (*Header_Watch) isHeader_Body() {}
+
+func (*Header_Unwatch) isHeader_Body() {}
+
 func (*Header_Cells) isHeader_Body() {}
 
 func (*Header_Keys) isHeader_Body() {}
@@ -608,6 +654,8 @@ func (*Header_Functions) isHeader_Body() {}
 func (*Header_Dags) isHeader_Body() {}
 
 func (*Header_Status_) isHeader_Body() {}
+
+func (*Header_Changed) isHeader_Body() {}
 
 func (*Header_Load) isHeader_Body() {}
 
@@ -865,8 +913,11 @@ type Get struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Keys             []string               `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	WaitMilliseconds uint64                 `protobuf:"varint,2,opt,name=wait_milliseconds,json=waitMilliseconds,proto3" json:"wait_milliseconds,omitempty"` // how long to wait for keys that are not there yet
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// states: every cell has one value with codec 8, the State with its stamps and tombstone, or none where there is no trace of
+	// the key. The type is UNSPECIFIED where there is nothing but a tombstone, or what there is has expired.
+	States        bool `protobuf:"varint,3,opt,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Get) Reset() {
@@ -913,6 +964,164 @@ func (x *Get) GetWaitMilliseconds() uint64 {
 	return 0
 }
 
+func (x *Get) GetStates() bool {
+	if x != nil {
+		return x.States
+	}
+	return false
+}
+
+// Watch follows keys: what they hold now, and what they hold after each change.
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []string               `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`      // at most 1,024
+	States        bool                   `protobuf:"varint,2,opt,name=states,proto3" json:"states,omitempty"` // as in Get
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Watch) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Watch) GetStates() bool {
+	if x != nil {
+		return x.States
+	}
+	return false
+}
+
+type Unwatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the request that watches; no error if there is none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unwatch) Reset() {
+	*x = Unwatch{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unwatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unwatch) ProtoMessage() {}
+
+func (x *Unwatch) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unwatch.ProtoReflect.Descriptor instead.
+func (*Unwatch) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Unwatch) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Changed has what keys hold after a change, in the order of the changes.
+type Changed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cells []*Cell                `protobuf:"bytes,1,rep,name=cells,proto3" json:"cells,omitempty"`
+	// whole: all keys of the watch; in the first reply, and again when changes were left out because the client read too slowly.
+	Whole         bool `protobuf:"varint,2,opt,name=whole,proto3" json:"whole,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Changed) Reset() {
+	*x = Changed{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Changed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Changed) ProtoMessage() {}
+
+func (x *Changed) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Changed.ProtoReflect.Descriptor instead.
+func (*Changed) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Changed) GetCells() []*Cell {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+func (x *Changed) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
 type Put struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cells         []*Cell                `protobuf:"bytes,1,rep,name=cells,proto3" json:"cells,omitempty"`
@@ -923,7 +1132,7 @@ type Put struct {
 
 func (x *Put) Reset() {
 	*x = Put{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1144,7 @@ func (x *Put) String() string {
 func (*Put) ProtoMessage() {}
 
 func (x *Put) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1157,7 @@ func (x *Put) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Put.ProtoReflect.Descriptor instead.
 func (*Put) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{5}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Put) GetCells() []*Cell {
@@ -975,7 +1184,7 @@ type Delete struct {
 
 func (x *Delete) Reset() {
 	*x = Delete{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1196,7 @@ func (x *Delete) String() string {
 func (*Delete) ProtoMessage() {}
 
 func (x *Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1209,7 @@ func (x *Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delete.ProtoReflect.Descriptor instead.
 func (*Delete) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{6}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Delete) GetKeys() []string {
@@ -1028,7 +1237,7 @@ type ListKeys struct {
 
 func (x *ListKeys) Reset() {
 	*x = ListKeys{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1249,7 @@ func (x *ListKeys) String() string {
 func (*ListKeys) ProtoMessage() {}
 
 func (x *ListKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1262,7 @@ func (x *ListKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeys.ProtoReflect.Descriptor instead.
 func (*ListKeys) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{7}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListKeys) GetPrefix() string {
@@ -1086,7 +1295,7 @@ type RegisterFunction struct {
 
 func (x *RegisterFunction) Reset() {
 	*x = RegisterFunction{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1307,7 @@ func (x *RegisterFunction) String() string {
 func (*RegisterFunction) ProtoMessage() {}
 
 func (x *RegisterFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1320,7 @@ func (x *RegisterFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterFunction.ProtoReflect.Descriptor instead.
 func (*RegisterFunction) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{8}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RegisterFunction) GetFunction() *Function {
@@ -1130,7 +1339,7 @@ type RegisterDag struct {
 
 func (x *RegisterDag) Reset() {
 	*x = RegisterDag{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1351,7 @@ func (x *RegisterDag) String() string {
 func (*RegisterDag) ProtoMessage() {}
 
 func (x *RegisterDag) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1364,7 @@ func (x *RegisterDag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterDag.ProtoReflect.Descriptor instead.
 func (*RegisterDag) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{9}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RegisterDag) GetDag() *Dag {
@@ -1174,7 +1383,7 @@ type DeleteFunction struct {
 
 func (x *DeleteFunction) Reset() {
 	*x = DeleteFunction{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1395,7 @@ func (x *DeleteFunction) String() string {
 func (*DeleteFunction) ProtoMessage() {}
 
 func (x *DeleteFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1408,7 @@ func (x *DeleteFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFunction.ProtoReflect.Descriptor instead.
 func (*DeleteFunction) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{10}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteFunction) GetName() string {
@@ -1218,7 +1427,7 @@ type DeleteDag struct {
 
 func (x *DeleteDag) Reset() {
 	*x = DeleteDag{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1439,7 @@ func (x *DeleteDag) String() string {
 func (*DeleteDag) ProtoMessage() {}
 
 func (x *DeleteDag) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1452,7 @@ func (x *DeleteDag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDag.ProtoReflect.Descriptor instead.
 func (*DeleteDag) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{11}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteDag) GetName() string {
@@ -1263,7 +1472,7 @@ type ListFunctions struct {
 
 func (x *ListFunctions) Reset() {
 	*x = ListFunctions{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1484,7 @@ func (x *ListFunctions) String() string {
 func (*ListFunctions) ProtoMessage() {}
 
 func (x *ListFunctions) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1497,7 @@ func (x *ListFunctions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFunctions.ProtoReflect.Descriptor instead.
 func (*ListFunctions) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{12}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListFunctions) GetPrefix() string {
@@ -1314,7 +1523,7 @@ type ListDags struct {
 
 func (x *ListDags) Reset() {
 	*x = ListDags{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1535,7 @@ func (x *ListDags) String() string {
 func (*ListDags) ProtoMessage() {}
 
 func (x *ListDags) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1548,7 @@ func (x *ListDags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDags.ProtoReflect.Descriptor instead.
 func (*ListDags) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{13}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListDags) GetPrefix() string {
@@ -1357,7 +1566,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1578,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1591,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{14}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{17}
 }
 
 type Cells struct {
@@ -1394,7 +1603,7 @@ type Cells struct {
 
 func (x *Cells) Reset() {
 	*x = Cells{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1615,7 @@ func (x *Cells) String() string {
 func (*Cells) ProtoMessage() {}
 
 func (x *Cells) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1628,7 @@ func (x *Cells) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cells.ProtoReflect.Descriptor instead.
 func (*Cells) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{15}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Cells) GetCells() []*Cell {
@@ -1439,7 +1648,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1660,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1673,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{16}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Keys) GetKeys() []string {
@@ -1490,7 +1699,7 @@ type Functions struct {
 
 func (x *Functions) Reset() {
 	*x = Functions{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1711,7 @@ func (x *Functions) String() string {
 func (*Functions) ProtoMessage() {}
 
 func (x *Functions) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1724,7 @@ func (x *Functions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Functions.ProtoReflect.Descriptor instead.
 func (*Functions) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{17}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Functions) GetFunctions() []*Function {
@@ -1534,7 +1743,7 @@ type Dags struct {
 
 func (x *Dags) Reset() {
 	*x = Dags{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1755,7 @@ func (x *Dags) String() string {
 func (*Dags) ProtoMessage() {}
 
 func (x *Dags) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1768,7 @@ func (x *Dags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dags.ProtoReflect.Descriptor instead.
 func (*Dags) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{18}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Dags) GetDags() []*Dag {
@@ -1588,13 +1797,14 @@ type Status struct {
 	Functions           uint32                 `protobuf:"varint,14,opt,name=functions,proto3" json:"functions,omitempty"`
 	Dags                uint32                 `protobuf:"varint,15,opt,name=dags,proto3" json:"dags,omitempty"`
 	Roles               []string               `protobuf:"bytes,16,rep,name=roles,proto3" json:"roles,omitempty"`
+	Members             []*ClusterMember       `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"` // of the cluster, by name; none when the node runs alone
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1816,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1829,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{19}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Status) GetVersion() string {
@@ -1734,6 +1944,82 @@ func (x *Status) GetRoles() []string {
 	return nil
 }
 
+func (x *Status) GetMembers() []*ClusterMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// ClusterMember is one of the nodes that hold a replicated log.
+type ClusterMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Reachable     bool                   `protobuf:"varint,2,opt,name=reachable,proto3" json:"reachable,omitempty"` // from the node that was asked
+	Leader        bool                   `protobuf:"varint,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Self          bool                   `protobuf:"varint,4,opt,name=self,proto3" json:"self,omitempty"` // the node that was asked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterMember) Reset() {
+	*x = ClusterMember{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterMember) ProtoMessage() {}
+
+func (x *ClusterMember) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterMember.ProtoReflect.Descriptor instead.
+func (*ClusterMember) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ClusterMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
+func (x *ClusterMember) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
+func (x *ClusterMember) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
 type Load struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Function      *Function              `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
@@ -1743,7 +2029,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +2041,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +2054,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{20}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Load) GetFunction() *Function {
@@ -1788,7 +2074,7 @@ type Unload struct {
 
 func (x *Unload) Reset() {
 	*x = Unload{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +2086,7 @@ func (x *Unload) String() string {
 func (*Unload) ProtoMessage() {}
 
 func (x *Unload) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +2099,7 @@ func (x *Unload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unload.ProtoReflect.Descriptor instead.
 func (*Unload) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{21}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Unload) GetName() string {
@@ -1846,7 +2132,7 @@ type Invoke struct {
 
 func (x *Invoke) Reset() {
 	*x = Invoke{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2144,7 @@ func (x *Invoke) String() string {
 func (*Invoke) ProtoMessage() {}
 
 func (x *Invoke) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2157,7 @@ func (x *Invoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invoke.ProtoReflect.Descriptor instead.
 func (*Invoke) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{22}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Invoke) GetRunId() []byte {
@@ -1923,7 +2209,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2221,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2234,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{23}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Step) GetFunction() string {
@@ -1996,7 +2282,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2294,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2307,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{24}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Send) GetAddress() string {
@@ -2048,7 +2334,7 @@ type Receive struct {
 
 func (x *Receive) Reset() {
 	*x = Receive{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2346,7 @@ func (x *Receive) String() string {
 func (*Receive) ProtoMessage() {}
 
 func (x *Receive) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2359,7 @@ func (x *Receive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receive.ProtoReflect.Descriptor instead.
 func (*Receive) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{25}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Receive) GetWaitMilliseconds() uint64 {
@@ -2099,7 +2385,7 @@ type Messages struct {
 
 func (x *Messages) Reset() {
 	*x = Messages{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2397,7 @@ func (x *Messages) String() string {
 func (*Messages) ProtoMessage() {}
 
 func (x *Messages) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2410,7 @@ func (x *Messages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Messages.ProtoReflect.Descriptor instead.
 func (*Messages) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{26}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Messages) GetSenders() []*Sender {
@@ -2144,7 +2430,7 @@ type Sender struct {
 
 func (x *Sender) Reset() {
 	*x = Sender{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2442,7 @@ func (x *Sender) String() string {
 func (*Sender) ProtoMessage() {}
 
 func (x *Sender) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2455,7 @@ func (x *Sender) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sender.ProtoReflect.Descriptor instead.
 func (*Sender) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{27}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Sender) GetAddress() string {
@@ -2199,7 +2485,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2497,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2510,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{28}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Log) GetRunId() []byte {
@@ -2266,8 +2552,7 @@ var File_cloudburst_v1_frame_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
-	"\x19cloudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x1ccloudburst/v1/function.proto\x1a\x19cloudburst/v1/store.proto\"\xfd\n" +
-	"\n" +
+	"\x19cloudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x1ccloudburst/v1/function.proto\x1a\x19cloudburst/v1/store.proto\"\x93\f\n" +
 	"\x06Header\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05sizes\x18\x02 \x03(\rR\x05sizes\x12,\n" +
@@ -2288,11 +2573,14 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\tlist_dags\x18\x14 \x01(\v2\x17.cloudburst.v1.ListDagsH\x00R\blistDags\x129\n" +
 	"\n" +
 	"get_status\x18\x15 \x01(\v2\x18.cloudburst.v1.GetStatusH\x00R\tgetStatus\x12,\n" +
+	"\x05watch\x18\x16 \x01(\v2\x14.cloudburst.v1.WatchH\x00R\x05watch\x122\n" +
+	"\aunwatch\x18\x17 \x01(\v2\x16.cloudburst.v1.UnwatchH\x00R\aunwatch\x12,\n" +
 	"\x05cells\x18\x1e \x01(\v2\x14.cloudburst.v1.CellsH\x00R\x05cells\x12)\n" +
 	"\x04keys\x18\x1f \x01(\v2\x13.cloudburst.v1.KeysH\x00R\x04keys\x128\n" +
 	"\tfunctions\x18  \x01(\v2\x18.cloudburst.v1.FunctionsH\x00R\tfunctions\x12)\n" +
 	"\x04dags\x18! \x01(\v2\x13.cloudburst.v1.DagsH\x00R\x04dags\x12/\n" +
-	"\x06status\x18\" \x01(\v2\x15.cloudburst.v1.StatusH\x00R\x06status\x12)\n" +
+	"\x06status\x18\" \x01(\v2\x15.cloudburst.v1.StatusH\x00R\x06status\x122\n" +
+	"\achanged\x18# \x01(\v2\x16.cloudburst.v1.ChangedH\x00R\achanged\x12)\n" +
 	"\x04load\x18( \x01(\v2\x13.cloudburst.v1.LoadH\x00R\x04load\x12/\n" +
 	"\x06invoke\x18) \x01(\v2\x15.cloudburst.v1.InvokeH\x00R\x06invoke\x12/\n" +
 	"\x06unload\x18* \x01(\v2\x15.cloudburst.v1.UnloadH\x00R\x06unload\x12)\n" +
@@ -2319,10 +2607,19 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"output_key\x18\b \x01(\tR\toutputKey\x127\n" +
 	"\fcontinuation\x18\t \x01(\v2\x13.cloudburst.v1.CallR\fcontinuationB\b\n" +
-	"\x06target\"F\n" +
+	"\x06target\"^\n" +
 	"\x03Get\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12+\n" +
-	"\x11wait_milliseconds\x18\x02 \x01(\x04R\x10waitMilliseconds\"V\n" +
+	"\x11wait_milliseconds\x18\x02 \x01(\x04R\x10waitMilliseconds\x12\x16\n" +
+	"\x06states\x18\x03 \x01(\bR\x06states\"3\n" +
+	"\x05Watch\x12\x12\n" +
+	"\x04keys\x18\x01 \x03(\tR\x04keys\x12\x16\n" +
+	"\x06states\x18\x02 \x01(\bR\x06states\"\x19\n" +
+	"\aUnwatch\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"J\n" +
+	"\aChanged\x12)\n" +
+	"\x05cells\x18\x01 \x03(\v2\x13.cloudburst.v1.CellR\x05cells\x12\x14\n" +
+	"\x05whole\x18\x02 \x01(\bR\x05whole\"V\n" +
 	"\x03Put\x12)\n" +
 	"\x05cells\x18\x01 \x03(\v2\x13.cloudburst.v1.CellR\x05cells\x12$\n" +
 	"\x03ack\x18\x02 \x01(\x0e2\x12.cloudburst.v1.AckR\x03ack\"B\n" +
@@ -2355,7 +2652,7 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\tFunctions\x125\n" +
 	"\tfunctions\x18\x01 \x03(\v2\x17.cloudburst.v1.FunctionR\tfunctions\".\n" +
 	"\x04Dags\x12&\n" +
-	"\x04dags\x18\x01 \x03(\v2\x12.cloudburst.v1.DagR\x04dags\"\xe7\x03\n" +
+	"\x04dags\x18\x01 \x03(\v2\x12.cloudburst.v1.DagR\x04dags\"\x9f\x04\n" +
 	"\x06Status\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x121\n" +
@@ -2375,7 +2672,13 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x0epython_version\x18\r \x01(\tR\rpythonVersion\x12\x1c\n" +
 	"\tfunctions\x18\x0e \x01(\rR\tfunctions\x12\x12\n" +
 	"\x04dags\x18\x0f \x01(\rR\x04dags\x12\x14\n" +
-	"\x05roles\x18\x10 \x03(\tR\x05roles\";\n" +
+	"\x05roles\x18\x10 \x03(\tR\x05roles\x126\n" +
+	"\amembers\x18\x11 \x03(\v2\x1c.cloudburst.v1.ClusterMemberR\amembers\"m\n" +
+	"\rClusterMember\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\treachable\x18\x02 \x01(\bR\treachable\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x12\n" +
+	"\x04self\x18\x04 \x01(\bR\x04self\";\n" +
 	"\x04Load\x123\n" +
 	"\bfunction\x18\x01 \x01(\v2\x17.cloudburst.v1.FunctionR\bfunction\"6\n" +
 	"\x06Unload\x12\x12\n" +
@@ -2436,7 +2739,7 @@ func file_cloudburst_v1_frame_proto_rawDescGZIP() []byte {
 }
 
 var file_cloudburst_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cloudburst_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_cloudburst_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_cloudburst_v1_frame_proto_goTypes = []any{
 	(Level)(0),               // 0: cloudburst.v1.Level
 	(Stream)(0),              // 1: cloudburst.v1.Stream
@@ -2445,84 +2748,93 @@ var file_cloudburst_v1_frame_proto_goTypes = []any{
 	(*Arguments)(nil),        // 4: cloudburst.v1.Arguments
 	(*Call)(nil),             // 5: cloudburst.v1.Call
 	(*Get)(nil),              // 6: cloudburst.v1.Get
-	(*Put)(nil),              // 7: cloudburst.v1.Put
-	(*Delete)(nil),           // 8: cloudburst.v1.Delete
-	(*ListKeys)(nil),         // 9: cloudburst.v1.ListKeys
-	(*RegisterFunction)(nil), // 10: cloudburst.v1.RegisterFunction
-	(*RegisterDag)(nil),      // 11: cloudburst.v1.RegisterDag
-	(*DeleteFunction)(nil),   // 12: cloudburst.v1.DeleteFunction
-	(*DeleteDag)(nil),        // 13: cloudburst.v1.DeleteDag
-	(*ListFunctions)(nil),    // 14: cloudburst.v1.ListFunctions
-	(*ListDags)(nil),         // 15: cloudburst.v1.ListDags
-	(*GetStatus)(nil),        // 16: cloudburst.v1.GetStatus
-	(*Cells)(nil),            // 17: cloudburst.v1.Cells
-	(*Keys)(nil),             // 18: cloudburst.v1.Keys
-	(*Functions)(nil),        // 19: cloudburst.v1.Functions
-	(*Dags)(nil),             // 20: cloudburst.v1.Dags
-	(*Status)(nil),           // 21: cloudburst.v1.Status
-	(*Load)(nil),             // 22: cloudburst.v1.Load
-	(*Unload)(nil),           // 23: cloudburst.v1.Unload
-	(*Invoke)(nil),           // 24: cloudburst.v1.Invoke
-	(*Step)(nil),             // 25: cloudburst.v1.Step
-	(*Send)(nil),             // 26: cloudburst.v1.Send
-	(*Receive)(nil),          // 27: cloudburst.v1.Receive
-	(*Messages)(nil),         // 28: cloudburst.v1.Messages
-	(*Sender)(nil),           // 29: cloudburst.v1.Sender
-	(*Log)(nil),              // 30: cloudburst.v1.Log
-	(*Error)(nil),            // 31: cloudburst.v1.Error
-	(*Cell)(nil),             // 32: cloudburst.v1.Cell
-	(Ack)(0),                 // 33: cloudburst.v1.Ack
-	(*Function)(nil),         // 34: cloudburst.v1.Function
-	(*Dag)(nil),              // 35: cloudburst.v1.Dag
+	(*Watch)(nil),            // 7: cloudburst.v1.Watch
+	(*Unwatch)(nil),          // 8: cloudburst.v1.Unwatch
+	(*Changed)(nil),          // 9: cloudburst.v1.Changed
+	(*Put)(nil),              // 10: cloudburst.v1.Put
+	(*Delete)(nil),           // 11: cloudburst.v1.Delete
+	(*ListKeys)(nil),         // 12: cloudburst.v1.ListKeys
+	(*RegisterFunction)(nil), // 13: cloudburst.v1.RegisterFunction
+	(*RegisterDag)(nil),      // 14: cloudburst.v1.RegisterDag
+	(*DeleteFunction)(nil),   // 15: cloudburst.v1.DeleteFunction
+	(*DeleteDag)(nil),        // 16: cloudburst.v1.DeleteDag
+	(*ListFunctions)(nil),    // 17: cloudburst.v1.ListFunctions
+	(*ListDags)(nil),         // 18: cloudburst.v1.ListDags
+	(*GetStatus)(nil),        // 19: cloudburst.v1.GetStatus
+	(*Cells)(nil),            // 20: cloudburst.v1.Cells
+	(*Keys)(nil),             // 21: cloudburst.v1.Keys
+	(*Functions)(nil),        // 22: cloudburst.v1.Functions
+	(*Dags)(nil),             // 23: cloudburst.v1.Dags
+	(*Status)(nil),           // 24: cloudburst.v1.Status
+	(*ClusterMember)(nil),    // 25: cloudburst.v1.ClusterMember
+	(*Load)(nil),             // 26: cloudburst.v1.Load
+	(*Unload)(nil),           // 27: cloudburst.v1.Unload
+	(*Invoke)(nil),           // 28: cloudburst.v1.Invoke
+	(*Step)(nil),             // 29: cloudburst.v1.Step
+	(*Send)(nil),             // 30: cloudburst.v1.Send
+	(*Receive)(nil),          // 31: cloudburst.v1.Receive
+	(*Messages)(nil),         // 32: cloudburst.v1.Messages
+	(*Sender)(nil),           // 33: cloudburst.v1.Sender
+	(*Log)(nil),              // 34: cloudburst.v1.Log
+	(*Error)(nil),            // 35: cloudburst.v1.Error
+	(*Cell)(nil),             // 36: cloudburst.v1.Cell
+	(Ack)(0),                 // 37: cloudburst.v1.Ack
+	(*Function)(nil),         // 38: cloudburst.v1.Function
+	(*Dag)(nil),              // 39: cloudburst.v1.Dag
 }
 var file_cloudburst_v1_frame_proto_depIdxs = []int32{
-	31, // 0: cloudburst.v1.Header.error:type_name -> cloudburst.v1.Error
+	35, // 0: cloudburst.v1.Header.error:type_name -> cloudburst.v1.Error
 	3,  // 1: cloudburst.v1.Header.done:type_name -> cloudburst.v1.Done
 	5,  // 2: cloudburst.v1.Header.call:type_name -> cloudburst.v1.Call
 	6,  // 3: cloudburst.v1.Header.get:type_name -> cloudburst.v1.Get
-	7,  // 4: cloudburst.v1.Header.put:type_name -> cloudburst.v1.Put
-	8,  // 5: cloudburst.v1.Header.delete:type_name -> cloudburst.v1.Delete
-	9,  // 6: cloudburst.v1.Header.list_keys:type_name -> cloudburst.v1.ListKeys
-	10, // 7: cloudburst.v1.Header.register_function:type_name -> cloudburst.v1.RegisterFunction
-	11, // 8: cloudburst.v1.Header.register_dag:type_name -> cloudburst.v1.RegisterDag
-	12, // 9: cloudburst.v1.Header.delete_function:type_name -> cloudburst.v1.DeleteFunction
-	13, // 10: cloudburst.v1.Header.delete_dag:type_name -> cloudburst.v1.DeleteDag
-	14, // 11: cloudburst.v1.Header.list_functions:type_name -> cloudburst.v1.ListFunctions
-	15, // 12: cloudburst.v1.Header.list_dags:type_name -> cloudburst.v1.ListDags
-	16, // 13: cloudburst.v1.Header.get_status:type_name -> cloudburst.v1.GetStatus
-	17, // 14: cloudburst.v1.Header.cells:type_name -> cloudburst.v1.Cells
-	18, // 15: cloudburst.v1.Header.keys:type_name -> cloudburst.v1.Keys
-	19, // 16: cloudburst.v1.Header.functions:type_name -> cloudburst.v1.Functions
-	20, // 17: cloudburst.v1.Header.dags:type_name -> cloudburst.v1.Dags
-	21, // 18: cloudburst.v1.Header.status:type_name -> cloudburst.v1.Status
-	22, // 19: cloudburst.v1.Header.load:type_name -> cloudburst.v1.Load
-	24, // 20: cloudburst.v1.Header.invoke:type_name -> cloudburst.v1.Invoke
-	23, // 21: cloudburst.v1.Header.unload:type_name -> cloudburst.v1.Unload
-	26, // 22: cloudburst.v1.Header.send:type_name -> cloudburst.v1.Send
-	27, // 23: cloudburst.v1.Header.receive:type_name -> cloudburst.v1.Receive
-	30, // 24: cloudburst.v1.Header.log:type_name -> cloudburst.v1.Log
-	28, // 25: cloudburst.v1.Header.messages:type_name -> cloudburst.v1.Messages
-	4,  // 26: cloudburst.v1.Call.arguments:type_name -> cloudburst.v1.Arguments
-	0,  // 27: cloudburst.v1.Call.level:type_name -> cloudburst.v1.Level
-	5,  // 28: cloudburst.v1.Call.continuation:type_name -> cloudburst.v1.Call
-	32, // 29: cloudburst.v1.Put.cells:type_name -> cloudburst.v1.Cell
-	33, // 30: cloudburst.v1.Put.ack:type_name -> cloudburst.v1.Ack
-	33, // 31: cloudburst.v1.Delete.ack:type_name -> cloudburst.v1.Ack
-	34, // 32: cloudburst.v1.RegisterFunction.function:type_name -> cloudburst.v1.Function
-	35, // 33: cloudburst.v1.RegisterDag.dag:type_name -> cloudburst.v1.Dag
-	32, // 34: cloudburst.v1.Cells.cells:type_name -> cloudburst.v1.Cell
-	34, // 35: cloudburst.v1.Functions.functions:type_name -> cloudburst.v1.Function
-	35, // 36: cloudburst.v1.Dags.dags:type_name -> cloudburst.v1.Dag
-	34, // 37: cloudburst.v1.Load.function:type_name -> cloudburst.v1.Function
-	25, // 38: cloudburst.v1.Invoke.steps:type_name -> cloudburst.v1.Step
-	0,  // 39: cloudburst.v1.Invoke.level:type_name -> cloudburst.v1.Level
-	29, // 40: cloudburst.v1.Messages.senders:type_name -> cloudburst.v1.Sender
-	1,  // 41: cloudburst.v1.Log.stream:type_name -> cloudburst.v1.Stream
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	10, // 4: cloudburst.v1.Header.put:type_name -> cloudburst.v1.Put
+	11, // 5: cloudburst.v1.Header.delete:type_name -> cloudburst.v1.Delete
+	12, // 6: cloudburst.v1.Header.list_keys:type_name -> cloudburst.v1.ListKeys
+	13, // 7: cloudburst.v1.Header.register_function:type_name -> cloudburst.v1.RegisterFunction
+	14, // 8: cloudburst.v1.Header.register_dag:type_name -> cloudburst.v1.RegisterDag
+	15, // 9: cloudburst.v1.Header.delete_function:type_name -> cloudburst.v1.DeleteFunction
+	16, // 10: cloudburst.v1.Header.delete_dag:type_name -> cloudburst.v1.DeleteDag
+	17, // 11: cloudburst.v1.Header.list_functions:type_name -> cloudburst.v1.ListFunctions
+	18, // 12: cloudburst.v1.Header.list_dags:type_name -> cloudburst.v1.ListDags
+	19, // 13: cloudburst.v1.Header.get_status:type_name -> cloudburst.v1.GetStatus
+	7,  // 14: cloudburst.v1.Header.watch:type_name -> cloudburst.v1.Watch
+	8,  // 15: cloudburst.v1.Header.unwatch:type_name -> cloudburst.v1.Unwatch
+	20, // 16: cloudburst.v1.Header.cells:type_name -> cloudburst.v1.Cells
+	21, // 17: cloudburst.v1.Header.keys:type_name -> cloudburst.v1.Keys
+	22, // 18: cloudburst.v1.Header.functions:type_name -> cloudburst.v1.Functions
+	23, // 19: cloudburst.v1.Header.dags:type_name -> cloudburst.v1.Dags
+	24, // 20: cloudburst.v1.Header.status:type_name -> cloudburst.v1.Status
+	9,  // 21: cloudburst.v1.Header.changed:type_name -> cloudburst.v1.Changed
+	26, // 22: cloudburst.v1.Header.load:type_name -> cloudburst.v1.Load
+	28, // 23: cloudburst.v1.Header.invoke:type_name -> cloudburst.v1.Invoke
+	27, // 24: cloudburst.v1.Header.unload:type_name -> cloudburst.v1.Unload
+	30, // 25: cloudburst.v1.Header.send:type_name -> cloudburst.v1.Send
+	31, // 26: cloudburst.v1.Header.receive:type_name -> cloudburst.v1.Receive
+	34, // 27: cloudburst.v1.Header.log:type_name -> cloudburst.v1.Log
+	32, // 28: cloudburst.v1.Header.messages:type_name -> cloudburst.v1.Messages
+	4,  // 29: cloudburst.v1.Call.arguments:type_name -> cloudburst.v1.Arguments
+	0,  // 30: cloudburst.v1.Call.level:type_name -> cloudburst.v1.Level
+	5,  // 31: cloudburst.v1.Call.continuation:type_name -> cloudburst.v1.Call
+	36, // 32: cloudburst.v1.Changed.cells:type_name -> cloudburst.v1.Cell
+	36, // 33: cloudburst.v1.Put.cells:type_name -> cloudburst.v1.Cell
+	37, // 34: cloudburst.v1.Put.ack:type_name -> cloudburst.v1.Ack
+	37, // 35: cloudburst.v1.Delete.ack:type_name -> cloudburst.v1.Ack
+	38, // 36: cloudburst.v1.RegisterFunction.function:type_name -> cloudburst.v1.Function
+	39, // 37: cloudburst.v1.RegisterDag.dag:type_name -> cloudburst.v1.Dag
+	36, // 38: cloudburst.v1.Cells.cells:type_name -> cloudburst.v1.Cell
+	38, // 39: cloudburst.v1.Functions.functions:type_name -> cloudburst.v1.Function
+	39, // 40: cloudburst.v1.Dags.dags:type_name -> cloudburst.v1.Dag
+	25, // 41: cloudburst.v1.Status.members:type_name -> cloudburst.v1.ClusterMember
+	38, // 42: cloudburst.v1.Load.function:type_name -> cloudburst.v1.Function
+	29, // 43: cloudburst.v1.Invoke.steps:type_name -> cloudburst.v1.Step
+	0,  // 44: cloudburst.v1.Invoke.level:type_name -> cloudburst.v1.Level
+	33, // 45: cloudburst.v1.Messages.senders:type_name -> cloudburst.v1.Sender
+	1,  // 46: cloudburst.v1.Log.stream:type_name -> cloudburst.v1.Stream
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_frame_proto_init() }
@@ -2548,11 +2860,14 @@ func file_cloudburst_v1_frame_proto_init() {
 		(*Header_ListFunctions)(nil),
 		(*Header_ListDags)(nil),
 		(*Header_GetStatus)(nil),
+		(*Header_Watch)(nil),
+		(*Header_Unwatch)(nil),
 		(*Header_Cells)(nil),
 		(*Header_Keys)(nil),
 		(*Header_Functions)(nil),
 		(*Header_Dags)(nil),
 		(*Header_Status_)(nil),
+		(*Header_Changed)(nil),
 		(*Header_Load)(nil),
 		(*Header_Invoke)(nil),
 		(*Header_Unload)(nil),
@@ -2571,7 +2886,7 @@ func file_cloudburst_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_frame_proto_rawDesc), len(file_cloudburst_v1_frame_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

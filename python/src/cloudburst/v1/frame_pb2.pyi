@@ -32,7 +32,7 @@ STREAM_STDOUT: Stream
 STREAM_STDERR: Stream
 
 class Header(_message.Message):
-    __slots__ = ("id", "sizes", "error", "done", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag", "delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "cells", "keys", "functions", "dags", "status", "load", "invoke", "unload", "send", "receive", "log", "messages")
+    __slots__ = ("id", "sizes", "error", "done", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag", "delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch", "cells", "keys", "functions", "dags", "status", "changed", "load", "invoke", "unload", "send", "receive", "log", "messages")
     ID_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -49,11 +49,14 @@ class Header(_message.Message):
     LIST_FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     LIST_DAGS_FIELD_NUMBER: _ClassVar[int]
     GET_STATUS_FIELD_NUMBER: _ClassVar[int]
+    WATCH_FIELD_NUMBER: _ClassVar[int]
+    UNWATCH_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     DAGS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     INVOKE_FIELD_NUMBER: _ClassVar[int]
     UNLOAD_FIELD_NUMBER: _ClassVar[int]
@@ -77,11 +80,14 @@ class Header(_message.Message):
     list_functions: ListFunctions
     list_dags: ListDags
     get_status: GetStatus
+    watch: Watch
+    unwatch: Unwatch
     cells: Cells
     keys: Keys
     functions: Functions
     dags: Dags
     status: Status
+    changed: Changed
     load: Load
     invoke: Invoke
     unload: Unload
@@ -89,7 +95,7 @@ class Header(_message.Message):
     receive: Receive
     log: Log
     messages: Messages
-    def __init__(self, id: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., get: _Optional[_Union[Get, _Mapping]] = ..., put: _Optional[_Union[Put, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., list_keys: _Optional[_Union[ListKeys, _Mapping]] = ..., register_function: _Optional[_Union[RegisterFunction, _Mapping]] = ..., register_dag: _Optional[_Union[RegisterDag, _Mapping]] = ..., delete_function: _Optional[_Union[DeleteFunction, _Mapping]] = ..., delete_dag: _Optional[_Union[DeleteDag, _Mapping]] = ..., list_functions: _Optional[_Union[ListFunctions, _Mapping]] = ..., list_dags: _Optional[_Union[ListDags, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., cells: _Optional[_Union[Cells, _Mapping]] = ..., keys: _Optional[_Union[Keys, _Mapping]] = ..., functions: _Optional[_Union[Functions, _Mapping]] = ..., dags: _Optional[_Union[Dags, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., invoke: _Optional[_Union[Invoke, _Mapping]] = ..., unload: _Optional[_Union[Unload, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., receive: _Optional[_Union[Receive, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., messages: _Optional[_Union[Messages, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., get: _Optional[_Union[Get, _Mapping]] = ..., put: _Optional[_Union[Put, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., list_keys: _Optional[_Union[ListKeys, _Mapping]] = ..., register_function: _Optional[_Union[RegisterFunction, _Mapping]] = ..., register_dag: _Optional[_Union[RegisterDag, _Mapping]] = ..., delete_function: _Optional[_Union[DeleteFunction, _Mapping]] = ..., delete_dag: _Optional[_Union[DeleteDag, _Mapping]] = ..., list_functions: _Optional[_Union[ListFunctions, _Mapping]] = ..., list_dags: _Optional[_Union[ListDags, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., cells: _Optional[_Union[Cells, _Mapping]] = ..., keys: _Optional[_Union[Keys, _Mapping]] = ..., functions: _Optional[_Union[Functions, _Mapping]] = ..., dags: _Optional[_Union[Dags, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., changed: _Optional[_Union[Changed, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., invoke: _Optional[_Union[Invoke, _Mapping]] = ..., unload: _Optional[_Union[Unload, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., receive: _Optional[_Union[Receive, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., messages: _Optional[_Union[Messages, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -128,12 +134,36 @@ class Call(_message.Message):
     def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., dag: _Optional[str] = ..., arguments: _Optional[_Iterable[_Union[Arguments, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_milliseconds: _Optional[int] = ..., store: bool = ..., output_key: _Optional[str] = ..., continuation: _Optional[_Union[Call, _Mapping]] = ...) -> None: ...
 
 class Get(_message.Message):
-    __slots__ = ("keys", "wait_milliseconds")
+    __slots__ = ("keys", "wait_milliseconds", "states")
     KEYS_FIELD_NUMBER: _ClassVar[int]
     WAIT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedScalarFieldContainer[str]
     wait_milliseconds: int
-    def __init__(self, keys: _Optional[_Iterable[str]] = ..., wait_milliseconds: _Optional[int] = ...) -> None: ...
+    states: bool
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., wait_milliseconds: _Optional[int] = ..., states: bool = ...) -> None: ...
+
+class Watch(_message.Message):
+    __slots__ = ("keys", "states")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    states: bool
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., states: bool = ...) -> None: ...
+
+class Unwatch(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    def __init__(self, id: _Optional[int] = ...) -> None: ...
+
+class Changed(_message.Message):
+    __slots__ = ("cells", "whole")
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    cells: _containers.RepeatedCompositeFieldContainer[_store_pb2.Cell]
+    whole: bool
+    def __init__(self, cells: _Optional[_Iterable[_Union[_store_pb2.Cell, _Mapping]]] = ..., whole: bool = ...) -> None: ...
 
 class Put(_message.Message):
     __slots__ = ("cells", "ack")
@@ -230,7 +260,7 @@ class Dags(_message.Message):
     def __init__(self, dags: _Optional[_Iterable[_Union[_function_pb2.Dag, _Mapping]]] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("version", "address", "started_milliseconds", "data_directory", "workers", "workers_busy", "workers_max", "queued", "runs", "runs_failed", "keys", "memory_bytes", "python_version", "functions", "dags", "roles")
+    __slots__ = ("version", "address", "started_milliseconds", "data_directory", "workers", "workers_busy", "workers_max", "queued", "runs", "runs_failed", "keys", "memory_bytes", "python_version", "functions", "dags", "roles", "members")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     STARTED_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +277,7 @@ class Status(_message.Message):
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     DAGS_FIELD_NUMBER: _ClassVar[int]
     ROLES_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     address: str
     started_milliseconds: int
@@ -263,7 +294,20 @@ class Status(_message.Message):
     functions: int
     dags: int
     roles: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., address: _Optional[str] = ..., started_milliseconds: _Optional[int] = ..., data_directory: _Optional[str] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., workers_max: _Optional[int] = ..., queued: _Optional[int] = ..., runs: _Optional[int] = ..., runs_failed: _Optional[int] = ..., keys: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., python_version: _Optional[str] = ..., functions: _Optional[int] = ..., dags: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
+    members: _containers.RepeatedCompositeFieldContainer[ClusterMember]
+    def __init__(self, version: _Optional[str] = ..., address: _Optional[str] = ..., started_milliseconds: _Optional[int] = ..., data_directory: _Optional[str] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., workers_max: _Optional[int] = ..., queued: _Optional[int] = ..., runs: _Optional[int] = ..., runs_failed: _Optional[int] = ..., keys: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., python_version: _Optional[str] = ..., functions: _Optional[int] = ..., dags: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ...) -> None: ...
+
+class ClusterMember(_message.Message):
+    __slots__ = ("name", "reachable", "leader", "self")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    SELF_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reachable: bool
+    leader: bool
+    self: bool
+    def __init__(self, name: _Optional[str] = ..., reachable: bool = ..., leader: bool = ..., self: bool = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("function",)
