@@ -123,7 +123,11 @@ def new_request(
     """
     header.id = next_id()
     parts = pack(header, values)
-    request = Request(varint(header.id), parts, sum(map(len, parts)), deadline, what)
+    first = parts[0]
+    if len(parts) == 1 and type(first) is bytes:
+        request = Request(varint(header.id), first, len(first), deadline, what)
+    else:
+        request = Request(varint(header.id), parts, sum(map(len, parts)), deadline, what)
     if not again:
         request.attempts = -1
     return request
