@@ -72,9 +72,12 @@ type Convention int32
 
 const (
 	Convention_CONVENTION_UNSPECIFIED Convention = 0
-	Convention_CONVENTION_LIBRARY     Convention = 1 // definition is a callable; the first parameter is the user library: f(library, *args)
-	Convention_CONVENTION_CLASS       Convention = 2 // definition is (Class, init_args): built once as Class(library, *init_args), called as obj.run(library, *args)
-	Convention_CONVENTION_PLAIN       Convention = 3 // definition is a callable: f(*args, **kwargs); the context comes from cloudburst.context()
+	// The definition is a callable whose first parameter is the user library: f(library, *args).
+	Convention_CONVENTION_LIBRARY Convention = 1
+	// The definition is (Class, init_args): built once as Class(library, *init_args), called as obj.run(library, *args).
+	Convention_CONVENTION_CLASS Convention = 2
+	// The definition is a callable, f(*args, **kwargs); the context comes from cloudburst.context().
+	Convention_CONVENTION_PLAIN Convention = 3
 )
 
 // Enum value maps for Convention.
