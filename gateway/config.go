@@ -34,6 +34,13 @@ const (
 	registryTimeout = 30 * time.Second
 	// keysBytesMax is what the keys of one listing may take in its reply.
 	keysBytesMax = wire.HeaderBytesMax - 64<<10
+	// watchesMax bounds the watches of one connection, watchKeysMax the keys of one watch.
+	watchesMax   = 256
+	watchKeysMax = 1024
+	// watchFrameBytesMax is what changes may take in one reply, unless it is a single one.
+	watchFrameBytesMax = 1 << 20
+	// watchPauseBytes is how much may wait for a client that reads slowly before its watches pause.
+	watchPauseBytes = 1 << 20
 	// errorTextMax is how much is left of each text of an error that is too long for a frame.
 	errorTextMax = 64 << 10
 )
@@ -134,6 +141,8 @@ type Scheduler interface {
 type Store interface {
 	Peek(key string) (cache.Entry, bool)
 	Get(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error)
+	States(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error)
+	Watch(ctx context.Context, keys []string, states bool, report func(keys []string, entries []cache.Entry, whole bool) error) error
 	PutAsync(writes []cache.Write, ack pb.Ack, done func(error))
 	Delete(ctx context.Context, keys []string, ack pb.Ack) error
 	Keys(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error)

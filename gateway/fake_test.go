@@ -172,6 +172,34 @@ func (s *memoryStore) Get(ctx context.Context, keys []string, wait time.Duration
 	}
 }
 
+// States returns entries as they are, with a value that says that it was asked for states.
+func (s *memoryStore) States(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error) {
+	entries, err := s.Get(ctx, keys, wait)
+	for i := range entries {
+		entries[i].Values = [][]byte{{wire.CodecLattice}}
+	}
+	return entries, err
+}
+
+func (s *memoryStore) Watch(ctx context.Context, keys []string, _ bool, report func([]string, []cache.Entry, bool) error) error {
+	for whole := true; ; whole = false {
+		s.mu.Lock()
+		entries, changed := make([]cache.Entry, len(keys)), s.changed
+		for i, key := range keys {
+			entries[i] = s.entries[key]
+		}
+		s.mu.Unlock()
+		if err := report(keys, entries, whole); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func (s *memoryStore) PutAsync(writes []cache.Write, _ pb.Ack, done func(error)) {
 	s.mu.Lock()
 	for _, w := range writes {

@@ -33,12 +33,14 @@ const (
 	kindListFunctions
 	kindListDAGs
 	kindGetStatus
+	kindWatch
+	kindUnwatch
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"none", "unknown", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag",
-	"delete_function", "delete_dag", "list_functions", "list_dags", "get_status",
+	"delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch",
 }
 
 func (k kind) String() string { return kindNames[k] }
@@ -73,6 +75,10 @@ func kindOf(h *pb.Header) kind {
 		return kindListDAGs
 	case *pb.Header_GetStatus:
 		return kindGetStatus
+	case *pb.Header_Watch:
+		return kindWatch
+	case *pb.Header_Unwatch:
+		return kindUnwatch
 	default:
 		return kindNone
 	}

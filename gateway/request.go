@@ -54,6 +54,11 @@ func (q *request) handle(ctx context.Context, frame wire.Frame) {
 		q.later(ctx, storeTimeout, func(context.Context) {
 			q.replyWith(&pb.Header{Body: &pb.Header_Status_{Status_: q.stream.gateway.backend.Status()}}, nil)
 		})
+	case *pb.Header_Watch:
+		q.watch(ctx, body.Watch)
+	case *pb.Header_Unwatch:
+		q.stream.unwatch(body.Unwatch.GetId())
+		q.reply(nil)
 	default:
 		q.fail(wire.Errorf(pb.Code_CODE_UNSUPPORTED, "this node, version %s, does not know the request; a newer one may", q.stream.gateway.cfg.Version))
 	}
@@ -112,11 +117,15 @@ func (q *request) get(ctx context.Context, get *pb.Get) {
 			return
 		}
 	}
+	if get.GetStates() {
+		q.later(ctx, wait+storeTimeout, func(ctx context.Context) { q.getThrough(ctx, keys, wait, q.store().States) })
+		return
+	}
 	entries := make([]cache.Entry, len(keys))
 	for i, key := range keys {
 		entry, known := q.store().Peek(key)
 		if !known || entry.Absent() && wait > 0 {
-			q.later(ctx, wait+storeTimeout, func(ctx context.Context) { q.getThrough(ctx, keys, wait) })
+			q.later(ctx, wait+storeTimeout, func(ctx context.Context) { q.getThrough(ctx, keys, wait, q.store().Get) })
 			return
 		}
 		entries[i] = entry
@@ -124,12 +133,14 @@ func (q *request) get(ctx context.Context, get *pb.Get) {
 	q.replyCells(keys, entries)
 }
 
-func (q *request) getThrough(ctx context.Context, keys []string, wait time.Duration) {
+type getter func(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error)
+
+func (q *request) getThrough(ctx context.Context, keys []string, wait time.Duration, get getter) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(q.stream.gateway.drains, cancel)
 	defer stop()
-	entries, err := q.store().Get(ctx, keys, wait)
+	entries, err := get(ctx, keys, wait)
 	switch {
 	case err != nil && q.stream.gateway.draining.Load():
 		q.fail(errDraining())

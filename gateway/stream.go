@@ -23,7 +23,10 @@ type stream struct {
 	sender  *wire.Sender
 
 	outstanding atomic.Int64
-	background  sync.WaitGroup // requests that wait for the store or the registry
+	background  sync.WaitGroup // requests that wait for the store or the registry, and watches
+
+	mu      sync.Mutex
+	watches map[uint64]context.CancelFunc // by the id of the request
 }
 
 // serve reads requests until the client leaves, breaks the protocol or is cut off.
