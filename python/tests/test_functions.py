@@ -279,6 +279,8 @@ def test_names_of_pipelines(server: FrameServer, parts: Any) -> None:
     assert "f" in server.dags
     named.options(key="k").remote(1).get()
     assert (server.calls()[-1].dag, server.calls()[-1].output_key) == ("f", "k")
+    assert list(server.dags["f"].functions) == ["incr", "sq"], "others get the latest versions"
+    parts.sq.register()
     (parts.incr >> parts.sq).named("f").remote(1).get()
     with pytest.raises(errors.DagExistsError):
         (parts.incr >> parts.cube).named("f").remote(1)
@@ -289,7 +291,9 @@ def test_lookup_dag(server: FrameServer, app: cloudburst.App, parts: Any) -> Non
     found = app.lookup_dag("f")
     assert repr(found) == "<Pipeline f: known to the node>"
     found.remote(1, k=2).get()
-    assert arguments(server) == [("sq@1", 1, ["k"]), ("cube@1", 1, ["k"])]
+    assert arguments(server) == [("sq", 1, ["k"]), ("cube", 1, ["k"])]
+    (app.lookup("sq@1") >> parts.incr).named("pinned").register()
+    assert list(server.dags["pinned"].functions) == ["sq@1", "incr"]
     with pytest.raises(TypeError, match="remote"):
         found(1)
     with pytest.raises(errors.DagNotFoundError, match="cloudburst dag ls"):

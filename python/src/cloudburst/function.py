@@ -208,6 +208,11 @@ class Function(Stage[P, R]):
         return self._registered.ref
 
     @property
+    def is_local(self) -> bool:
+        """Whether its code is here, and not only on the node."""
+        return self._local is not None
+
+    @property
     def seconds(self) -> float:
         """How long one call may take with all retries, as the function says; 0 when it says nothing."""
         return self._description.timeout_milliseconds / 1000 * (1 + self._description.retries)

@@ -83,7 +83,10 @@ class Pipeline(Stage[P, R]):
         return self._registered or self._name or self.register()
 
     def named(self, name: str) -> Pipeline[P, R]:
-        """Return the pipeline under a name by which it can be called from elsewhere, as a DAG."""
+        """Return the pipeline under a name by which it can be called from elsewhere, as a DAG.
+
+        It calls the latest versions of its functions, where one without a name calls those that this program has registered.
+        """
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"the name of a pipeline is a text, got {name!r:.100}")
         other: Pipeline[P, R] = Pipeline(self._node, self._needed_graph(), name)
@@ -114,6 +117,9 @@ class Pipeline(Stage[P, R]):
             names = ", ".join(f.name for f in graph.ends)
             raise InvalidArgumentError(f"{self!r} ends in {names}; add one that takes their results: (…) >> combine")
         refs = {id(f): f.ref for f in graph.functions}
+        if self._name:
+            # Others will call it, and so may the next run of this program: functions by their names, not by versions.
+            refs = {id(f): f.name if f.is_local else f.ref for f in graph.functions}
         dag = function_pb2.Dag(functions=refs.values())
         for source, sink in graph.links:
             dag.links.add(source=refs[id(source)], sink=refs[id(sink)])
