@@ -133,7 +133,10 @@ func typeName(l lattice.Lattice) string {
 
 // wrongType is what a command answers whose key holds something that it does not work on.
 func wrongType(l lattice.Lattice) error {
-	return wire.Errorf(pb.Code_CODE_LATTICE_MISMATCH, "it holds a %v", l.Type())
+	if l.Type() == lattice.TypeLWW {
+		return wire.Errorf(pb.Code_CODE_LATTICE_MISMATCH, "it holds a single value")
+	}
+	return wire.Errorf(pb.Code_CODE_LATTICE_MISMATCH, "it holds a lattice of type %v", l.Type())
 }
 
 // look is what a read has found under a key. It is filled in under the store's lock and used after that.
