@@ -106,6 +106,7 @@ def test_no_addresses(address: str) -> None:
 def test_addresses_as_they_are_written() -> None:
     assert Endpoint("::1", 7, False, "").address == "[::1]:7"
     assert Endpoint("example.org", 7, False, "").address == "example.org:7"
+    assert repr(Endpoint("example.org", 7, True, "secret")) == "<Endpoint https://example.org:7>"
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "ümlaut"])

@@ -31,6 +31,10 @@ class Endpoint(NamedTuple):
     secure: bool
     token: str
 
+    def __repr__(self) -> str:
+        # Without the token: what is shown may end up in a log.
+        return f"<Endpoint {'https' if self.secure else 'http'}://{self.address}>"
+
     @property
     def address(self) -> str:
         """Host and port as one writes them."""

@@ -45,6 +45,7 @@ from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
 __all__ = ["CloudburstConnection"]
 
 _HEADS_MAX = 1024  # shapes of calls that a connection remembers
+_KNOWN_MAX = 1 << 16  # names that it remembers as registered
 _EXECUTED_MAX = 1024  # keys of results that get_object waits for
 
 _log = logging.getLogger("cloudburst")
@@ -68,8 +69,8 @@ class CloudburstConnection:
         self._node.connect()
         self.kvs_client = AnnaTcpClient.of_node(self._node)
         self._heads: Dict[Any, CallHead] = {}
-        self._known_functions: Set[str] = set()
-        self._known_dags: Set[str] = set()
+        self._known_functions = _Known()
+        self._known_dags = _Known()
         self._executed: Dict[str, CloudburstFuture] = {}  # by exec_func, and not asked for yet
 
     # Functions.
@@ -320,6 +321,15 @@ class CloudburstConnection:
 
     def __repr__(self) -> str:
         return f"<CloudburstConnection to {self._node.endpoint.address}>"
+
+
+class _Known(Set[str]):
+    """Names that were found registered, so that not every call asks. It bounds itself."""
+
+    def add(self, name: str) -> None:
+        if len(self) >= _KNOWN_MAX:
+            self.clear()
+        super().add(name)
 
 
 def _failure(number: int, error: Exception) -> Failure:
