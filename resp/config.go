@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Config says where and how the endpoint listens. The zero value listens on 127.0.0.1:7379, for everybody on this machine.
+// Config says where and how the endpoint listens. Listen is needed; the rest has defaults.
 type Config struct {
-	// Listen is the address of the endpoint. Only this machine may be able to reach it, since it speaks no TLS. Default
-	// 127.0.0.1:7379.
+	// Listen is the address of the endpoint, such as 127.0.0.1:7379. Only this machine may be able to reach it, since it speaks no
+	// TLS. Empty: there is no endpoint.
 	Listen string
 	// Token is the password that clients must say. Empty = none.
 	Token string
@@ -55,8 +55,8 @@ const (
 	AckMemory  = "memory"
 )
 
-func (c Config) withDefaults() Config {
-	c.Listen = cmp.Or(c.Listen, "127.0.0.1:7379")
+// WithDefaults returns c with the settings that are zero filled in.
+func (c Config) WithDefaults() Config {
 	c.Ack = cmp.Or(c.Ack, AckDurable)
 	c.Version = cmp.Or(c.Version, "unknown")
 	c.Loops = cmp.Or(c.Loops, max(1, runtime.GOMAXPROCS(0)/2))
@@ -77,7 +77,7 @@ func (c Config) validate() error {
 	var faults []error
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		faults = append(faults, fmt.Errorf("resp.listen %q: give HOST:PORT, such as 127.0.0.1:7379", c.Listen))
+		faults = append(faults, fmt.Errorf("resp.listen %q: give HOST:PORT, such as 127.0.0.1:7379 (--resp)", c.Listen))
 	} else if !loopback(host) {
 		faults = append(faults, fmt.Errorf("resp.listen %s: the Redis protocol is spoken without TLS here, so other machines must not reach it; "+
 			"listen on 127.0.0.1 and let them come through a tunnel (ssh -L, stunnel)", c.Listen))

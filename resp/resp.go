@@ -65,7 +65,7 @@ type Server struct {
 
 // New returns an endpoint of a store; Listen binds its port and Run serves it.
 func New(cfg Config, store Store) (*Server, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
