@@ -192,7 +192,8 @@ func TestPutsOfStates(t *testing.T) {
 		t.Errorf("the set is %q", got)
 	}
 	add := func(up, down uint64, ttl time.Duration) cache.Write {
-		delta := lattice.NewState(lattice.Timestamp{}, lattice.Expiry{}, lattice.NewCounter(lattice.Timestamp{}, []lattice.Count{{Up: up, Down: down}}))
+		counter := lattice.NewCounter(lattice.Timestamp{}, []lattice.Count{{Up: up, Down: down}})
+		delta := lattice.NewState(lattice.Timestamp{}, lattice.Expiry{}, counter)
 		return cache.Write{Key: "counter", Type: pb.LatticeType_LATTICE_TYPE_COUNTER, Values: [][]byte{wire.EncodeLattice(delta)}, TTL: ttl}
 	}
 	for range 10 {
