@@ -3,7 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -51,10 +58,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("CLOUDBURST_PYTHON", python)
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // or each of these short commands takes a second longer
-			return nil
+			return certificate(env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "register": register, "free": free,
+			"ready": ready, "register": register, "free": free, "busy": busy, "draining": draining,
 		},
 	})
 }
@@ -125,4 +132,50 @@ func register(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	dag := &pb.Dag{Name: "f", Functions: []string{"incr", "sq"}, Links: []*pb.Link{{Source: "incr", Sink: "sq"}}}
 	send(&pb.Header{Body: &pb.Header_RegisterDag{RegisterDag: &pb.RegisterDag{Dag: dag}}})
+}
+
+// busy waits until a worker of the node runs something.
+func busy(ts *testscript.TestScript, _ bool, _ []string) {
+	for {
+		ts.Check(ts.Exec("cloudburst", "status", "-o", "json"))
+		if !strings.Contains(ts.ReadFile("stdout"), `"workers_busy": 0`) {
+			return
+		}
+	}
+}
+
+// draining waits until the node takes no new requests.
+func draining(ts *testscript.TestScript, _ bool, _ []string) {
+	for {
+		response, err := http.Get("http://" + ts.Getenv("ADDRESS") + "/readyz")
+		ts.Check(err)
+		ts.Check(response.Body.Close())
+		if response.StatusCode == http.StatusServiceUnavailable {
+			return
+		}
+	}
+}
+
+// certificate makes node.pem and node-key.pem, for a node on the loopback address.
+func certificate(dir string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "node.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(filepath.Join(dir, "node-key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), 0o600),
+	)
 }

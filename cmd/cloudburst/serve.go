@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -27,8 +28,14 @@ var flagSettings = []struct{ flag, setting, usage string }{
 	{"listen", "gateway.listen", "address of the one port; port 0 takes a free one (default 127.0.0.1:7100)"},
 	{"python", "executor.python", "Python interpreter of the workers, with the cloudburst package"},
 	{"nats-url", "nats.url", "NATS servers to use instead of the one inside the process, separated by commas"},
-	{"nats-replicas", "nats.replicas", "how many of these servers hold what is logged: 1, 3 or 5"},
+	{"nats-replicas", "nats.replicas", "how many servers hold what is logged: 1, 3 or 5 (default 3 in a cluster, else 1)"},
 	{"nats-credentials", "nats.credentials_file", "NATS credentials file"},
+	{"role", "node.roles", "parts to run, separated by commas: gateway, scheduler, executor, anna (default all)"},
+	{"join", "cluster.join", "addresses of all members of the cluster, this node's too, separated by commas"},
+	{"cluster-listen", "cluster.listen", "address that the other members of the cluster reach this node at"},
+	{"cluster-secret-file", "cluster.secret_file", "file with the secret that members prove themselves to each other with"},
+	{"cluster-name", "cluster.name", "name of the cluster (default cloudburst)"},
+	{"cluster-member", "cluster.member", "this node's name in the cluster (default: made with the data directory)"},
 	{"tls-certificate", "gateway.certificate_file", "PEM file with the node's certificate: the port speaks TLS"},
 	{"tls-key", "gateway.key_file", "PEM file with the certificate's key"},
 	{"drain-timeout", "node.drain_timeout", "how long what runs may go on when the node is told to stop"},
@@ -97,7 +104,11 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 	cfg.Version = readBuild().Version
 	cfg.Logger = cfg.Log.NewLogger(c.stderr)
 	cfg.OnReady = func(r node.Ready) {
-		_ = c.say("cloudburst ready at %s (data %s, %s)", r.URL, r.Data, plural(r.Functions, "function")) // nobody may be reading
+		where := "at " + r.URL
+		if r.URL == "" {
+			where = "as " + strings.Join(r.Roles, ",")
+		}
+		_ = c.say("cloudburst ready %s (data %s, %s)", where, r.Data, plural(r.Functions, "function")) // nobody may be reading
 	}
 	n, err := node.New(cfg)
 	if err != nil {

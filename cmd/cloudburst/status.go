@@ -31,7 +31,7 @@ func (c *cli) status(ctx context.Context, client *cloudburst.Client) error {
 	if python == "" {
 		python = "not there yet"
 	}
-	return c.fields(
+	fields := []string{
 		"node", s.Address,
 		"version", s.Version,
 		"up", fmt.Sprintf("%s, since %s", elapsed(time.Since(s.Started)), s.Started.Local().Format("2006-01-02 15:04:05 MST")),
@@ -42,7 +42,26 @@ func (c *cli) status(ctx context.Context, client *cloudburst.Client) error {
 		"workers", fmt.Sprintf("%d, %d of them busy; at most %d", s.Workers, s.WorkersBusy, s.WorkersMax),
 		"queued", plural(s.Queued, "invocation"),
 		"runs", fmt.Sprintf("%d finished, %d of them failed", s.Runs, s.RunsFailed),
-		"registered", plural(s.Functions, "function")+", "+plural(s.DAGs, "dag"),
+		"registered", plural(s.Functions, "function") + ", " + plural(s.DAGs, "dag"),
 		"keys", fmt.Sprint(s.Keys),
-	)
+	}
+	for _, m := range s.Members {
+		fields = append(fields, "member", memberText(m))
+	}
+	return c.fields(fields...)
+}
+
+// memberText says of a member of the cluster what there is to say.
+func memberText(m cloudburst.Member) string {
+	text := m.Name
+	if m.Self {
+		text += ", this node"
+	}
+	if m.Leader {
+		text += ", leads"
+	}
+	if !m.Reachable {
+		text += ", NOT reachable"
+	}
+	return text
 }
