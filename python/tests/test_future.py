@@ -95,6 +95,7 @@ def test_failed_futures_as_arguments(server: FrameServer, echo: Any) -> None:
     failed = echo.remote(1)
     assert isinstance(failed.exception(), errors.ExecutionError)
     direct = echo.options(store=False).remote(1)
+    assert direct.exception() is not None
     held = Held(server)
     echo.remote(failed)
     assert last_argument(server, held, 1) == codec.encode_reference(failed.key), "fails as the run that it refers to"
