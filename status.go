@@ -14,6 +14,8 @@ type Status struct {
 	Started       time.Time `json:"started"`
 	DataDirectory string    `json:"data_directory"`
 	Roles         []string  `json:"roles,omitempty"`
+	// Members are those of the cluster, by name; none when the node runs alone.
+	Members []Member `json:"members,omitempty"`
 	// Workers are the Python processes that are up, WorkersBusy those of them that run something, WorkersMax their bound.
 	Workers     int `json:"workers"`
 	WorkersBusy int `json:"workers_busy"`
@@ -32,6 +34,15 @@ type Status struct {
 	PythonVersion string `json:"python_version,omitempty"`
 }
 
+// Member is one of the nodes that hold a replicated log.
+type Member struct {
+	Name string `json:"name"`
+	// Reachable says whether the node that was asked reaches it, Leader whether it leads the cluster, Self whether it was asked.
+	Reachable bool `json:"reachable"`
+	Leader    bool `json:"leader,omitempty"`
+	Self      bool `json:"self,omitempty"`
+}
+
 // Status asks the node about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	reply, err := c.ask(ctx, &request{verb: "get status", again: true, header: &pb.Header{Body: &pb.Header_GetStatus{GetStatus: &pb.GetStatus{}}}})
@@ -39,9 +50,13 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := reply.Header.GetStatus_()
+	var members []Member
+	for _, m := range s.GetMembers() {
+		members = append(members, Member{m.GetName(), m.GetReachable(), m.GetLeader(), m.GetSelf()})
+	}
 	return Status{
 		Version: s.GetVersion(), Address: s.GetAddress(), Started: time.UnixMilli(s.GetStartedMilliseconds()),
-		DataDirectory: s.GetDataDirectory(), Roles: s.GetRoles(),
+		DataDirectory: s.GetDataDirectory(), Roles: s.GetRoles(), Members: members,
 		Workers: int(s.GetWorkers()), WorkersBusy: int(s.GetWorkersBusy()), WorkersMax: int(s.GetWorkersMax()),
 		Queued: int(s.GetQueued()),
 		Runs:   s.GetRuns(), RunsFailed: s.GetRunsFailed(), Functions: int(s.GetFunctions()), DAGs: int(s.GetDags()),

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/bus/embedded"
 	"cloudburst/cache"
 	"cloudburst/executor"
 	"cloudburst/gateway"
@@ -21,6 +23,7 @@ import (
 type Config struct {
 	Node      General
 	NATS      NATS
+	Cluster   Cluster
 	Anna      anna.Config
 	Cache     cache.Config
 	Executor  executor.Config
@@ -41,6 +44,8 @@ type General struct {
 	// Data is the directory that holds everything the node keeps; made if it is missing. Default "cloudburst" in the user's
 	// directory for data ($XDG_DATA_HOME, or ~/.local/share).
 	Data string
+	// Roles are the parts that the node runs: gateway, scheduler, executor and anna. Default: all.
+	Roles []string
 	// DrainTimeout is how long what runs may go on when the node is told to stop. Default 30s.
 	DrainTimeout time.Duration
 }
@@ -49,7 +54,7 @@ type General struct {
 type NATS struct {
 	// URL of the NATS servers to use, separated by commas. Default: none, and a server inside the process.
 	URL string
-	// Replicas is how many of these servers hold what is logged: 1, 3 or 5. Default 1.
+	// Replicas is how many servers hold what is logged: 1, 3 or 5. Default 3 in a cluster, or else 1.
 	Replicas int
 	// CredentialsFile is a NATS credentials file (JWT and seed). Excludes Token.
 	CredentialsFile string
@@ -77,8 +82,9 @@ type Log struct {
 
 // Ready says where a node is once it runs.
 type Ready struct {
-	URL       string
+	URL       string // empty without a gateway
 	Data      string
+	Roles     []string
 	Functions int
 	Took      time.Duration
 }
@@ -91,6 +97,13 @@ const (
 func (c Config) withDefaults() Config {
 	c.Node.Data = cmp.Or(c.Node.Data, dataDefault())
 	c.Node.DrainTimeout = cmp.Or(c.Node.DrainTimeout, drainTimeoutDefault)
+	if len(c.Node.Roles) == 0 {
+		c.Node.Roles = slices.Clone(rolesDefault)
+	}
+	c.Cluster = c.Cluster.withDefaults()
+	if c.NATS.Replicas == 0 && c.Cluster.joined() {
+		c.NATS.Replicas = embedded.MembersMin
+	}
 	c.NATS.Replicas = cmp.Or(c.NATS.Replicas, 1)
 	c.NATS.SyncInterval = cmp.Or(c.NATS.SyncInterval, syncIntervalDefault)
 	c.Executor.Python = cmp.Or(c.Executor.Python, pythonDefault())
@@ -118,9 +131,15 @@ func (c Config) validate() error {
 	}
 	if r := c.NATS.Replicas; r != 1 && r != 3 && r != 5 {
 		faults = append(faults, fmt.Errorf("nats.replicas %d: must be 1, 3 or 5", r))
-	} else if r > 1 && c.NATS.URL == "" {
-		faults = append(faults, fmt.Errorf("nats.replicas %d: the NATS server inside the process is only one; name a cluster with --nats-url", r))
+	} else if r > 1 && c.NATS.URL == "" && !c.Cluster.joined() {
+		faults = append(faults, fmt.Errorf("nats.replicas %d: the NATS server inside the process is only one; join a cluster with --join, or name one with --nats-url", r))
+	} else if n := len(c.Cluster.Join); n >= embedded.MembersMin && r > n {
+		faults = append(faults, fmt.Errorf("nats.replicas %d: the cluster has %d members (cluster.join)", r, n))
 	}
+	if c.Cluster.joined() && c.NATS.URL != "" {
+		faults = append(faults, errors.New("nats.url and cluster.join: a node has a NATS server inside, or uses one elsewhere; give one of them"))
+	}
+	faults = append(faults, c.Cluster.validate(), validateRoles(c.Node.Roles))
 	if c.NATS.SyncInterval < time.Millisecond {
 		faults = append(faults, fmt.Errorf("nats.sync_interval %v: must be at least 1ms", c.NATS.SyncInterval))
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"cloudburst/cache"
 	"cloudburst/wire"
@@ -22,9 +23,13 @@ func (d definitions) Put(ctx context.Context, key string, value []byte) error {
 	}}, pb.Ack_ACK_DURABLE)
 }
 
+// definitionWait is how long a definition may be under way: what the registry of one node announces reaches the store of another
+// a little sooner or later.
+const definitionWait = 5 * time.Second
+
 // Get implements registry.Definitions.
 func (d definitions) Get(ctx context.Context, key string) ([]byte, error) {
-	entries, err := d.store.Get(ctx, []string{definitionPrefix + key}, 0)
+	entries, err := d.store.Get(ctx, []string{definitionPrefix + key}, definitionWait)
 	if err != nil {
 		return nil, err
 	}

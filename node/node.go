@@ -36,6 +36,7 @@ type Node struct {
 	began   time.Time
 
 	bus       *bus.Conn
+	server    *embedded.Server // nil when NATS is elsewhere
 	anna      *anna.Server
 	cache     *cache.Cache
 	registry  *registry.Registry
@@ -86,8 +87,10 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err := n.build(); err != nil {
 		return err
 	}
-	if err := n.gateway.Listen(); err != nil {
-		return err
+	if n.has(roleGateway) {
+		if err := n.gateway.Listen(); err != nil {
+			return err
+		}
 	}
 	err = n.start(ctx, s)
 	if err == nil {
@@ -110,13 +113,19 @@ func (n *Node) start(ctx context.Context, s *supervisor) error {
 		s.start(ctx, part{name: "anna", run: n.anna.Run, ready: n.anna.Ready()}),
 		s.start(ctx, part{name: "cache", run: n.cache.Run, ready: n.cache.Ready()}),
 		s.start(ctx, part{name: "registry", run: n.registry.Run, ready: n.registry.Ready()}),
-		s.start(ctx, part{name: "executor", run: n.executor.Run, ready: n.executor.Ready()}),
-		s.start(ctx, part{name: "scheduler", run: n.scheduler.Run, drain: n.scheduler.Drain}),
+	}
+	if n.has(roleExecutor) {
+		parts = append(parts, s.start(ctx, part{name: "executor", run: n.executor.Run, ready: n.executor.Ready()}))
+	}
+	if n.has(roleScheduler) {
+		parts = append(parts, s.start(ctx, part{name: "scheduler", run: n.scheduler.Run, drain: n.scheduler.Drain}))
 	}
 	if err := s.await(ctx, parts...); err != nil {
 		return err
 	}
-	s.start(ctx, part{name: "gateway", run: n.gateway.Run, drain: n.gateway.Drain})
+	if n.has(roleGateway) {
+		s.start(ctx, part{name: "gateway", run: n.gateway.Run, drain: n.gateway.Drain})
+	}
 	s.trace("ready", "node")
 	return n.announce()
 }
@@ -146,12 +155,18 @@ func (n *Node) stop(ctx context.Context, s *supervisor) error {
 func (n *Node) openBus(ctx context.Context) (closeBus func(), err error) {
 	data, nats := n.cfg.Node.Data, n.cfg.NATS
 	if nats.URL == "" {
+		cluster, err := n.cfg.Cluster.server()
+		if err != nil {
+			return nil, err
+		}
 		server, err := embedded.Start(ctx, embedded.Config{
-			DataDir: data, SyncAlways: nats.SyncAlways, SyncInterval: nats.SyncInterval, StoreMax: nats.StoreMax, Logger: n.cfg.Logger,
+			DataDir: data, SyncAlways: nats.SyncAlways, SyncInterval: nats.SyncInterval, StoreMax: nats.StoreMax,
+			Cluster: cluster, Logger: n.cfg.Logger,
 		})
 		if err != nil {
 			return nil, dataError(err)
 		}
+		n.server = server
 		if n.bus, err = server.Connect(ctx); err != nil {
 			server.Shutdown()
 			return nil, err
@@ -204,20 +219,26 @@ func (n *Node) build() error {
 		return err
 	}
 	n.registry = registry.New(registry.Config{Replicas: c.NATS.Replicas, Logger: c.Logger}, n.bus, definitions{n.cache})
-	if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
-		return fmt.Errorf("executor settings: %w", err)
+	stats := map[string]func() any{
+		"anna":  func() any { return n.anna.Stats() },
+		"cache": func() any { return n.cache.Stats() },
 	}
-	if n.scheduler, err = scheduler.New(c.Scheduler, n.registry, []scheduler.Executor{n.executor}, n.cache); err != nil {
-		return fmt.Errorf("scheduler settings: %w", err)
+	if n.has(roleExecutor) {
+		if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
+			return fmt.Errorf("executor settings: %w", err)
+		}
+		stats["executor"] = func() any { return n.executor.Stats() }
+	}
+	calls := gateway.Scheduler(noScheduler{c.Node.Roles})
+	if n.has(roleScheduler) {
+		if n.scheduler, err = scheduler.New(c.Scheduler, n.registry, []scheduler.Executor{n.executor}, n.cache); err != nil {
+			return fmt.Errorf("scheduler settings: %w", err)
+		}
+		stats["scheduler"] = func() any { return n.scheduler.Stats() }
+		calls = n.scheduler
 	}
 	n.gateway, err = gateway.New(c.Gateway, gateway.Backend{
-		Scheduler: n.scheduler, Store: n.cache, Registry: n.registry, Status: n.status, Unready: n.unready,
-		Stats: map[string]func() any{
-			"anna":      func() any { return n.anna.Stats() },
-			"cache":     func() any { return n.cache.Stats() },
-			"executor":  func() any { return n.executor.Stats() },
-			"scheduler": func() any { return n.scheduler.Stats() },
-		},
+		Scheduler: calls, Store: n.cache, Registry: n.registry, Status: n.status, Unready: n.unready, Stats: stats,
 	})
 	if err != nil {
 		return fmt.Errorf("gateway settings: %w", err)
@@ -231,6 +252,12 @@ func (n *Node) removeAddress() {
 
 // announce tells everybody where the node is.
 func (n *Node) announce() error {
+	functions, _ := n.registry.Counts()
+	ready := Ready{Data: n.cfg.Node.Data, Roles: n.cfg.Node.Roles, Functions: functions, Took: time.Since(n.began)}
+	if !n.has(roleGateway) {
+		n.cfg.OnReady(ready)
+		return nil
+	}
 	address := n.address()
 	if err := publish(address, n.cfg.Gateway.Token); err != nil {
 		n.cfg.Logger.Warn("clients on this machine cannot find the node by themselves; give them CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN", "error", err)
@@ -239,7 +266,7 @@ func (n *Node) announce() error {
 	if err := writePrivate(filepath.Join(n.cfg.Node.Data, addressFile), address); err != nil {
 		return fmt.Errorf("store the address: %w", err)
 	}
-	functions, _ := n.registry.Counts()
-	n.cfg.OnReady(Ready{URL: n.url(), Data: n.cfg.Node.Data, Functions: functions, Took: time.Since(n.began)})
+	ready.URL = n.url()
+	n.cfg.OnReady(ready)
 	return nil
 }

@@ -32,6 +32,7 @@ func (c *Config) sections() []struct {
 	}{
 		{"node", &c.Node, nil},
 		{"nats", &c.NATS, nil},
+		{"cluster", &c.Cluster, nil},
 		{"anna", &c.Anna, []string{"replicas"}},
 		{"cache", &c.Cache, nil},
 		{"executor", &c.Executor, []string{"address"}},
@@ -97,7 +98,7 @@ func hidePasswords(addresses string) string {
 }
 
 // secret reports whether a setting is not to be shown.
-func (s setting) secret() bool { return s.key == "token" }
+func (s setting) secret() bool { return s.key == "token" || s.key == "secret" }
 
 // parse sets a setting from text, as in the environment and in flags.
 func (s setting) parse(text string) error {

@@ -30,32 +30,42 @@ func (n *Node) url() string {
 
 // status is what `cloudburst status` shows.
 func (n *Node) status() *pb.Status {
-	executor, runs := n.executor.Stats(), n.scheduler.Stats()
 	functions, dags := n.registry.Counts()
-	return &pb.Status{
+	s := &pb.Status{
 		Version:             n.cfg.Version,
 		Address:             n.url(),
 		StartedMilliseconds: n.began.UnixMilli(),
 		DataDirectory:       n.cfg.Node.Data,
-		Workers:             uint32(executor.Workers),
-		WorkersBusy:         uint32(executor.Busy),
-		WorkersMax:          uint32(executor.WorkersMax),
-		Queued:              uint32(executor.Queued),
-		Runs:                runs.Finished + runs.Failed,
-		RunsFailed:          runs.Failed,
 		Keys:                uint64(n.anna.Stats().Keys),
 		MemoryBytes:         residentBytes(),
-		PythonVersion:       n.executor.PythonVersion(),
 		Functions:           uint32(functions),
 		Dags:                uint32(dags),
-		Roles:               []string{"gateway", "scheduler", "executor", "anna"},
+		Roles:               n.cfg.Node.Roles,
 	}
+	if n.executor != nil {
+		executor := n.executor.Stats()
+		s.Workers, s.WorkersBusy, s.WorkersMax = uint32(executor.Workers), uint32(executor.Busy), uint32(executor.WorkersMax)
+		s.Queued, s.PythonVersion = uint32(executor.Queued), n.executor.PythonVersion()
+	}
+	if n.scheduler != nil {
+		runs := n.scheduler.Stats()
+		s.Runs, s.RunsFailed = runs.Finished+runs.Failed, runs.Failed
+	}
+	if n.server != nil {
+		for _, m := range n.server.Members() {
+			s.Members = append(s.Members, &pb.ClusterMember{Name: m.Name, Reachable: m.Reachable, Leader: m.Leader, Self: m.Self})
+		}
+	}
+	return s
 }
 
 // unready returns what keeps the node from serving.
 func (n *Node) unready() []string {
 	if !n.bus.Connected() {
 		return []string{"the connection to NATS is lost; durable writes fail until it is back"}
+	}
+	if n.server != nil && n.server.Leader() == "" {
+		return []string{"the cluster has no leader; durable writes fail until a majority of its members is back"}
 	}
 	return nil
 }
