@@ -37,6 +37,8 @@ type request struct {
 	header  *pb.Header
 	values  [][]byte
 
+	changes *inbox // of a watch
+
 	done  chan struct{} // closed when reply or err is there
 	reply wire.Frame
 	err   error
@@ -178,6 +180,10 @@ func (c *Client) read(s *stream) error {
 		frame, err := s.reader.Read()
 		if err != nil {
 			return err
+		}
+		if changed := frame.Header.GetChanged(); changed != nil {
+			c.changed(frame.Header.GetId(), changed, frame.Values)
+			continue
 		}
 		if e := wire.ErrorFromFrame(frame); e != nil {
 			c.finish(frame.Header.GetId(), wire.Frame{}, e)

@@ -3,8 +3,10 @@ package cloudburst
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
+	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -40,30 +42,47 @@ type Write struct {
 // integers into any integer type that holds them, lists into slices, dictionaries into maps and structs. It fails with
 // ErrKeyNotFound when nothing is there, and with what a run failed with when the key is that of its result.
 func (c *Client) Get(ctx context.Context, key string, out any) error {
-	r := &request{verb: "get", name: key, again: true, header: &pb.Header{Body: &pb.Header_Get{Get: &pb.Get{Keys: []string{key}}}}}
-	reply, err := c.ask(ctx, r)
+	entries, err := c.fetch(ctx, &pb.Get{Keys: []string{key}})
 	if err != nil {
 		return err
 	}
+	if err := entries[0].decode(out); err != nil {
+		return fmt.Errorf("get %q: %w", key, err)
+	}
+	return nil
+}
+
+// GetAll reads several keys in one request, and returns what they hold in their order.
+func (c *Client) GetAll(ctx context.Context, keys ...string) ([]Entry, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	return c.fetch(ctx, &pb.Get{Keys: keys})
+}
+
+func (c *Client) fetch(ctx context.Context, get *pb.Get) ([]Entry, error) {
+	r := &request{verb: "get", again: true, header: &pb.Header{Body: &pb.Header_Get{Get: get}}}
+	if len(get.Keys) == 1 {
+		r.name = get.Keys[0]
+	}
+	reply, err := c.ask(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	cells := reply.Header.GetCells().GetCells()
-	if len(cells) != 1 || int(cells[0].GetValues()) != len(reply.Values) {
-		return fmt.Errorf("%v: %w", r, malformed("%d cells for one key", len(cells)))
+	if len(cells) != len(get.Keys) {
+		return nil, wrap(r, malformed("%d cells for %d keys", len(cells), len(get.Keys)))
 	}
-	switch cells[0].GetType() {
-	case pb.LatticeType_LATTICE_TYPE_UNSPECIFIED:
-		return wire.Errorf(pb.Code_CODE_KEY_NOT_FOUND, "%v: nothing is stored there", r)
-	case pb.LatticeType_LATTICE_TYPE_SET:
-		return wrap(r, decodeSetInto(reply.Values, out))
-	}
-	if len(reply.Values) != 1 {
-		return fmt.Errorf("%v: %w", r, malformed("%d values for one key", len(reply.Values)))
-	}
-	return wrap(r, decodeInto(reply.Values[0], out))
+	entries, err := entriesOf(cells, reply.Values)
+	return entries, wrap(r, err)
 }
 
 // Put writes a key and returns when the write is durable. The last writer wins, except that a [Set] is stored as one: its
 // elements join those that are there. It takes nil, booleans, numbers, *big.Int, strings, []byte, slices, arrays, maps and
-// structs of these, and [Set], [Array] and [Pickle].
+// structs of these, and [Set], [Array] and [Pickle]. A [Delta] is merged into what is there:
+//
+//	client.Put(ctx, "hits", cloudburst.Increment(1))
+//	client.Put(ctx, "online", cloudburst.AddToSet("ada", "grace"))
 func (c *Client) Put(ctx context.Context, key string, value any) error {
 	return c.PutAll(ctx, AckDurable, Write{Key: key, Value: value})
 }
@@ -78,8 +97,17 @@ func (c *Client) PutAll(ctx context.Context, ack Ack, writes ...Write) error {
 	for _, w := range writes {
 		cell := &pb.Cell{Key: w.Key, Type: pb.LatticeType_LATTICE_TYPE_LWW, TtlMilliseconds: milliseconds(w.TTL)}
 		elements := []any{w.Value}
-		if set, ok := w.Value.(Set); ok {
-			cell.Type, elements = pb.LatticeType_LATTICE_TYPE_SET, set
+		switch v := w.Value.(type) {
+		case Set:
+			cell.Type, elements = pb.LatticeType_LATTICE_TYPE_SET, v
+		case Delta:
+			state, err := v.open()
+			if err != nil {
+				return fmt.Errorf("put %q: %w", w.Key, err)
+			}
+			r.add(cell, state)
+			r.again = r.again && !v.once
+			continue
 		}
 		cell.Values = uint32(len(elements))
 		put.Cells = append(put.Cells, cell)
@@ -93,6 +121,17 @@ func (c *Client) PutAll(ctx context.Context, ack Ack, writes ...Write) error {
 	}
 	_, err := c.ask(ctx, r)
 	return err
+}
+
+// add adds a write of a state to a put.
+func (r *request) add(cell *pb.Cell, state *lattice.State) {
+	cell.Type, cell.Values = pb.LatticeType_LATTICE_TYPE_UNSPECIFIED, 1
+	if state.Lattice != nil {
+		cell.Type = pb.LatticeType(state.Lattice.Type())
+	}
+	put := r.header.GetPut()
+	put.Cells = append(put.Cells, cell)
+	r.values = append(r.values, wire.EncodeLattice(state))
 }
 
 // milliseconds rounds up, since 0 means for ever.
@@ -123,4 +162,25 @@ func (c *Client) Keys(ctx context.Context, prefix, after string, limit int) (key
 		return nil, false, err
 	}
 	return reply.Header.GetKeys().GetKeys(), reply.Header.GetKeys().GetMore(), nil
+}
+
+// Scan walks over the keys that start with prefix, in order, asking for a thousand at a time. An error comes last.
+func (c *Client) Scan(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for after, more := "", true; more; {
+			var keys []string
+			var err error
+			if keys, more, err = c.Keys(ctx, prefix, after, 0); err != nil {
+				yield("", err)
+				return
+			}
+			for _, key := range keys {
+				if !yield(key, nil) {
+					return
+				}
+				after = key
+			}
+			more = more && len(keys) > 0
+		}
+	}
 }

@@ -42,7 +42,8 @@ func (q *request) watch(ctx context.Context, watch *pb.Watch) {
 		q.stream.unwatch(q.id)
 		switch {
 		case q.stream.gateway.draining.Load():
-			q.fail(errDraining())
+			q.id = 0 // the connection ends soon, and the client goes on with the next
+			q.reply(nil)
 		case ctx.Err() != nil:
 			q.reply(nil)
 		default:
