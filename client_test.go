@@ -2,6 +2,7 @@ package cloudburst_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math/big"
@@ -207,26 +208,27 @@ func TestCatalogue(t *testing.T) {
 	t.Parallel()
 	client := connect(t)
 	ctx := t.Context()
+	name := "catalogue-" + rand.Text() // versions go on, however often this runs
 	for range 2 {
-		if err := client.RegisterPickle(ctx, "catalogue-neg", callables["neg"]); err != nil {
+		if err := client.RegisterPickle(ctx, name+"-neg", callables["neg"]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	functions, err := client.Functions(ctx, "catalogue-")
+	functions, err := client.Functions(ctx, name+"-")
 	if err != nil || len(functions) != 1 || functions[0].Version != 2 || functions[0].Convention != "plain" || time.Since(functions[0].Registered) > time.Minute {
 		t.Errorf("got %+v, %v", functions, err)
 	}
-	if f, err := client.Function(ctx, "catalogue-neg@1"); err != nil || f.Version != 1 {
+	if f, err := client.Function(ctx, name+"-neg@1"); err != nil || f.Version != 1 {
 		t.Errorf("got %+v, %v", f, err)
 	}
-	for _, ref := range []string{"catalogue-neg@9", "catalogue-ne"} {
+	for _, ref := range []string{name + "-neg@9", name + "-ne"} {
 		if _, err := client.Function(ctx, ref); !errors.Is(err, cloudburst.ErrFunctionNotFound) {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
 	dag := cloudburst.DAG{
-		Name: "catalogue-dag", Functions: []string{"catalogue-neg", "abs"},
-		Links: []cloudburst.Link{{Source: "catalogue-neg", Sink: "abs"}},
+		Name: name + "-dag", Functions: []string{name + "-neg", "abs"},
+		Links: []cloudburst.Link{{Source: name + "-neg", Sink: "abs"}},
 	}
 	if err := client.RegisterDAG(ctx, dag); err != nil {
 		t.Fatal(err)
@@ -234,36 +236,36 @@ func TestCatalogue(t *testing.T) {
 	if err := client.RegisterDAG(ctx, dag); !errors.Is(err, cloudburst.ErrDAGExists) {
 		t.Errorf("got %v", err)
 	}
-	got, err := client.DAG(ctx, "catalogue-dag")
+	got, err := client.DAG(ctx, name+"-dag")
 	got.Registered = time.Time{}
 	if err != nil || !reflect.DeepEqual(got, dag) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	future, err := client.CallDAG(ctx, "catalogue-dag", map[string][]any{"catalogue-neg": {5}})
+	future, err := client.CallDAG(ctx, name+"-dag", map[string][]any{name + "-neg": {5}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n, err := cloudburst.Get[int](ctx, future); err != nil || n != 5 {
 		t.Errorf("got %v, %v", n, err)
 	}
-	if err := client.DeleteFunction(ctx, "catalogue-neg"); !errors.Is(err, cloudburst.ErrInvalidArgument) {
+	if err := client.DeleteFunction(ctx, name+"-neg"); !errors.Is(err, cloudburst.ErrInvalidArgument) {
 		t.Errorf("a function that a DAG uses: %v", err)
 	}
 	cyclic := dag
-	cyclic.Name, cyclic.Links = "catalogue-cyclic", append(cyclic.Links, cloudburst.Link{Source: "abs", Sink: "catalogue-neg"})
+	cyclic.Name, cyclic.Links = name+"-cyclic", append(cyclic.Links, cloudburst.Link{Source: "abs", Sink: name + "-neg"})
 	if err := client.RegisterDAG(ctx, cyclic); !errors.Is(err, cloudburst.ErrInvalidArgument) {
 		t.Errorf("got %v", err)
 	}
-	if err := client.DeleteDAG(ctx, "catalogue-dag"); err != nil {
+	if err := client.DeleteDAG(ctx, name+"-dag"); err != nil {
 		t.Error(err)
 	}
-	if err := client.DeleteDAG(ctx, "catalogue-dag"); !errors.Is(err, cloudburst.ErrDAGNotFound) {
+	if err := client.DeleteDAG(ctx, name+"-dag"); !errors.Is(err, cloudburst.ErrDAGNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := client.DAG(ctx, "catalogue-dag"); !errors.Is(err, cloudburst.ErrDAGNotFound) {
+	if _, err := client.DAG(ctx, name+"-dag"); !errors.Is(err, cloudburst.ErrDAGNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if err := client.DeleteFunction(ctx, "catalogue-neg"); err != nil {
+	if err := client.DeleteFunction(ctx, name+"-neg"); err != nil {
 		t.Error(err)
 	}
 	s, err := client.Status(ctx)
