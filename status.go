@@ -52,7 +52,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	s := reply.Header.GetStatus_()
 	var members []Member
 	for _, m := range s.GetMembers() {
-		members = append(members, Member{m.GetName(), m.GetReachable(), m.GetLeader(), m.GetSelf()})
+		members = append(members, Member{m.GetName(), m.GetReachable(), m.GetLeader(), m.GetAsked()})
 	}
 	return Status{
 		Version: s.GetVersion(), Address: s.GetAddress(), Started: time.UnixMilli(s.GetStartedMilliseconds()),

@@ -53,7 +53,7 @@ func (n *Node) status() *pb.Status {
 	}
 	if n.server != nil {
 		for _, m := range n.server.Members() {
-			s.Members = append(s.Members, &pb.ClusterMember{Name: m.Name, Reachable: m.Reachable, Leader: m.Leader, Self: m.Self})
+			s.Members = append(s.Members, &pb.ClusterMember{Name: m.Name, Reachable: m.Reachable, Leader: m.Leader, Asked: m.Self})
 		}
 	}
 	return s

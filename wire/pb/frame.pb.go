@@ -1957,7 +1957,7 @@ type ClusterMember struct {
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Reachable     bool                   `protobuf:"varint,2,opt,name=reachable,proto3" json:"reachable,omitempty"` // from the node that was asked
 	Leader        bool                   `protobuf:"varint,3,opt,name=leader,proto3" json:"leader,omitempty"`
-	Self          bool                   `protobuf:"varint,4,opt,name=self,proto3" json:"self,omitempty"` // the node that was asked
+	Asked         bool                   `protobuf:"varint,4,opt,name=asked,proto3" json:"asked,omitempty"` // the node that was asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2013,9 +2013,9 @@ func (x *ClusterMember) GetLeader() bool {
 	return false
 }
 
-func (x *ClusterMember) GetSelf() bool {
+func (x *ClusterMember) GetAsked() bool {
 	if x != nil {
-		return x.Self
+		return x.Asked
 	}
 	return false
 }
@@ -2673,12 +2673,12 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\tfunctions\x18\x0e \x01(\rR\tfunctions\x12\x12\n" +
 	"\x04dags\x18\x0f \x01(\rR\x04dags\x12\x14\n" +
 	"\x05roles\x18\x10 \x03(\tR\x05roles\x126\n" +
-	"\amembers\x18\x11 \x03(\v2\x1c.cloudburst.v1.ClusterMemberR\amembers\"m\n" +
+	"\amembers\x18\x11 \x03(\v2\x1c.cloudburst.v1.ClusterMemberR\amembers\"o\n" +
 	"\rClusterMember\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12\x16\n" +
-	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x12\n" +
-	"\x04self\x18\x04 \x01(\bR\x04self\";\n" +
+	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x14\n" +
+	"\x05asked\x18\x04 \x01(\bR\x05asked\";\n" +
 	"\x04Load\x123\n" +
 	"\bfunction\x18\x01 \x01(\v2\x17.cloudburst.v1.FunctionR\bfunction\"6\n" +
 	"\x06Unload\x12\x12\n" +

@@ -298,16 +298,16 @@ class Status(_message.Message):
     def __init__(self, version: _Optional[str] = ..., address: _Optional[str] = ..., started_milliseconds: _Optional[int] = ..., data_directory: _Optional[str] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., workers_max: _Optional[int] = ..., queued: _Optional[int] = ..., runs: _Optional[int] = ..., runs_failed: _Optional[int] = ..., keys: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., python_version: _Optional[str] = ..., functions: _Optional[int] = ..., dags: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ...) -> None: ...
 
 class ClusterMember(_message.Message):
-    __slots__ = ("name", "reachable", "leader", "self")
+    __slots__ = ("name", "reachable", "leader", "asked")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REACHABLE_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
-    SELF_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
     name: str
     reachable: bool
     leader: bool
-    self: bool
-    def __init__(self, name: _Optional[str] = ..., reachable: bool = ..., leader: bool = ..., self: bool = ...) -> None: ...
+    asked: bool
+    def __init__(self, name: _Optional[str] = ..., reachable: bool = ..., leader: bool = ..., asked: bool = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("function",)
