@@ -31,7 +31,8 @@ func TestWatch(t *testing.T) {
 	id := reply.Header.GetId()
 	writer.do(t, putOf("b"), number(7))
 	reply = c.receive(t)
-	if changed := reply.Header.GetChanged(); reply.Header.GetId() != id || changed.GetWhole() || len(reply.Values) != 1 || numberOf(reply.Values[0]) != 7 {
+	changed := reply.Header.GetChanged()
+	if reply.Header.GetId() != id || changed.GetWhole() || len(reply.Values) != 1 || numberOf(reply.Values[0]) != 7 {
 		t.Fatalf("after a put: %v", reply.Header)
 	}
 	unwatched := c.send(t, &pb.Header{Body: &pb.Header_Unwatch{Unwatch: &pb.Unwatch{Id: id}}})
