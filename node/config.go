@@ -15,6 +15,7 @@ import (
 	"cloudburst/cache"
 	"cloudburst/executor"
 	"cloudburst/gateway"
+	"cloudburst/resp"
 	"cloudburst/scheduler"
 )
 
@@ -29,6 +30,7 @@ type Config struct {
 	Executor  executor.Config
 	Scheduler scheduler.Config
 	Gateway   gateway.Config
+	RESP      resp.Config
 	Log       Log
 
 	// Version is what the node says it is. Default "unknown".
@@ -108,7 +110,7 @@ func (c Config) withDefaults() Config {
 	c.NATS.SyncInterval = cmp.Or(c.NATS.SyncInterval, syncIntervalDefault)
 	c.Executor.Python = cmp.Or(c.Executor.Python, pythonDefault())
 	c.Anna, c.Cache, c.Executor = c.Anna.WithDefaults(), c.Cache.WithDefaults(), c.Executor.WithDefaults()
-	c.Scheduler, c.Gateway = c.Scheduler.WithDefaults(), c.Gateway.WithDefaults()
+	c.Scheduler, c.Gateway, c.RESP = c.Scheduler.WithDefaults(), c.Gateway.WithDefaults(), c.RESP.WithDefaults()
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "text")
 	c.Version = cmp.Or(c.Version, "unknown")

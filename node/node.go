@@ -22,6 +22,7 @@ import (
 	"cloudburst/executor"
 	"cloudburst/gateway"
 	"cloudburst/registry"
+	"cloudburst/resp"
 	"cloudburst/scheduler"
 )
 
@@ -43,6 +44,7 @@ type Node struct {
 	executor  *executor.Executor
 	scheduler *scheduler.Scheduler
 	gateway   *gateway.Gateway
+	resp      *resp.Server // nil without an address for it
 }
 
 // New returns a node; it does nothing before Run.
@@ -92,6 +94,11 @@ func (n *Node) Run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if n.resp != nil {
+		if err := n.resp.Listen(); err != nil {
+			return err
+		}
+	}
 	err = n.start(ctx, s)
 	if err == nil {
 		select {
@@ -122,6 +129,9 @@ func (n *Node) start(ctx context.Context, s *supervisor) error {
 	}
 	if err := s.await(ctx, parts...); err != nil {
 		return err
+	}
+	if n.resp != nil {
+		s.start(ctx, part{name: "resp", run: n.resp.Run, drain: n.resp.Drain})
 	}
 	if n.has(roleGateway) {
 		s.start(ctx, part{name: "gateway", run: n.gateway.Run, drain: n.gateway.Drain})
@@ -228,6 +238,14 @@ func (n *Node) build() error {
 			return fmt.Errorf("executor settings: %w", err)
 		}
 		stats["executor"] = func() any { return n.executor.Stats() }
+	}
+	if c.RESP.Listen != "" {
+		c.RESP.Token, c.RESP.Version, c.RESP.Logger = c.Gateway.Token, c.Version, c.Logger
+		c.RESP.SoleMaster = c.NATS.URL == "" && !c.Cluster.joined()
+		if n.resp, err = resp.New(c.RESP, n.anna); err != nil {
+			return fmt.Errorf("settings for Redis clients: %w", err)
+		}
+		stats["resp"] = func() any { return n.resp.Stats() }
 	}
 	calls := gateway.Scheduler(noScheduler{c.Node.Roles})
 	if n.has(roleScheduler) {

@@ -38,6 +38,7 @@ func (c *Config) sections() []struct {
 		{"executor", &c.Executor, []string{"address"}},
 		{"scheduler", &c.Scheduler, nil},
 		{"gateway", &c.Gateway, []string{"version"}},
+		{"resp", &c.RESP, []string{"version", "token", "sole_master"}},
 		{"log", &c.Log, nil},
 	}
 }

@@ -26,6 +26,7 @@ const gcPercent = 50
 var flagSettings = []struct{ flag, setting, usage string }{
 	{"data", "node.data", "directory that holds everything the node keeps"},
 	{"listen", "gateway.listen", "address of the one port; port 0 takes a free one (default 127.0.0.1:7100)"},
+	{"resp", "resp.listen", "address for Redis clients, such as 127.0.0.1:7379 (default: none)"},
 	{"python", "executor.python", "Python interpreter of the workers, with the cloudburst package"},
 	{"nats-url", "nats.url", "NATS servers to use instead of the one inside the process, separated by commas"},
 	{"nats-replicas", "nats.replicas", "how many servers hold what is logged: 1, 3 or 5 (default 3 in a cluster, else 1)"},
