@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = {".go", ".py", ".sh", ".proto"}
 SOURCE_LINES_MAX = 600
-LINE_LENGTH_MAX = 144  # lines are written for 128, but one a little longer is easier to read than one that is broken badly
+LINE_LENGTH_MAX = 160  # lines are written for 128, but a longer one is easier to read than one that is broken badly
 GENERATED = re.compile(r"\.pb\.go$|_pb2\.pyi?$|/testdata/")
 
 # Arrows only point down. Packages on one floor never import each other; they meet in wire.
