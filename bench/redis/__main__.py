@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
-from e2e.node import BINARY, ROOT
-
 from bench.__main__ import command, machine
 from bench.redis.servers import DURABILITY, Server, both, need
+from e2e.node import BINARY, ROOT
 
 RESULTS = ROOT / "bench" / "results"
 CLIENTS = 50
