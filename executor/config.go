@@ -52,6 +52,9 @@ type Config struct {
 	Timeout time.Duration
 	// ReferenceWait is how long an invocation waits for the key of a reference to appear. Default 10s.
 	ReferenceWait time.Duration
+	// Expected reports whether a run that is under way will leave its result under a key: a reference to it is waited for as long as
+	// the invocation may take. Default: no key is.
+	Expected func(key string) bool
 	// StartTimeout bounds the start of the Python zygote. Default 30s.
 	StartTimeout time.Duration
 	// Address is the node's, first half of every worker's id.
@@ -71,6 +74,9 @@ func (c Config) WithDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
 	c.ReferenceWait = cmp.Or(c.ReferenceWait, 10*time.Second)
 	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
+	if c.Expected == nil {
+		c.Expected = func(string) bool { return false }
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloudburst/cache"
@@ -47,25 +48,34 @@ func (e *Executor) resolveSlowly(t *task, references []wire.Reference) {
 	for i, r := range references {
 		keys[i] = r.Key
 	}
-	wait := max(0, min(e.cfg.ReferenceWait, time.Until(t.expiry())))
-	ctx, cancel := context.WithTimeout(e.life, wait+hostCallMax)
-	defer cancel()
-	entries, err := e.store.Get(ctx, keys, wait)
-	if err != nil {
-		if e.life.Err() != nil {
-			t.failStopping()
+	var waited time.Duration
+	for {
+		expected := slices.ContainsFunc(keys, e.cfg.Expected)
+		wait := max(0, min(e.cfg.ReferenceWait, time.Until(t.expiry())))
+		ctx, cancel := context.WithTimeout(e.life, wait+hostCallMax)
+		entries, err := e.store.Get(ctx, keys, wait)
+		cancel()
+		if err != nil {
+			if e.life.Err() != nil {
+				t.failStopping()
+				return
+			}
+			t.finish(wire.Result{Err: wire.AsError(fmt.Errorf("run %s: read the references %.200q: %w", t.names(), keys, err))})
 			return
 		}
-		t.finish(wire.Result{Err: wire.AsError(fmt.Errorf("run %s: read the references %.200q: %w", t.names(), keys, err))})
-		return
-	}
-	for i, entry := range entries {
-		if entry.Absent() {
-			t.fail(pb.Code_CODE_KEY_NOT_FOUND, "run %s: an argument refers to key %q, which did not appear within %v (executor.reference_wait)", t.names(), keys[i], wait.Round(time.Millisecond))
+		missing := slices.IndexFunc(entries, cache.Entry.Absent)
+		if missing < 0 {
+			e.submitResolved(t, references, entries)
+			return
+		}
+		waited += wait
+		// A result that was still being made when the look began is worth another.
+		if wait == 0 || !expected {
+			t.fail(pb.Code_CODE_KEY_NOT_FOUND, "run %s: an argument refers to key %q, which did not appear within %v (executor.reference_wait)",
+				t.names(), keys[missing], waited.Round(time.Millisecond))
 			return
 		}
 	}
-	e.submitResolved(t, references, entries)
 }
 
 func (e *Executor) submitResolved(t *task, references []wire.Reference, entries []cache.Entry) {

@@ -3,6 +3,7 @@ package executor
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,6 +102,26 @@ func TestAReferenceToAMissingKey(t *testing.T) {
 	late := n.begin(n.invocation("same", reference(t, "late", true)))
 	n.put(lww("late", encode(t, 7)))
 	equal(t, decode(t, within(t, late, "the key").Value), uint64(7))
+}
+
+func TestAReferenceToARunUnderWay(t *testing.T) {
+	t.Parallel()
+	var underWay atomic.Bool
+	underWay.Store(true)
+	looked := make(chan struct{}, 64)
+	n := start(t, Config{ReferenceWait: 20 * time.Millisecond, Expected: func(key string) bool {
+		looked <- struct{}{}
+		return key == "result" && underWay.Load()
+	}})
+	answer := n.begin(n.invocation("same", reference(t, "result", true)))
+	for range 5 { // waits, each as long as for any other key
+		<-looked
+	}
+	n.put(lww("result", encode(t, 7)))
+	equal(t, decode(t, within(t, answer, "the result").Value), uint64(7))
+
+	underWay.Store(false)
+	wantError(t, n.fails("same", reference(t, "never", true)), wire.ErrKeyNotFound, `"never"`)
 }
 
 func TestAReferenceToAFailedRun(t *testing.T) {

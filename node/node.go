@@ -234,6 +234,7 @@ func (n *Node) build() error {
 		"cache": func() any { return n.cache.Stats() },
 	}
 	if n.has(roleExecutor) {
+		c.Executor.Expected = func(key string) bool { return n.scheduler != nil && n.scheduler.Expects(key) }
 		if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
 			return fmt.Errorf("executor settings: %w", err)
 		}

@@ -94,6 +94,16 @@ func (s *Scheduler) Call(call *pb.Call, values [][]byte, done Done) {
 	s.start(&q, true)
 }
 
+// Expects reports whether a run that is under way will leave its result under a key, which is the run's id.
+func (s *Scheduler) Expects(key string) bool {
+	id, err := wire.ParseRunID(key)
+	if err != nil {
+		return false
+	}
+	r := s.table.find(id)
+	return r != nil && r.store && r.call.GetOutputKey() == ""
+}
+
 // start makes a run of a request. A name that is not known here may have been registered a moment ago on another node, so
 // the registry is asked once before the call is refused.
 func (s *Scheduler) start(q *request, ask bool) {
