@@ -3,6 +3,8 @@ package cloudburst
 import (
 	"context"
 
+	"cloudburst/lattice"
+	"cloudburst/lattice/consistency"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -17,4 +19,15 @@ func (c *Client) RegisterPickle(ctx context.Context, name, pickle string) error 
 	}
 	_, err := c.ask(ctx, r)
 	return err
+}
+
+// Record tells a history what the session does.
+func (s *Session) Record(record func(kind consistency.Kind, key string, state *lattice.State)) {
+	kinds := [...]consistency.Kind{eventRead: consistency.DidRead, eventWrite: consistency.DidWrite, eventEnd: consistency.DidEnd}
+	s.trace = func(what event, key string, state *lattice.State) {
+		if state != nil {
+			state = state.Clone()
+		}
+		record(kinds[what], key, state)
+	}
 }
