@@ -66,8 +66,9 @@ py-test: $(SDK) ## tests of the Python SDK
 e2e: build $(TOOLS)/nats-server ## tests of the real binary with the real SDK
 	$(PY) -m pytest -q e2e
 
-soak: build ## every fuzz target for FUZZTIME (30s), and long simulations
+soak: build ## every fuzz target for FUZZTIME (30s), long simulations, and tests of the real binary that take minutes
 	tools/soak.sh $(FUZZTIME)
+	$(PY) -m pytest -q -m slow e2e
 
 ##@ Measure
 bench: build ## latency, throughput, memory: bench/results/ gets JSON and SVG

@@ -19,6 +19,7 @@ const (
 	// openTimeout bounds the time until the log is there; a cluster that just started needs some of it to elect.
 	openTimeout    = 30 * time.Second
 	attemptTimeout = 5 * time.Second
+	answerTimeout  = time.Second
 	openRetryDelay = 100 * time.Millisecond
 	// duplicateWindow is the least that JetStream allows: merging twice does no harm, so nothing is to be remembered.
 	duplicateWindow = 100 * time.Millisecond
@@ -131,13 +132,20 @@ func (l *streams) checkStream(name string, held *jetstream.StreamConfig) error {
 	return nil
 }
 
-// last returns the last sequence of a stream.
+// last returns the last sequence of a stream. One that is electing its leader drops the question without a word, so it is asked
+// again.
 func (l *streams) last(ctx context.Context, partition int) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	info, err := l.streams[partition].Info(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
+	for {
+		attempt, done := context.WithTimeout(ctx, answerTimeout)
+		info, err := l.streams[partition].Info(attempt)
+		done()
+		if err == nil {
+			return info.State.LastSeq, nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return 0, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
+		}
 	}
-	return info.State.LastSeq, nil
 }

@@ -14,6 +14,7 @@ from cloudburst.client.client import CloudburstConnection
 from e2e.node import BINARY, Node
 
 TEST_SECONDS_MAX = 120
+SLOW_SECONDS_MAX = 1200
 
 # A reference to a missing key fails soon, so that the tests of it are quick.
 SHARED = {"CLOUDBURST_EXECUTOR__REFERENCE_WAIT": "500ms"}
@@ -25,14 +26,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test waits for ever: a hang is a failure, with the place where it hung."""
 
+    seconds = SLOW_SECONDS_MAX if request.node.get_closest_marker("slow") else TEST_SECONDS_MAX
+
     def expired(number: int, frame: Optional[FrameType]) -> None:
-        raise TimeoutError(f"the test was not done after {TEST_SECONDS_MAX} seconds")
+        raise TimeoutError(f"the test was not done after {seconds} seconds")
 
     before = signal.signal(signal.SIGALRM, expired)
-    signal.alarm(TEST_SECONDS_MAX)
+    signal.alarm(seconds)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -37,6 +38,14 @@ def until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
     return result
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> List[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind((host, 0))
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 class Output:
@@ -130,8 +139,11 @@ class Node:
 
     def start(self) -> Node:
         """Start the node and return when it is ready; started again, it has the address that it had before."""
-        self.launch()
-        line = self.output.wait_for(READY, START_SECONDS_MAX)
+        return self.launch().ready()
+
+    def ready(self, seconds: float = START_SECONDS_MAX) -> Node:
+        """Return when a node that was launched is ready."""
+        line = self.output.wait_for(READY, seconds)
         self.url = READY.search(line).group()  # type: ignore[union-attr]
         self.listen = self.address
         return self

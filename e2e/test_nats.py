@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
@@ -14,7 +13,7 @@ import pytest
 
 from cloudburst import errors
 from cloudburst.client.client import CloudburstConnection
-from e2e.node import ROOT, Node, Output, until
+from e2e.node import ROOT, Node, Output, free_ports, until
 
 NATS_SERVER = ROOT / ".tools" / "nats-server"
 Starter = Callable[..., Node]
@@ -52,14 +51,6 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.output.join()
-
-
-def free_ports(count: int) -> List[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
 
 
 @pytest.fixture

@@ -191,8 +191,8 @@ func (c Cluster) tls() (*tls.Config, error) {
 	}, nil
 }
 
-// form waits until the cluster has a leader. One that comes together for the first time waits for as many members as a
-// replicated log needs as well.
+// form waits until the cluster has a leader, and this member's replicas what it has missed. One that comes together for the first
+// time waits for as many members as a replicated log needs as well.
 func (s *Server) form(ctx context.Context, c Cluster, log *logBridge, first bool) error {
 	if c.CertificateFile == "" && !loopback(c.Listen) {
 		s.logger.Warn("what the members of the cluster say to each other is not encrypted; give them certificates, or a network of their own", "listen", c.Listen)
@@ -204,6 +204,7 @@ func (s *Server) form(ctx context.Context, c Cluster, log *logBridge, first bool
 	defer poll.Stop()
 	report := time.NewTicker(formReportInterval)
 	defer report.Stop()
+	lack := ""
 	for {
 		if err := log.fatal(); err != nil {
 			return err
@@ -214,7 +215,16 @@ func (s *Server) form(ctx context.Context, c Cluster, log *logBridge, first bool
 				reached++
 			}
 		}
-		if leader := s.Leader(); leader != "" && (!first || reached >= MembersMin) {
+		leader := s.Leader()
+		switch {
+		case leader == "":
+			lack = "it has no leader"
+		case first && reached < MembersMin:
+			lack = fmt.Sprintf("%d members are needed at first", MembersMin)
+		default:
+			lack = s.behind()
+		}
+		if lack == "" {
 			s.logger.Info("the cluster is there", "cluster", c.Name, "member", c.Member, "leader", leader,
 				"reached", reached, "members", len(c.Join), "took", time.Since(began).Round(time.Millisecond))
 			return nil
@@ -223,15 +233,26 @@ func (s *Server) form(ctx context.Context, c Cluster, log *logBridge, first bool
 		case <-poll.C:
 		case <-report.C:
 			s.logger.Info("waiting for the cluster", "cluster", c.Name, "member", c.Member, "reached", reached,
-				"members", len(c.Join), "leader", cmp.Or(s.Leader(), "none"), "at_most", c.FormTimeout)
+				"members", len(c.Join), "because", lack, "at_most", c.FormTimeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return fmt.Errorf("%w: after %v (cluster.form_timeout) member %s of cluster %s reaches %d of %d members, itself included; do the others run, "+
-				"with the same name, secret and list of members, and can they be reached at %s?",
-				ErrNoQuorum, c.FormTimeout, c.Member, c.Name, reached, len(c.Join), strings.Join(c.Join, ", "))
+			return fmt.Errorf("%w: after %v (cluster.form_timeout) member %s of cluster %s reaches %d of %d members, itself included, and %s; "+
+				"do the others run, with the same name, secret and list of members, and can they be reached at %s?",
+				ErrNoQuorum, c.FormTimeout, c.Member, c.Name, reached, len(c.Join), lack, strings.Join(c.Join, ", "))
 		}
 	}
+}
+
+// behind says what this member has not caught up with; "" when nothing. Consumers do not count: they belong to those who read.
+func (s *Server) behind() string {
+	health := s.nats.Healthz(&server.HealthzOptions{Details: true})
+	for _, e := range health.Errors {
+		if e.Type != server.HealthzErrorConsumer {
+			return strings.TrimSpace(e.Stream + " " + e.Error)
+		}
+	}
+	return ""
 }
 
 func loopback(address string) bool {
