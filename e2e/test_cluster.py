@@ -213,14 +213,10 @@ def test_without_a_majority(cluster: Cluster) -> None:
         app.put("in-memory", 2, ack="memory")
         assert app.get("in-memory") == 2
         assert app.get("before") == 1
-        began = time.monotonic()
-        with pytest.raises((errors.UnavailableError, errors.DeadlineExceededError)):
+        with pytest.raises(errors.UnavailableError):  # the node's answer, and not the client's deadline
             app.put("during", 3, timeout=30)
-        assert time.monotonic() - began < 2 * DURABLE_SECONDS_MAX
         until(lambda: unready(cluster.nodes[0])[0] != 200, "the node to see that there is no leader", 40)
         status, text = unready(cluster.nodes[0])
-            lambda: (r := unready(cluster.nodes[0]))[0] != 200 and r, "the node to see that there is no leader", 40
-        )
         assert status == 503
         assert "no leader" in text
         cluster.start(1, 2)
