@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Optional, Type, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Type, TypeVar, Union, overload
 
 from cloudburst.argument import Ref
-from cloudburst.cells import value_of
+from cloudburst.cells import new_cell, value_of
 from cloudburst.endpoint import locator
 from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
 from cloudburst.function import Function, P, R, new_function
 from cloudburst.node import REQUEST_SECONDS, Node
 from cloudburst.pipeline import Pipeline, described
 from cloudburst.v1 import store_pb2
+from cloudburst.watch import Change, watch
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from anna.lattices import Lattice
 
     R_co = TypeVar("R_co", covariant=True)
 
@@ -167,12 +170,45 @@ class App:
     def put(
         self, key: str, value: Any, *, ttl: Optional[float] = None, ack: str = "durable", timeout: Optional[float] = None
     ) -> None:
-        """Store a value under a key; the last writer wins.
+        """Store a value under a key; the last writer wins. A lattice of :mod:`anna.lattices` is merged into what is there.
 
         ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait until the write is in the log. A put that lost
         its connection is sent again, so that in rare cases it takes place twice.
         """
         self._node.put_value(key, value, sets=False, ttl=ttl, ack=ack, timeout=timeout)
+
+    def put_many(self, values: Mapping[str, Any], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
+        """Store values under several keys, in one request."""
+        cells, encoded = [], []
+        for key, value in values.items():
+            cell, parts = new_cell(key, value, sets=False)
+            cells.append(cell)
+            encoded.extend(parts)
+        if cells:
+            self._node.put(cells, encoded, ack, timeout)
+
+    def increment(self, key: str, n: int = 1, *, timeout: Optional[float] = None) -> None:
+        """Add to a counter, or take away from it. The store counts, so it costs the same however often it is done.
+
+        It is not sent again when the connection is lost before the answer; UnavailableError says so.
+        """
+        self._node.increment(key, n, timeout)
+
+    def lattice(self, key: str, *, timeout: Optional[float] = None) -> Optional[Lattice]:
+        """Return the lattice under a key, of a class of :mod:`anna.lattices`; None when nothing is there."""
+        from anna.cells import lattice_of
+
+        ((cell, values),) = self._node.get((key,), 0.0, timeout)
+        return None if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else lattice_of(cell, values)
+
+    def watch(self, *keys: str, timeout: Optional[float] = None) -> Iterator[Change]:
+        """Yield what each of the keys holds now, and then what it holds after every change, until the loop is left.
+
+        Changes are pushed by the store. A key never goes back to something older. A loop that is slower than they come, or
+        whose connection is made anew, may miss some, and never the last: :attr:`Change.lagged` says so. ``timeout`` is how
+        many seconds to wait for the next change before DeadlineExceededError is raised.
+        """
+        return watch(self._node, keys, timeout)
 
     def delete(self, key: Union[str, Iterable[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
         """Delete what is stored under a key or several."""

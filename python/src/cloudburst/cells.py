@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+import sys
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst import codec
 from cloudburst.codec import Buffer, Encoded
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.v1 import frame_pb2, store_pb2
 
-__all__ = ["StoredValue", "ack_of", "cells_of", "check_key", "few", "milliseconds", "new_cell", "value_of"]
+__all__ = ["StoredValue", "ack_of", "cells_of", "check_key", "cut", "few", "milliseconds", "new_cell", "value_of"]
 
 _ACKS = {"durable": store_pb2.ACK_DURABLE, "memory": store_pb2.ACK_MEMORY}
 
@@ -41,6 +42,14 @@ def new_cell(key: str, value: Any, *, sets: bool, ttl: Optional[float] = None) -
     ``ttl`` is in seconds. Raises InvalidArgumentError, UnpicklableError or TooLargeError.
     """
     check_key(key)
+    lattices = sys.modules.get("anna.lattices")  # who has a lattice has loaded them
+    if lattices is not None and isinstance(value, lattices.Lattice):
+        from anna.cells import cell_of
+
+        cell, values = cell_of(key, value)
+        if ttl is not None:
+            cell.ttl_milliseconds = max(1, milliseconds(ttl))
+        return cell, values
     cell = store_pb2.Cell(key=key, ttl_milliseconds=0 if ttl is None else max(1, milliseconds(ttl)))
     if sets and type(value) is set:
         cell.type = store_pb2.LATTICE_TYPE_SET
@@ -56,8 +65,13 @@ def cells_of(header: frame_pb2.Header, values: Sequence[Buffer]) -> Iterator[Tup
     """Return the cells of an answer, each with its values. Raises FrameError when they do not match."""
     if not header.HasField("cells"):
         raise FrameError(f"a get was answered with a {header.WhichOneof('body')}")
+    return cut(header.cells.cells, values)
+
+
+def cut(cells: Iterable[store_pb2.Cell], values: Sequence[Buffer]) -> Iterator[Tuple[store_pb2.Cell, Sequence[Buffer]]]:
+    """Return cells, each with its values. Raises FrameError when they do not match."""
     at = 0
-    for cell in header.cells.cells:
+    for cell in cells:
         own = values[at : at + cell.values]
         at += cell.values
         if len(own) != cell.values or (

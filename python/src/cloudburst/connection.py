@@ -194,6 +194,17 @@ class Connection:
             if self.pending.pop(request.number, None) is not None:
                 self.pending_bytes -= request.size
 
+    @property
+    def lock(self) -> Lock:
+        """Guards what has arrived for a watch."""
+        return self._mu
+
+    def rearm(self, request: Request) -> None:
+        """Let a watch wait for its next reply, unless that is here already."""
+        with self._mu:
+            if request.number in self.pending and not request.arrived and request.state == ANSWERED:
+                request.state = WAITING
+
     def call_back(self, request: Request, callback: Callback) -> bool:
         """Have a callback called once the request's state leaves WAITING; False when it does not wait here."""
         with self._mu:
@@ -349,6 +360,13 @@ class Connection:
             request = self.pending.pop(number, None)
             if request is None:
                 return  # nobody waits for it any more
+            if request.arrived is not None and header.HasField("changed"):
+                self.pending[number] = request  # there will be more
+                request.arrived.put(header.changed, values)
+                request.attempts = 0
+                request.state = ANSWERED
+                self._wake(request)
+                return
             self.pending_bytes -= request.size
             request.header = header
             request.values = values

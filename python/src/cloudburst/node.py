@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 
 from cloudburst.call import CallHead, keep, new_run_id
 from cloudburst.cells import ack_of, cells_of, check_key, few, milliseconds, new_cell
-from cloudburst.codec import Buffer, Encoded
+from cloudburst.codec import Buffer, Encoded, decode_state, encode_state
 from cloudburst.endpoint import Endpoint, Locate, locator
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.request import Request, new_request
@@ -78,6 +78,19 @@ class Node:
         seconds = self._timeout + wait if timeout is None else timeout
         return new_request(header, (), time.monotonic() + seconds, f"get {few(keys)}")
 
+    def states(self, keys: Sequence[str], timeout: Optional[float] = None) -> List[store_pb2.State]:
+        """Return all that is known of keys, stamps and tombstones included."""
+        header = frame_pb2.Header()
+        for key in keys:
+            check_key(key)
+        header.get.keys.extend(keys)
+        header.get.states = True
+        request = new_request(header, (), self._deadline(timeout), f"get {few(keys)}")
+        cells = list(cells_of(self.transport.ask(request), request.values))
+        if [cell.key for cell, _ in cells] != list(keys):
+            raise FrameError(f"{request.what}: the answer is about other keys")
+        return [decode_state(values[0]) if values else store_pb2.State() for _, values in cells]
+
     def put(
         self, cells: Sequence[store_pb2.Cell], values: Sequence[Encoded], ack: str = "durable", timeout: Optional[float] = None
     ) -> None:
@@ -103,6 +116,20 @@ class Node:
     ) -> None:
         cell, values = new_cell(key, value, sets=sets, ttl=ttl)
         self.put((cell,), values, ack, timeout)
+
+    def increment(self, key: str, n: int, timeout: Optional[float] = None) -> None:
+        check_key(key)
+        if not isinstance(n, int) or not -(1 << 63) <= n < 1 << 63:
+            raise InvalidArgumentError(f"increment {key!r:.100}: it takes an integer of 64 bits, got {n!r:.100}")
+        if n == 0:
+            return
+        state = store_pb2.State()
+        state.counter.counts.add(up=max(n, 0), down=max(-n, 0))  # of the writer 0: the store counts it as its own
+        header = frame_pb2.Header()
+        header.put.ack = store_pb2.ACK_DURABLE
+        header.put.cells.add(key=key, type=store_pb2.LATTICE_TYPE_COUNTER, values=1)
+        request = new_request(header, (encode_state(state),), self._deadline(timeout), f"increment {key!r:.100}", again=False)
+        self.transport.ask(request)
 
     def delete(self, keys: Iterable[str], ack: str = "durable", timeout: Optional[float] = None) -> None:
         header = frame_pb2.Header()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Protocol, Sequence, Union
 
 from cloudburst.codec import Encoded
 from cloudburst.errors import Buffer, FrameError, exception_from
@@ -52,6 +52,14 @@ def varint(n: int) -> bytes:
     return bytes(out)
 
 
+class Inbox(Protocol):
+    """Takes the replies to a watch, with the lock of its connection held."""
+
+    def put(self, changed: frame_pb2.Changed, values: Sequence[Buffer]) -> None: ...
+
+    def __len__(self) -> int: ...
+
+
 class Waiter:
     """What threads can wait for on a connection: that the state is no longer WAITING."""
 
@@ -66,6 +74,7 @@ class Request(Waiter):
     """One request and, later, its answer. The fields belong to the connection while the state is WAITING."""
 
     __slots__ = (
+        "arrived",
         "attempts",
         "callbacks",
         "connection",
@@ -92,6 +101,7 @@ class Request(Waiter):
         self.values: Sequence[Buffer] = ()
         self.error: Optional[Exception] = None  # why there is no answer
         self.callbacks: Optional[List[Callback]] = None  # called once when the state leaves WAITING, with no lock held
+        self.arrived: Optional[Inbox] = None  # of a watch: takes the replies before the last one
         self.attempts = 0  # how often it has been sent again; -1 = it must not be
 
     def __repr__(self) -> str:

@@ -1,0 +1,113 @@
+"""Following keys: what they hold now, and what they hold after each change."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
+
+from cloudburst.cells import check_key, cut, few, value_of
+from cloudburst.codec import Buffer
+from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.node import Node
+from cloudburst.request import LOST, new_request
+from cloudburst.v1 import frame_pb2, store_pb2
+
+__all__ = ["Change", "watch"]
+
+_FOREVER_SECONDS = 1e9
+# Beyond so many changes, or bytes, that wait for the loop only the last one of each key is kept.
+_CHANGES_MAX = 1024
+_BYTES_MAX = 16 << 20
+
+_Arrival = Tuple[store_pb2.Cell, Sequence[Buffer], bool]
+
+
+class Change(NamedTuple):
+    """What a key holds after it has changed."""
+
+    key: str
+    value: Any  # None when nothing is there
+    exists: bool
+    lagged: bool  # changes of the key before this one may be missing
+
+
+class _Arrivals:
+    """The changes that the loop has not taken yet."""
+
+    def __init__(self) -> None:
+        self._changes: Deque[_Arrival] = deque()
+        self._bytes = 0
+        self._seen: Set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    def put(self, changed: frame_pb2.Changed, values: Sequence[Buffer]) -> None:
+        for cell, own in cut(changed.cells, values):
+            self._changes.append((cell, own, changed.whole and cell.key in self._seen))
+            self._bytes += sum(map(len, own))
+            self._seen.add(cell.key)
+        if len(self._changes) > _CHANGES_MAX or self._bytes > _BYTES_MAX:
+            last: Dict[str, _Arrival] = {}
+            for cell, own, lagged in self._changes:
+                before = last.pop(cell.key, None)
+                last[cell.key] = (cell, own, lagged or before is not None)
+            self._changes = deque(last.values())
+            self._bytes = sum(len(value) for _, own, _ in self._changes for value in own)
+
+    def take(self) -> Optional[Change]:
+        try:
+            cell, own, lagged = self._changes.popleft()
+        except IndexError:
+            return None
+        self._bytes -= sum(map(len, own))
+        exists = cell.type != store_pb2.LATTICE_TYPE_UNSPECIFIED
+        return Change(cell.key, value_of(cell, own) if exists else None, exists, lagged)
+
+
+def watch(node: Node, keys: Sequence[str], timeout: Optional[float] = None) -> Iterator[Change]:
+    """Yield the changes of keys; see :meth:`App.watch`."""
+    if not keys:
+        raise InvalidArgumentError("watch: name a key, or several")
+    for key in keys:
+        check_key(key)
+    return _watching(node, keys, _FOREVER_SECONDS if timeout is None else timeout)
+
+
+def _watching(node: Node, keys: Sequence[str], seconds: float) -> Iterator[Change]:
+    header = frame_pb2.Header()
+    header.watch.keys.extend(keys)
+    request = new_request(header, (), time.monotonic() + _FOREVER_SECONDS, f"watch {few(keys)}")
+    arrivals = _Arrivals()
+    request.arrived = arrivals
+    transport = node.transport
+    transport.start(request)
+    try:
+        while True:
+            deadline = time.monotonic() + seconds
+            try:
+                transport.wait(request, deadline)
+            except DeadlineExceededError:
+                raise DeadlineExceededError(f"{request.what}: no change in {seconds} s") from None
+            while True:
+                connection = request.connection
+                with connection.lock if connection is not None else contextlib.nullcontext():
+                    change = arrivals.take()
+                if change is None:
+                    break
+                yield change
+            if request.header is not None or request.error is not None:
+                request.answer()
+                raise FrameError(f"{request.what}: the node ended it")
+            if connection is not None and request.state != LOST:
+                connection.rearm(request)
+    finally:
+        transport.forget(request)
+        end = frame_pb2.Header()
+        end.unwatch.id = header.id
+        with contextlib.suppress(Exception):
+            unwatched = new_request(end, (), time.monotonic() + 1.0, "unwatch", again=False)
+            if request.connection is not None and request.connection.send(unwatched):
+                request.connection.forget(unwatched)
