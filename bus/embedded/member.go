@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/nats-io/nats-server/v2/server"
 )
 
 // ErrForeignData is returned by Start when a data directory holds what a server with these settings would not find, or lose.
@@ -107,7 +105,7 @@ func (m membership) write(dir string) error {
 
 // hasStreams reports whether JetStream keeps any stream in a data directory.
 func hasStreams(dir string) (bool, error) {
-	found, err := filepath.Glob(filepath.Join(dir, server.JetStreamStoreDir, "*", "streams", "*"))
+	found, err := filepath.Glob(filepath.Join(dir, StoreFolder, "*", "streams", "*"))
 	return len(found) > 0, err
 }
 

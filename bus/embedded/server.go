@@ -18,6 +18,9 @@ import (
 	"cloudburst/bus"
 )
 
+// StoreFolder is where in the data directory JetStream keeps its files.
+const StoreFolder = server.JetStreamStoreDir
+
 const (
 	// memoryStreamsMax bounds the streams that live in memory only. It is a limit, nothing is reserved.
 	memoryStreamsMax = 256 << 20
