@@ -236,8 +236,7 @@ func TestDataOfAnotherKindOfNode(t *testing.T) {
 		{"another member", member, with(func(c *embedded.Cluster) { c.Member = "other" }), "cluster.member"},
 		{"damaged", damaged, cluster, "damaged"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(test.name, func(t *testing.T) { // in turn: some share a directory
 			_, err := embedded.Start(t.Context(), embedded.Config{DataDir: test.dir, Cluster: test.cluster})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got %v, want %q", err, test.want)
