@@ -11,6 +11,7 @@ from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidAr
 from cloudburst.function import Function, P, R, new_function
 from cloudburst.node import REQUEST_SECONDS, Node
 from cloudburst.pipeline import Pipeline, described
+from cloudburst.session import Session
 from cloudburst.v1 import store_pb2
 from cloudburst.watch import Change, watch
 
@@ -200,6 +201,17 @@ class App:
 
         ((cell, values),) = self._node.get((key,), 0.0, timeout)
         return None if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else lattice_of(cell, values)
+
+    def session(self, level: str = "session") -> Session:
+        """Return a session of the store that promises more than that everybody sees every write in the end.
+
+        ``level`` is "read_committed", "item_cut", "read_your_writes", "monotonic_reads", "monotonic_writes",
+        "writes_follow_reads", "session" for the last four, "causal", or several of these joined by "+".
+
+        >>> with app.session("read_committed+item_cut") as s:
+        ...     s.put("balance", s.get("balance") - 10)
+        """
+        return Session(self._node, level)
 
     def watch(self, *keys: str, timeout: Optional[float] = None) -> Iterator[Change]:
         """Yield what each of the keys holds now, and then what it holds after every change, until the loop is left.

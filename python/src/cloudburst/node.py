@@ -35,7 +35,7 @@ class Node:
         """``timeout`` is how many seconds the answer to anything but a call may take, where the caller says nothing."""
         global _latest
         self.transport = Transport(locate)
-        self._timeout = timeout
+        self.timeout = timeout
         _latest = weakref.ref(self)
 
     @property
@@ -75,7 +75,7 @@ class Node:
             check_key(key)
         header.get.keys.extend(keys)
         header.get.wait_milliseconds = milliseconds(wait)
-        seconds = self._timeout + wait if timeout is None else timeout
+        seconds = self.timeout + wait if timeout is None else timeout
         return new_request(header, (), time.monotonic() + seconds, f"get {few(keys)}")
 
     def states(self, keys: Sequence[str], timeout: Optional[float] = None) -> List[store_pb2.State]:
@@ -218,7 +218,7 @@ class Node:
         return status
 
     def _deadline(self, timeout: Optional[float]) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else timeout)
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
 
 
 _latest: Optional[weakref.ref[Node]] = None

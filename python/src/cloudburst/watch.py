@@ -8,13 +8,13 @@ from collections import deque
 from typing import Any, Deque, Dict, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
 from cloudburst.cells import check_key, cut, few, value_of
-from cloudburst.codec import Buffer
+from cloudburst.codec import Buffer, decode_state
 from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
 from cloudburst.node import Node
 from cloudburst.request import LOST, new_request
 from cloudburst.v1 import frame_pb2, store_pb2
 
-__all__ = ["Change", "watch"]
+__all__ = ["Change", "watch", "watch_states"]
 
 _FOREVER_SECONDS = 1e9
 # Beyond so many changes, or bytes, that wait for the loop only the last one of each key is kept.
@@ -36,7 +36,8 @@ class Change(NamedTuple):
 class _Arrivals:
     """The changes that the loop has not taken yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, states: bool) -> None:
+        self._states = states
         self._changes: Deque[_Arrival] = deque()
         self._bytes = 0
         self._seen: Set[str] = set()
@@ -63,6 +64,8 @@ class _Arrivals:
         except IndexError:
             return None
         self._bytes -= sum(map(len, own))
+        if self._states:
+            return Change(cell.key, decode_state(own[0]) if own else None, bool(own), lagged)
         exists = cell.type != store_pb2.LATTICE_TYPE_UNSPECIFIED
         return Change(cell.key, value_of(cell, own) if exists else None, exists, lagged)
 
@@ -76,11 +79,20 @@ def watch(node: Node, keys: Sequence[str], timeout: Optional[float] = None) -> I
     return _watching(node, keys, _FOREVER_SECONDS if timeout is None else timeout)
 
 
-def _watching(node: Node, keys: Sequence[str], seconds: float) -> Iterator[Change]:
+def watch_states(node: Node, key: str, deadline: float) -> Iterator[store_pb2.State]:
+    """Yield all that is known of a key, now and after every change. Raises DeadlineExceededError at a time.monotonic."""
+    for change in _watching(node, (key,), max(0.0, deadline - time.monotonic()), states=True):
+        yield change.value if change.value is not None else store_pb2.State()
+        if time.monotonic() >= deadline:
+            raise DeadlineExceededError(f"watch {key!r:.100}: the deadline has passed")
+
+
+def _watching(node: Node, keys: Sequence[str], seconds: float, *, states: bool = False) -> Iterator[Change]:
     header = frame_pb2.Header()
     header.watch.keys.extend(keys)
+    header.watch.states = states
     request = new_request(header, (), time.monotonic() + _FOREVER_SECONDS, f"watch {few(keys)}")
-    arrivals = _Arrivals()
+    arrivals = _Arrivals(states)
     request.arrived = arrivals
     transport = node.transport
     transport.start(request)
