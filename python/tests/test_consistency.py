@@ -50,8 +50,8 @@ def states(draw: st.DrawFn, level: int = 0) -> State:
                     state.map.fields.add(name=name, state=draw(states(1)))
         elif part == "causal":
             version = state.causal.versions.add(value=draw(VALUES))
-            for writer in draw(st.sets(st.sampled_from([b"a", b"b"]), min_size=1)):
-                version.clock.entries.add(writer=writer, count=draw(st.integers(1, 3)))
+            for author in draw(st.sets(st.sampled_from([b"a", b"b"]), min_size=1)):
+                version.clock.entries.add(writer=author, count=draw(st.integers(1, 3)))
         else:
             getattr(state, part).value = draw(st.integers(-3, 3))
         if generation != (0, 0) and part in ("counter", "max", "min", "priority", "causal"):
