@@ -1,15 +1,40 @@
 package anna
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
+
+// cachesMax bounds the caches that a server knows, those of other nodes too.
+const cachesMax = math.MaxUint16
 
 // Join makes receive get the changes of the keys that are watched under the number that is returned. It is called by the
-// goroutine that made the change, must not block, and must not keep the slice.
+// goroutine that made the change, must not block, and must not keep the slice. It returns 0 when there are too many.
 func (s *Server) Join(receive func([]Push)) uint16 {
 	s.joining.Lock()
 	defer s.joining.Unlock()
-	joined := append(slices.Clone(*s.caches.Load()), receive)
+	joined := slices.Clone(*s.caches.Load())
+	at := slices.IndexFunc(joined, func(taken func([]Push)) bool { return taken == nil })
+	if at < 0 {
+		if at = len(joined); at == cachesMax {
+			return 0
+		}
+		joined = append(joined, nil)
+	}
+	joined[at] = receive
 	s.caches.Store(&joined)
-	return uint16(len(joined))
+	return uint16(at + 1)
+}
+
+// disjoin gives numbers free that Join has returned, and that no kernel knows any more.
+func (s *Server) disjoin(numbers []uint16) {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	joined := slices.Clone(*s.caches.Load())
+	for _, number := range numbers {
+		joined[number-1] = nil
+	}
+	s.caches.Store(&joined)
 }
 
 // Watch makes a cache get every change of a key. The first push, which says what the key holds now, has been received when
@@ -20,12 +45,19 @@ func (s *Server) Watch(cache uint16, key string) error {
 	}
 	slot, shard := s.shardOf(key)
 	s.stats.reads.Add(1)
-	s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
+	if s.serves[slot].Load() {
+		s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
+	} else {
+		s.remote.watch(cache, slot, key)
+	}
 	return nil
 }
 
 // Unwatch ends a Watch. A push may still be under way.
 func (s *Server) Unwatch(cache uint16, key string) {
+	if s.remote.unwatch(cache, key) {
+		return
+	}
 	_, shard := s.shardOf(key)
 	s.step(shard, &Unwatch{Key: key, Cache: cache})
 }
@@ -41,7 +73,7 @@ func (s *Server) push(pushes []Push) {
 		for end < len(pushes) && pushes[end].Cache == pushes[begin].Cache {
 			end++
 		}
-		if at := int(pushes[begin].Cache) - 1; at >= 0 && at < len(caches) {
+		if at := int(pushes[begin].Cache) - 1; at >= 0 && at < len(caches) && caches[at] != nil {
 			caches[at](pushes[begin:end])
 		}
 		begin = end

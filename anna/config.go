@@ -41,6 +41,12 @@ type Config struct {
 	Prefix string
 	// Replicas is how many servers hold the log: 1, 3 or 5. Default 1. An existing log is never given fewer.
 	Replicas int
+	// Masters is how many nodes hold each key in memory, as far as there are as many; all of them take reads and writes. Default 2.
+	Masters int
+	// MemberTTL is how long a node that is not heard of counts as there. Default 5s.
+	MemberTTL time.Duration
+	// Guest makes this node a master of nothing: it only asks others. Not a setting of its own; a node's roles decide.
+	Guest bool
 	// Kernels is how many kernels share the keys. Default: one per core, at most one per stream.
 	Kernels int
 	// PublishesMax bounds the publishes of one stream that have not been acknowledged. Default 512.
@@ -80,6 +86,8 @@ func (c Config) WithDefaults() Config {
 	c.Slots = cmp.Or(c.Slots, 1024)
 	c.Prefix = cmp.Or(c.Prefix, "cloudburst-anna")
 	c.Replicas = cmp.Or(c.Replicas, 1)
+	c.Masters = cmp.Or(c.Masters, 2)
+	c.MemberTTL = cmp.Or(c.MemberTTL, 5*time.Second)
 	c.Kernels = cmp.Or(c.Kernels, min(runtime.GOMAXPROCS(0), c.Streams))
 	c.PublishesMax = cmp.Or(c.PublishesMax, 512)
 	c.LazyRate = cmp.Or(c.LazyRate, 10_000)
@@ -111,6 +119,8 @@ func (c Config) validate() error {
 	}
 	bound("streams", c.Streams, 1, 64)
 	bound("slots", c.Slots, c.Streams, slotsMax)
+	bound("masters", c.Masters, 1, 16)
+	least("member_ttl", c.MemberTTL, time.Second)
 	bound("kernels", c.Kernels, 1, c.Streams)
 	bound("publishes_max", c.PublishesMax, 1, 8192)
 	bound("changeset_bytes_max", c.ChangesetBytesMax, 1<<20, 1<<50)

@@ -30,21 +30,28 @@ type follower struct {
 	server    *Server
 	partition int
 	shard     *shard
-	behind    chan struct{}
+	wake      chan struct{} // holds a token when there is something to follow
+	renew     atomic.Bool   // what is followed has changed
 	end       atomic.Uint64 // the last sequence of the stream that is known
 	foreign   atomic.Int64  // when a record of another master came last, in Unix microseconds
 }
 
 func newFollower(s *Server, partition int) *follower {
-	return &follower{server: s, partition: partition, shard: s.shards[partition%len(s.shards)], behind: make(chan struct{}, 1)}
+	return &follower{server: s, partition: partition, shard: s.shards[partition%len(s.shards)], wake: make(chan struct{}, 1)}
 }
 
 // catchUp makes the follower follow.
 func (f *follower) catchUp() {
 	select {
-	case f.behind <- struct{}{}:
+	case f.wake <- struct{}{}:
 	default:
 	}
+}
+
+// begin makes the follower follow anew, since slots have been taken over or there are others now.
+func (f *follower) begin() {
+	f.renew.Store(true)
+	f.catchUp()
 }
 
 // position returns the sequence up to which everything is merged.
@@ -55,26 +62,32 @@ func (f *follower) position() uint64 {
 }
 
 func (f *follower) lag() uint64 {
+	if len(f.filter()) == 0 {
+		return 0
+	}
 	end, position := f.end.Load(), f.position()
 	return max(end, position) - position
 }
 
-// run follows the stream whenever somebody else writes to it.
+// run follows the stream whenever somebody else writes to it, or may.
 func (f *follower) run(ctx context.Context) {
 	audit := time.NewTicker(auditInterval)
 	defer audit.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.behind:
-		case <-audit.C:
-			if !f.audit(ctx) {
-				continue
+	for ctx.Err() == nil {
+		if len(f.filter()) == 0 || !f.server.crowded.Load() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.wake:
+			case <-audit.C:
+				if !f.audit(ctx) {
+					continue
+				}
 			}
+			f.foreign.Store(time.Now().UnixMicro())
 		}
-		f.foreign.Store(time.Now().UnixMicro())
-		if err := f.follow(ctx, f.quiet); err != nil && ctx.Err() == nil {
+		f.renew.Store(false)
+		if err := f.follow(ctx, f.enough); err != nil && ctx.Err() == nil {
 			f.server.cfg.Logger.Warn("following the log", "stream", f.server.cfg.streamName(f.partition), "error", err)
 			f.catchUp()
 			select {
@@ -87,6 +100,9 @@ func (f *follower) run(ctx context.Context) {
 
 // audit reports whether the stream holds something that the kernel does not know of.
 func (f *follower) audit(ctx context.Context) bool {
+	if len(f.filter()) == 0 {
+		return false
+	}
 	before := f.position()
 	end, err := f.server.log.last(ctx, f.partition)
 	if err != nil {
@@ -100,56 +116,101 @@ func (f *follower) audit(ctx context.Context) bool {
 	return end > f.position() && (outstanding == 0 || before == f.position())
 }
 
-// quiet reports whether there has been no record of another master for long enough to stop following.
-func (f *follower) quiet(caughtUp bool) bool {
-	return caughtUp && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
+// enough reports whether to stop following: to begin anew, or because there has been no other master for long enough.
+func (f *follower) enough(caughtUp bool) bool {
+	return f.renew.Load() ||
+		caughtUp && !f.server.crowded.Load() && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
+}
+
+// filter returns the subjects of the slots that the kernel is a master of; none if it is of none.
+func (f *follower) filter() []string {
+	cfg := &f.server.cfg
+	var own []string
+	all := true
+	f.shard.mu.RLock()
+	defer f.shard.mu.RUnlock()
+	for slot := range cfg.Slots {
+		if cfg.partitionOf(uint16(slot)) != f.partition {
+			continue
+		}
+		if f.shard.kernel.Tenure(uint16(slot)) == Stranger {
+			all = false
+			continue
+		}
+		own = append(own, f.slotSubject(uint16(slot)))
+	}
+	if all {
+		return []string{fmt.Sprintf("%s.%d.*.%c.>", cfg.Prefix, f.partition, recordKind)}
+	}
+	return own
+}
+
+func (f *follower) slotSubject(slot uint16) string {
+	return fmt.Sprintf("%s.%d.%d.%c.>", f.server.cfg.Prefix, f.partition, slot, recordKind)
 }
 
 // follow brings records from where the kernel is until done says that it is enough; it is asked after every pause and told
 // whether everything that was there has been brought.
 func (f *follower) follow(ctx context.Context, done func(caughtUp bool) bool) error {
+	filter := f.filter()
+	if len(filter) == 0 {
+		return nil
+	}
+	_, err := f.read(ctx, filter, f.position()+1, false, done)
+	return err
+}
+
+// load brings all records of some slots, and returns up to where.
+func (f *follower) load(ctx context.Context, slots []uint16) (uint64, error) {
+	filter := make([]string, len(slots))
+	for i, slot := range slots {
+		filter[i] = f.slotSubject(slot)
+	}
+	return f.read(ctx, filter, 1, true, func(caughtUp bool) bool { return caughtUp })
+}
+
+// read brings records, and returns the sequence up to which they were there when it began.
+func (f *follower) read(ctx context.Context, filter []string, from uint64, loading bool, done func(caughtUp bool) bool) (uint64, error) {
 	s := f.server
+	failed := func(err error) (uint64, error) {
+		return 0, fmt.Errorf("follow stream %s: %w", s.cfg.streamName(f.partition), err)
+	}
 	end, err := s.log.last(ctx, f.partition)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	f.end.Store(end)
-	position := f.position()
-	if end <= position && done(true) {
-		return nil
+	if end < from && done(true) {
+		return end, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	setup, cancelSetup := context.WithTimeout(ctx, attemptTimeout)
 	defer cancelSetup()
 	consumer, err := s.log.streams[f.partition].OrderedConsumer(setup, jetstream.OrderedConsumerConfig{
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    position + 1,
-		FilterSubjects: []string{fmt.Sprintf("%s.%d.*.%c.>", s.cfg.Prefix, f.partition, recordKind)},
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, FilterSubjects: filter,
 	})
 	if err != nil {
-		return fmt.Errorf("follow stream %s: %w", s.cfg.streamName(f.partition), err)
-	}
-	pending, err := consumer.Info(setup)
-	if err != nil {
-		return fmt.Errorf("follow stream %s: %w", s.cfg.streamName(f.partition), err)
+		return failed(err)
 	}
 	defer f.forget(consumer)
+	info, err := consumer.Info(setup)
+	if err != nil {
+		return failed(err)
+	}
+	var brought, moved atomic.Int64 // everything up to end has been brought; how many records have
+	if info.NumPending == 0 {
+		brought.Store(1)
+	}
 	progress := make(chan struct{}, 1)
-	var drained atomic.Bool
-	drained.Store(pending.NumPending == 0)
 	consume, err := consumer.Consume(func(m jetstream.Msg) {
-		last := f.bring(m)
-		drained.Store(last)
-		if last {
-			select {
-			case progress <- struct{}{}:
-			default:
-			}
+		moved.Add(1)
+		if sequence, last := f.bring(m, loading); (last || sequence >= end) && brought.CompareAndSwap(0, 1) {
+			progress <- struct{}{}
 		}
 	}, jetstream.PullMaxMessagesWithBytesLimit(followMessages, followBytes))
 	if err != nil {
-		return fmt.Errorf("follow stream %s: %w", s.cfg.streamName(f.partition), err)
+		return failed(err)
 	}
 	defer func() {
 		consume.Stop()
@@ -157,27 +218,29 @@ func (f *follower) follow(ctx context.Context, done func(caughtUp bool) bool) er
 	}()
 	look := time.NewTicker(followLook)
 	defer look.Stop()
-	moved, seen := time.Now(), position
+	since, seen, told := time.Now(), int64(0), false
 	for {
-		if drained.Load() {
+		caughtUp := brought.Load() != 0
+		if caughtUp && !told && !loading {
 			// Nothing but pieces, and what has been replaced, lies between the last record and the end.
 			s.step(f.shard, &Applied{Partition: f.partition, Sequence: end})
+			told = true
 		}
-		now := f.position()
-		if done(now >= end) {
-			return nil
+		if done(caughtUp) {
+			return end, nil
 		}
-		if now != seen {
-			moved, seen = time.Now(), now
-		} else if now < end && time.Since(moved) > s.cfg.ReplayTimeout {
-			return fmt.Errorf("stream %s stands still at %d of %d for %v", s.cfg.streamName(f.partition), now, end, s.cfg.ReplayTimeout)
+		if now := moved.Load(); now != seen || caughtUp {
+			since, seen = time.Now(), now
+		} else if time.Since(since) > s.cfg.ReplayTimeout {
+			return failed(fmt.Errorf("it brings nothing for %v, and has been followed for %d records", s.cfg.ReplayTimeout, now))
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		case <-consume.Closed():
-			return fmt.Errorf("the consumer of stream %s ended", s.cfg.streamName(f.partition))
+			return failed(errors.New("the consumer ended"))
 		case <-progress:
+		case <-f.wake:
 		case <-look.C:
 		}
 	}
@@ -194,15 +257,15 @@ func (f *follower) forget(consumer jetstream.Consumer) {
 	_ = f.server.log.streams[f.partition].DeleteConsumer(ctx, consumer.CachedInfo().Name)
 }
 
-// bring hands a record to the kernel and reports whether the stream has no further ones.
-func (f *follower) bring(m jetstream.Msg) (last bool) {
+// bring hands a record to the kernel, and returns its sequence and whether the stream has no further ones.
+func (f *follower) bring(m jetstream.Msg, loading bool) (sequence uint64, last bool) {
 	s := f.server
 	meta, err := m.Metadata()
 	if err != nil {
 		s.cfg.Logger.Error("a message of the log says not where it is", "error", err)
-		return false
+		return 0, false
 	}
-	applied := Applied{Partition: f.partition, Sequence: meta.Sequence.Stream}
+	applied := Applied{Partition: f.partition, Sequence: meta.Sequence.Stream, Loading: loading}
 	if err := f.decode(m, &applied); err != nil {
 		applied.Key = ""
 		s.cfg.Logger.Error("a record of the log cannot be read and is left out", "stream", s.cfg.streamName(f.partition),
@@ -211,8 +274,10 @@ func (f *follower) bring(m jetstream.Msg) (last bool) {
 	if applied.Publisher != f.shard.publisher.publisher {
 		f.foreign.Store(time.Now().UnixMicro())
 	}
-	s.step(f.shard, &applied)
-	return meta.NumPending == 0
+	if applied.Key != "" || !loading {
+		s.step(f.shard, &applied)
+	}
+	return meta.Sequence.Stream, meta.NumPending == 0
 }
 
 func (f *follower) decode(m jetstream.Msg, applied *Applied) error {

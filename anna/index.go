@@ -62,6 +62,11 @@ func (x *index) remove(it *item) bool {
 // Scan returns up to limit keys in order that have a prefix and come after a key, and whether there are more. It may be called
 // by one goroutine at a time, and not during a Step.
 func (k *Kernel) Scan(now int64, prefix, after string, limit int) (keys []string, more bool) {
+	return k.ScanSlots(now, prefix, after, limit, nil)
+}
+
+// ScanSlots is Scan for the keys of some slots; nil = all.
+func (k *Kernel) ScanSlots(now int64, prefix, after string, limit int, in func(slot uint16) bool) (keys []string, more bool) {
 	k.index.settle(len(k.index.fresh))
 	from := &item{key: prefix}
 	if after >= prefix {
@@ -73,6 +78,9 @@ func (k *Kernel) Scan(now int64, prefix, after string, limit int) (keys []string
 		}
 		if !it.flags.has(cold) && it.state.Live(now/1000) == nil {
 			return true // expired
+		}
+		if in != nil && !in(it.slot) {
+			return true
 		}
 		if len(keys) == limit {
 			more = true

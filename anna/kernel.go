@@ -131,6 +131,8 @@ func (k *Kernel) Step(now int64, m Message, out *Effects) {
 		k.watch(now, m, out)
 	case *Unwatch:
 		k.unwatch(m)
+	case *Forsake:
+		k.forsake(m)
 	case *Assign:
 		k.assign(now, m, out)
 	case *Tick:

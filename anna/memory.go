@@ -44,6 +44,19 @@ func (k *Kernel) Get(now int64, key string) (*lattice.State, Found) {
 	return &it.state, Here
 }
 
+// Held returns all that is known of a key, its tombstone too, under the same conditions as Get.
+func (k *Kernel) Held(key string) (*lattice.State, Found) {
+	it := k.items[key]
+	switch {
+	case it == nil:
+		return nil, Absent
+	case it.flags.has(cold):
+		return nil, InLog
+	}
+	it.touch()
+	return &it.state, Here
+}
+
 // evict leaves states to the log while keys take more memory than they may. A hand goes round over all keys; those that were
 // read since it came by the last time are spared once.
 func (k *Kernel) evict() {

@@ -73,6 +73,9 @@ type Unwatch struct {
 	Cache uint16
 }
 
+// Forsake ends all Watches of some caches.
+type Forsake struct{ Caches []uint16 }
+
 // Acknowledged says that the log has persisted a publish.
 type Acknowledged struct {
 	Publish   uint64
@@ -134,6 +137,9 @@ type Assign struct {
 	Slots    []uint16
 	Tenure   Tenure
 	Sequence uint64
+	// First says that the kernel has been a master of no other slot of their partitions, so that nothing before Sequence is of any
+	// interest.
+	First bool
 }
 
 // Loaded answers a Load.
@@ -155,6 +161,7 @@ func (*Write) message()        {}
 func (*Read) message()         {}
 func (*Watch) message()        {}
 func (*Unwatch) message()      {}
+func (*Forsake) message()      {}
 func (*Acknowledged) message() {}
 func (*Advanced) message()     {}
 func (*Refused) message()      {}
@@ -209,6 +216,8 @@ type Push struct {
 	Delta *lattice.State
 	// Whole says that Delta is all that the key holds, and answers a Watch. It then belongs to the cache.
 	Whole bool
+	// Asked says that the cache is about to be told all that the key holds, though it has not asked.
+	Asked bool
 	// Lost says that the cache will hear of no more changes of the key, since it is with other masters now.
 	Lost bool
 	// Err says why a Watch cannot be answered.

@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"cloudburst/bus"
@@ -39,6 +41,24 @@ type Server struct {
 	ready     chan struct{}
 	state     atomic.Int32
 	stats     counters
+
+	id      string // of this member
+	members *members
+	routes  atomic.Pointer[routing]
+	serves  []atomic.Bool // by slot
+	crowded atomic.Bool   // there are other masters
+	moving  atomic.Int64  // slots that are being taken over
+	sweep   atomic.Bool   // this node has read all of the log
+
+	asks     *asker
+	remote   *remotes
+	boxes    *outboxes
+	borrowed borrowed
+	stamps   stamps
+	parts    assemblies
+	inbox    chan *nats.Msg
+	hearing  sync.Mutex
+	slotSubs []*nats.Subscription
 
 	caches    atomic.Pointer[[]func([]Push)] // by number, which begins at 1
 	joining   sync.Mutex
@@ -78,7 +98,16 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		loads:     make(chan Load, loadsMax),
 		removals:  make(chan Upload, loadsMax),
 		uploading: make(chan struct{}, uploads),
+		id:        randomID(),
+		serves:    make([]atomic.Bool, cfg.Slots),
+		inbox:     make(chan *nats.Msg, inboxMax),
+		slotSubs:  make([]*nats.Subscription, cfg.Slots),
+		stamps:    stamps{clock: lattice.NewClock(randomWriter())},
 	}
+	s.members = newMembers(&s.cfg, s.log, s.id)
+	s.asks = newAsker(s)
+	s.remote = &remotes{server: s, watches: map[placeKey]string{}, sources: map[string]*source{}}
+	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
 	s.caches.Store(new([]func([]Push)))
 	for i := range cfg.Kernels {
 		s.shards = append(s.shards, s.newShard(i))
@@ -135,6 +164,9 @@ func randomWriter() uint64 {
 	return binary.LittleEndian.Uint64(b[:]) | 1
 }
 
+// randomID names a node among the members.
+func randomID() string { return strconv.FormatUint(randomWriter(), 36) }
+
 // Ready is closed when the log is replayed and keys can be read and written.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
@@ -165,9 +197,16 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { s.load(inner); return nil })
 	}
 	group.Go(func() error { s.removeUploads(inner); return nil })
+	deaf, err := s.attend()
+	if err != nil {
+		return err
+	}
+	defer deaf()
+	group.Go(func() error { s.receive(inner); return nil })
+	group.Go(func() error { s.asks.run(inner); return nil })
 	group.Go(func() error {
 		defer stop()
-		if err := s.replay(ctx); err != nil {
+		if err := s.takePart(inner, group); err != nil {
 			return err
 		}
 		s.state.Store(serving)
@@ -175,17 +214,28 @@ func (s *Server) Run(ctx context.Context) error {
 		for _, f := range s.followers {
 			group.Go(func() error { f.run(inner); return nil })
 		}
-		s.sweepUploads(ctx)
+		if s.sweep.Load() {
+			s.sweepUploads(ctx)
+		}
 		<-ctx.Done()
-		s.state.Store(stopping)
-		s.drain()
-		s.tasks.close()
+		s.goAway(inner)
 		return nil
 	})
 	if err := group.Wait(); ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// goAway ends a server in good order: others take over, and the log gets everything.
+func (s *Server) goAway(ctx context.Context) {
+	s.part(ctx)
+	s.state.Store(stopping)
+	s.drain()
+	s.tasks.close()
+	if err := s.members.leave(ctx); err != nil {
+		s.cfg.Logger.Warn("the other nodes find out later that this one is gone", "error", err)
+	}
 }
 
 // drain waits until the log holds everything, or nothing has been written to it for DrainTimeout.
@@ -224,9 +274,17 @@ func (s *Server) shardOf(key string) (uint16, *shard) {
 var effects = sync.Pool{New: func() any { return new(Effects) }}
 
 // step lets a kernel take a message in, and does what it wants done.
-func (s *Server) step(shard *shard, m Message) {
+func (s *Server) step(shard *shard, m Message) { s.stepIf(shard, m, nil) }
+
+// stepIf is step if a condition holds, which is looked at with the kernel locked. It reports whether it did.
+func (s *Server) stepIf(shard *shard, m Message, condition func(*Kernel) bool) bool {
 	out := effects.Get().(*Effects)
 	shard.mu.Lock()
+	if condition != nil && !condition(shard.kernel) {
+		shard.mu.Unlock()
+		effects.Put(out)
+		return false
+	}
 	shard.kernel.Step(time.Now().UnixMicro(), m, out)
 	wake := shard.kernel.Wake()
 	shard.mu.Unlock()
@@ -236,6 +294,7 @@ func (s *Server) step(shard *shard, m Message) {
 	s.perform(shard, out)
 	out.Reset()
 	effects.Put(out)
+	return true
 }
 
 // perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write
@@ -309,87 +368,4 @@ func (s *Server) check() error {
 		return errStopping
 	}
 	return nil
-}
-
-// Write makes a write; done may be nil. The key's slot is filled in.
-func (s *Server) Write(w *Write, done Completion) {
-	err := s.check()
-	if err == nil {
-		err = CheckKey(w.Key)
-	}
-	if err != nil {
-		if done != nil {
-			done.Complete(0, err)
-		}
-		return
-	}
-	var shard *shard
-	w.Slot, shard = s.shardOf(w.Key)
-	if done != nil {
-		w.Ticket = done
-	}
-	s.step(shard, w)
-}
-
-// View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch
-// brings it there. The state may not be changed, or kept in any part but the bytes of values, and read must not block.
-func (s *Server) View(key string, read func(*lattice.State)) bool {
-	_, shard := s.shardOf(key)
-	s.stats.reads.Add(1)
-	now := time.Now().UnixMicro()
-	shard.mu.RLock()
-	defer shard.mu.RUnlock()
-	state, found := shard.kernel.Get(now, key)
-	if found == InLog {
-		return false
-	}
-	read(state)
-	return true
-}
-
-// Fetch brings a key into memory that is only in the log.
-func (s *Server) Fetch(key string, done Completion) {
-	_, shard := s.shardOf(key)
-	s.step(shard, &Read{Key: key, Ticket: done})
-}
-
-// Scan returns up to limit keys in order that have a prefix and come after a key, and whether there are more.
-func (s *Server) Scan(_ context.Context, prefix, after string, limit int) (keys []string, more bool, err error) {
-	if err := s.check(); err != nil {
-		return nil, false, err
-	}
-	lists := make([][]string, len(s.shards))
-	now := time.Now().UnixMicro()
-	for i, shard := range s.shards {
-		shard.mu.Lock()
-		var rest bool
-		lists[i], rest = shard.kernel.Scan(now, prefix, after, limit)
-		shard.mu.Unlock()
-		more = more || rest
-	}
-	keys, cut := mergeSorted(lists, limit)
-	return keys, more || cut, nil
-}
-
-// mergeSorted returns the first of some sorted lists of different keys, and whether there are more.
-func mergeSorted(lists [][]string, limit int) (keys []string, more bool) {
-	if len(lists) == 1 {
-		return lists[0], false
-	}
-	for {
-		least := -1
-		for i, list := range lists {
-			if len(list) > 0 && (least < 0 || list[0] < lists[least][0]) {
-				least = i
-			}
-		}
-		if least < 0 {
-			return keys, false
-		}
-		if len(keys) == limit {
-			return keys, true
-		}
-		keys = append(keys, lists[least][0])
-		lists[least] = lists[least][1:]
-	}
 }

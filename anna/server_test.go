@@ -131,14 +131,20 @@ func (r *running) put(t testing.TB, key, value string, ack anna.Ack) {
 // get returns the last-writer-wins value of a key, "" without one, fetching it if need be.
 func (r *running) get(t testing.TB, key string) (value string) {
 	t.Helper()
-	read := func(s *lattice.State) {
+	r.view(t, key, func(s *lattice.State) {
 		if s == nil {
 			return
 		}
 		if lww, ok := s.Live(time.Now().UnixMilli()).(*lattice.LWW); ok {
 			value = string(lww.Value)
 		}
-	}
+	})
+	return value
+}
+
+// view lets read see what a key holds, fetching it if need be.
+func (r *running) view(t testing.TB, key string, read func(*lattice.State)) {
+	t.Helper()
 	for !r.server.View(key, read) {
 		done := make(chan error, 1)
 		r.server.Fetch(key, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
@@ -151,7 +157,6 @@ func (r *running) get(t testing.TB, key string) (value string) {
 			t.Fatalf("fetch of %q was not answered", key)
 		}
 	}
-	return value
 }
 
 func TestRestart(t *testing.T) {

@@ -2,6 +2,7 @@ package anna
 
 import (
 	"hash/fnv"
+	"slices"
 
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -84,6 +85,9 @@ func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 		was := s.tenure
 		s.tenure = m.Tenure
 		p := k.partition(slot)
+		if m.First {
+			p.advance(m.Sequence)
+		}
 		if was == Stranger && m.Tenure != Stranger && m.Sequence < p.applied {
 			if s.loaded == 0 {
 				p.catching++
@@ -98,18 +102,22 @@ func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 		// What has been brought of a slot that is not taken over after all is abandoned as well.
 		affected[slot] = was != m.Tenure || m.Tenure == Stranger
 	}
-	for i := len(k.ring) - 1; i >= 0; i-- {
-		it := k.ring[i]
-		if !affected[it.slot] {
-			continue
+	switch m.Tenure {
+	case Leading, Serving:
+		for _, it := range slices.Clone(k.expiries) {
+			if affected[it.slot] {
+				k.schedule(it)
+			}
 		}
-		switch m.Tenure {
-		case Leading, Serving:
-			k.schedule(it)
-		case Parting:
-			k.handOver(it)
-		case Stranger:
-			k.abandon(it, out)
+	default:
+		for i := len(k.ring) - 1; i >= 0; i-- {
+			switch it := k.ring[i]; {
+			case !affected[it.slot]:
+			case m.Tenure == Parting:
+				k.handOver(it)
+			default:
+				k.abandon(it, out)
+			}
 		}
 	}
 	for _, p := range k.partitions {
@@ -172,6 +180,9 @@ func (k *Kernel) pushLost(it *item, out *Effects) {
 
 // Fingerprint stands for what a key holds, so that a write can be made to depend on it.
 func Fingerprint(s *lattice.State) uint64 {
+	if s == nil {
+		s = new(lattice.State)
+	}
 	h := fnv.New64a()
 	_, _ = h.Write(wire.AppendState(nil, s)) // never fails
 	return h.Sum64() | 1

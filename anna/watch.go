@@ -36,14 +36,28 @@ func (k *Kernel) subscribe(it *item, cache uint16) {
 }
 
 func (k *Kernel) unwatch(m *Unwatch) {
-	it := k.items[m.Key]
-	if it == nil {
-		return
+	if it := k.items[m.Key]; it != nil {
+		k.unsubscribe(it, m.Cache)
 	}
+}
+
+// forsake ends what all keys know of some caches.
+func (k *Kernel) forsake(m *Forsake) {
+	for i := len(k.ring) - 1; i >= 0; i-- {
+		it := k.ring[i]
+		for _, cache := range m.Caches {
+			if it.watchedBy(cache) && k.items[it.key] == it {
+				k.unsubscribe(it, cache)
+			}
+		}
+	}
+}
+
+func (k *Kernel) unsubscribe(it *item, gone uint16) {
 	if b := it.busy; b != nil {
-		b.caches = slices.DeleteFunc(b.caches, func(cache uint16) bool { return cache == m.Cache })
+		b.caches = slices.DeleteFunc(b.caches, func(cache uint16) bool { return cache == gone })
 	}
-	if it.cache == m.Cache {
+	if it.cache == gone {
 		it.cache = 0
 		if b := it.busy; b != nil && len(b.caches) > 0 {
 			it.cache = b.caches[0]

@@ -91,17 +91,30 @@ func (c *Cache) ask(key string, w *waiter) *item {
 	}
 	s.mu.Unlock()
 	if first {
-		if err := c.store.Watch(c.number, key); err != nil {
-			s.mu.Lock()
-			it.err = err
-			it.flags &^= asked
-			for _, other := range it.waiters {
-				other.wake()
-			}
-			s.mu.Unlock()
-		}
+		c.fetch(key)
 	}
 	return it
+}
+
+// fetch asks the store for a key, whose item says that it has been asked.
+func (c *Cache) fetch(key string) {
+	err := c.store.Watch(c.number, key)
+	if err == nil {
+		return
+	}
+	s := c.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[key]
+	if it == nil {
+		return
+	}
+	it.err = err
+	it.flags &^= asked
+	for _, other := range it.waiters {
+		other.wake()
+	}
+	c.release(s, it)
 }
 
 // collect reads the entries that are known and counts the others.

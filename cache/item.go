@@ -102,18 +102,28 @@ func (it *item) whole() Entry {
 
 // receive takes changes in that the store pushes.
 func (c *Cache) receive(pushes []anna.Push) {
+	var again []string // what is asked for anew
 	for i := range pushes {
 		p := &pushes[i]
 		s := c.shardOf(p.Key)
 		s.mu.Lock()
 		if it := s.items[p.Key]; it != nil {
-			c.merge(s, it, p)
-			if !p.Whole && it.gone() {
+			c.merge(it, p)
+			switch {
+			case p.Lost && len(it.waiters) > 0:
+				it.flags |= asked
+				again = append(again, p.Key)
+			case p.Lost || p.Err != nil:
+				c.release(s, it)
+			case !p.Whole && it.gone():
 				c.drop(s, it)
 			}
 		}
 		s.mu.Unlock()
 		c.stats.pushes.Add(1)
+	}
+	for _, key := range again {
+		c.fetch(key)
 	}
 	if c.bytes.Load() > int64(c.cfg.BytesMax) {
 		c.evict(c.shardOf(pushes[0].Key))
@@ -126,9 +136,16 @@ func (it *item) gone() bool {
 	return it.flags&(known|stale) == known && it.entry.Absent() && it.pins == 0 && len(it.waiters) == 0
 }
 
-func (c *Cache) merge(s *shard, it *item, p *anna.Push) {
+func (c *Cache) merge(it *item, p *anna.Push) {
 	changed := false
 	switch {
+	case p.Lost:
+		// What is known may be out of date from now on.
+		it.flags &^= known | asked
+		return
+	case p.Asked:
+		it.flags |= asked
+		changed = it.state.Merge(p.Delta)
 	case p.Err != nil:
 		it.err = p.Err
 		it.flags &^= asked

@@ -1,0 +1,279 @@
+package anna
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+const (
+	// askTimeout is how long a master is asked beyond the time that a durable write may take.
+	askTimeout = 5 * time.Second
+	// askRetry is the pause before a slot whose masters are not there, or just moving, is asked again.
+	askRetry = 10 * time.Millisecond
+	// askRepeat is how long an answer is waited for before the same is asked again, if that does no harm.
+	askRepeat = time.Second
+	// questionsMax bounds the questions that are not answered.
+	questionsMax = 1 << 16
+)
+
+// asker asks masters on other nodes. Safe for concurrent use.
+type asker struct {
+	server *Server
+	next   atomic.Uint64
+	wake   chan struct{}
+	parts  assemblies
+
+	mu      sync.Mutex
+	pending map[uint64]*question
+}
+
+// question is what a master is asked.
+type question struct {
+	id   uint64
+	slot uint16
+	data []byte
+	// member is who is asked; empty = any master of the slot.
+	member string
+	// direct asks one certain master of the slot, always the same as long as it serves: so that what one is asked keeps its order.
+	direct bool
+	// once says that it must not be asked again when it may have been heard.
+	once bool
+	done func(*pb.Answer, error)
+
+	attempts int
+	deadline time.Time
+	asked    time.Time
+	again    time.Time // when it is asked again because it was not heard; zero while it may have been
+	reason   string
+}
+
+func newAsker(s *Server) *asker {
+	return &asker{server: s, wake: make(chan struct{}, 1), pending: map[uint64]*question{}}
+}
+
+// Subjects between nodes.
+func (s *Server) slotSubject(slot uint16) string {
+	return s.cfg.Prefix + ".ask." + strconv.Itoa(int(slot))
+}
+func (s *Server) nodeSubject(member, what string) string {
+	return s.cfg.Prefix + ".node." + member + "." + what
+}
+
+// ask puts a question. Done is called once, on any goroutine, and must not block.
+func (a *asker) ask(q *question, ask *pb.Ask) {
+	data, err := proto.Marshal(ask)
+	if err != nil {
+		q.done(nil, fmt.Errorf("encode a question to another node: %w", err))
+		return
+	}
+	q.id, q.data = a.next.Add(1), data
+	now := time.Now()
+	q.deadline = now.Add(a.server.cfg.DurableTimeout + askTimeout)
+	a.mu.Lock()
+	if len(a.pending) >= questionsMax {
+		a.mu.Unlock()
+		q.done(nil, wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d questions to other nodes are not answered, the limit; try again", questionsMax))
+		return
+	}
+	a.pending[q.id] = q
+	first := len(a.pending) == 1
+	q.asked = now
+	a.mu.Unlock()
+	if first {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
+	}
+	a.send(q)
+}
+
+// send sends a question. A small one goes to whichever master of the slot the bus finds, a large one to one that is known.
+func (a *asker) send(q *question) {
+	s := a.server
+	answer := s.nodeSubject(s.id, "answer") + "." + strconv.FormatUint(q.id, 36)
+	subject := s.slotSubject(q.slot)
+	member := q.member
+	if member == "" && (q.direct || len(q.data) > partBytes) {
+		if member = s.masterOf(q.slot, q.attempts); member == "" {
+			a.later(q, "no node serves its slot")
+			return
+		}
+	}
+	if member != "" {
+		subject = s.nodeSubject(member, "ask")
+	}
+	err := cutParts(q.id, q.data, func(message []byte) error {
+		return s.log.conn.NATS.PublishRequest(subject, answer, message)
+	})
+	if err != nil {
+		a.later(q, err.Error())
+	}
+}
+
+// later asks again after a pause: the question has not been heard.
+func (a *asker) later(q *question, reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q.again, q.reason = time.Now().Add(askRetry), reason
+	q.attempts++
+}
+
+// answered takes a message that is an answer, or a part of one.
+func (a *asker) answered(m *nats.Msg) {
+	at := strings.LastIndexByte(m.Subject, '.')
+	id, err := strconv.ParseUint(m.Subject[at+1:], 36, 64)
+	if err != nil {
+		return
+	}
+	a.mu.Lock()
+	q := a.pending[id]
+	a.mu.Unlock()
+	if q == nil {
+		return
+	}
+	if m.Header.Get("Status") == "503" {
+		if q.member != "" {
+			a.finish(q, nil, ErrMoved) // it is gone
+			return
+		}
+		a.later(q, "no node serves its slot")
+		return
+	}
+	_, data, err := a.parts.add(m.Subject, m.Data, time.Now())
+	if err != nil || data == nil {
+		return // what is malformed is not answered; the deadline says so
+	}
+	answer := new(pb.Answer)
+	if err := proto.Unmarshal(data, answer); err != nil {
+		a.finish(q, nil, fmt.Errorf("%w: an answer of another node: %w", errPart, err))
+		return
+	}
+	switch {
+	case answer.GetMoved() && q.member == "":
+		a.later(q, "its slot is moving")
+	case answer.GetMoved():
+		a.finish(q, nil, ErrMoved)
+	case answer.GetChanged():
+		a.finish(q, nil, ErrChanged)
+	case answer.GetError() != nil:
+		a.finish(q, nil, &wire.Error{Code: answer.GetError().GetCode(), Message: answer.GetError().GetMessage()})
+	default:
+		a.finish(q, answer, nil)
+	}
+}
+
+func (a *asker) finish(q *question, answer *pb.Answer, err error) {
+	a.mu.Lock()
+	_, open := a.pending[q.id]
+	delete(a.pending, q.id)
+	a.mu.Unlock()
+	if open {
+		q.done(answer, err)
+	}
+}
+
+// run asks again what was not heard, and gives up on what is not answered in time.
+func (a *asker) run(ctx context.Context) {
+	ticker := time.NewTicker(askRetry)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			a.endAll()
+			return
+		case <-a.wake:
+		}
+		for a.look(time.Now()) {
+			select {
+			case <-ctx.Done():
+				a.endAll()
+				return
+			case <-ticker.C:
+			}
+		}
+	}
+}
+
+// look reports whether questions are left.
+func (a *asker) look(now time.Time) bool {
+	var again, over []*question
+	a.mu.Lock()
+	for _, q := range a.pending {
+		switch {
+		case now.After(q.deadline):
+			over = append(over, q)
+		case !q.again.IsZero() && now.After(q.again), q.again.IsZero() && !q.once && now.Sub(q.asked) > askRepeat:
+			q.again, q.asked = time.Time{}, now
+			again = append(again, q)
+		}
+	}
+	left := len(a.pending)
+	a.mu.Unlock()
+	for _, q := range again {
+		a.send(q)
+	}
+	for _, q := range over {
+		reason := q.reason
+		if reason == "" {
+			reason = "there is no answer"
+		}
+		a.finish(q, nil, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the store's nodes did not answer in time: %s; it may have happened all the same", reason))
+	}
+	return left > len(over)
+}
+
+func (a *asker) endAll() {
+	a.mu.Lock()
+	var all []*question
+	for _, q := range a.pending {
+		all = append(all, q)
+	}
+	a.mu.Unlock()
+	for _, q := range all {
+		a.finish(q, nil, errStopping)
+	}
+}
+
+// masterOf returns another member that serves a slot, as far as is known, at each attempt the next; empty if none does.
+func (s *Server) masterOf(slot uint16, attempt int) string {
+	r := s.routes.Load()
+	if r == nil {
+		return ""
+	}
+	var serving []string
+	for member, serves := range r.serves {
+		if member != s.id && serves.has(slot) {
+			serving = append(serving, member)
+		}
+	}
+	if len(serving) == 0 {
+		return ""
+	}
+	// Those that the table wants come first, since the others are about to go.
+	slices.SortFunc(serving, func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.rank(slot, a), r.rank(slot, b)), cmp.Compare(a, b))
+	})
+	return serving[attempt%len(serving)]
+}
+
+// rank returns the place of a member among the masters that the table has for a slot.
+func (r *routing) rank(slot uint16, member string) int {
+	if at := slices.Index(r.table[slot], member); at >= 0 {
+		return at
+	}
+	return len(r.table[slot])
+}

@@ -1,0 +1,370 @@
+package anna
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cloudburst/wire/pb"
+)
+
+const (
+	// governInterval is how often the slots are looked at even when nobody has come or gone.
+	governInterval = time.Second
+	// settleTimeout bounds the wait for a slot that was loaded to be followed to the log's end; after it the slot is served as it is.
+	settleTimeout = 5 * time.Second
+)
+
+// governor decides which slots this node serves, from who is there. Owned by the goroutine in govern.
+//
+//	nobody's ── the table gives it to us ──► loaded ── followed ──► served
+//	    ▲                                                             │ the table gives it to others
+//	    └──── they all serve it ────────── parting, still served ◄────┘
+//
+// Slots overlap while they move, which does no harm: all who serve one merge the same.
+type governor struct {
+	server  *Server
+	tenures []Tenure
+	known   []string // the members of the last table
+	table   Slots
+}
+
+// routing is who serves what, as far as is known at one moment.
+type routing struct {
+	table   Slots
+	serves  map[string]bitmap
+	masters []string
+}
+
+// takePart makes this node a member until ctx ends, and returns when it serves the slots that it got first.
+func (s *Server) takePart(ctx context.Context, group *errgroup.Group) error {
+	m := s.members
+	if err := m.open(ctx); err != nil {
+		return err
+	}
+	if err := m.announce(ctx); err != nil {
+		return err
+	}
+	loaded := make(chan struct{})
+	group.Go(func() error { m.watch(ctx, loaded); return nil })
+	group.Go(func() error { s.pulse(ctx); return nil })
+	select {
+	case <-loaded:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	g := &governor{server: s, tenures: make([]Tenure, s.cfg.Slots)}
+	if err := g.begin(ctx); err != nil {
+		return err
+	}
+	group.Go(func() error { g.govern(ctx); return nil })
+	return nil
+}
+
+// pulse keeps this node's presence alive.
+func (s *Server) pulse(ctx context.Context) {
+	ticker := time.NewTicker(s.cfg.MemberTTL / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := s.members.announce(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("the other nodes may take this one for gone", "error", err)
+		}
+	}
+}
+
+// begin takes over the slots that the first table gives to this node, by replaying their part of the log.
+func (g *governor) begin(ctx context.Context) error {
+	s := g.server
+	g.route()
+	own, others := g.wanted()
+	g.assign(others, Stranger, 0, false)
+	if err := s.replay(ctx); err != nil {
+		return err
+	}
+	if len(own) > 0 {
+		s.sweep.Store(len(others) == 0)
+	}
+	return g.serve(ctx, own)
+}
+
+// wanted returns the slots that the table gives to this node, and the others.
+func (g *governor) wanted() (own, others []uint16) {
+	for slot, masters := range g.table {
+		if slices.Contains(masters, g.server.id) {
+			own = append(own, uint16(slot))
+		} else {
+			others = append(others, uint16(slot))
+		}
+	}
+	return own, others
+}
+
+// route makes the table anew if somebody has come or gone.
+func (g *governor) route() {
+	s := g.server
+	present := s.members.present()
+	masters := mastersOf(present)
+	if g.table == nil || !slices.Equal(masters, g.known) {
+		g.known, g.table = masters, NewSlots(s.cfg.Slots, s.cfg.Masters, masters)
+	}
+	r := &routing{table: g.table, serves: map[string]bitmap{}, masters: masters}
+	others := 0
+	for id, p := range present {
+		r.serves[id] = p.GetServes()
+		if id != s.id && !p.GetGuest() {
+			others++
+		}
+	}
+	s.routes.Store(r)
+	if crowded := others > 0; s.crowded.Swap(crowded) != crowded {
+		for _, f := range s.followers {
+			f.begin()
+		}
+	}
+	s.forsakeAbsent(present)
+}
+
+// govern follows who comes and goes.
+func (g *governor) govern(ctx context.Context) {
+	ticker := time.NewTicker(governInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.server.members.changed:
+		case <-ticker.C:
+		}
+		g.route()
+		if err := g.move(ctx); err != nil && ctx.Err() == nil {
+			g.server.cfg.Logger.Warn("slots of the store cannot be moved yet", "error", err)
+		}
+	}
+}
+
+// move takes over and gives up slots until it is as the table says.
+func (g *governor) move(ctx context.Context) error {
+	var gained, leading, serving, parting, left []uint16
+	r := g.server.routes.Load()
+	for slot, masters := range g.table {
+		at := slices.Index(masters, g.server.id)
+		want := Serving
+		switch {
+		case at == 0:
+			want = Leading
+		case at < 0:
+			want = Stranger
+		}
+		now := g.tenures[slot]
+		switch {
+		case now == Stranger && want != Stranger:
+			gained = append(gained, uint16(slot))
+		case want == Stranger && (now == Leading || now == Serving):
+			parting = append(parting, uint16(slot))
+		case want == Stranger && now == Parting:
+			if len(masters) > 0 && !slices.ContainsFunc(masters, func(m string) bool { return !r.serves[m].has(uint16(slot)) }) {
+				left = append(left, uint16(slot))
+			}
+		case want == Leading && now != Leading:
+			leading = append(leading, uint16(slot))
+		case want == Serving && now != Serving:
+			serving = append(serving, uint16(slot))
+		}
+	}
+	g.assign(leading, Leading, 0, false)
+	g.assign(serving, Serving, 0, false)
+	g.assign(parting, Parting, 0, false)
+	if err := g.leave(ctx, left); err != nil {
+		return err
+	}
+	return g.take(ctx, gained)
+}
+
+// take loads slots and serves them.
+func (g *governor) take(ctx context.Context, slots []uint16) error {
+	if len(slots) == 0 {
+		return nil
+	}
+	s := g.server
+	began := time.Now()
+	s.cfg.Logger.Info("taking over slots of the store", "slots", len(slots))
+	s.moving.Store(int64(len(slots)))
+	defer s.moving.Store(0)
+	byPartition := map[int][]uint16{}
+	for _, slot := range slots {
+		p := s.cfg.partitionOf(slot)
+		byPartition[p] = append(byPartition[p], slot)
+	}
+	ends := make([]uint64, s.cfg.Streams)
+	group, loading := errgroup.WithContext(ctx)
+	for p, part := range byPartition {
+		group.Go(func() (err error) {
+			ends[p], err = s.followers[p].load(loading, part)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		g.assign(slots, Stranger, 0, false) // what has been brought is of no use
+		return fmt.Errorf("load %d slots: %w", len(slots), err)
+	}
+	for p, part := range byPartition {
+		g.appoint(part, ends[p], !g.holds(p))
+		s.followers[p].begin()
+	}
+	g.settle(ctx, byPartition)
+	if err := g.serve(ctx, slots); err != nil {
+		return err
+	}
+	s.cfg.Logger.Info("serving slots of the store", "slots", len(slots), "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// settle waits until the slots that were loaded have been followed to where the log ends now.
+func (g *governor) settle(ctx context.Context, partitions map[int][]uint16) {
+	s := g.server
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for p := range partitions {
+		end, err := s.log.last(ctx, p)
+		for err == nil && s.followers[p].position() < end {
+			select {
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if err != nil {
+			s.cfg.Logger.Warn("slots of the store are served though the log has not been followed to its end", "stream", s.cfg.streamName(p))
+			return
+		}
+	}
+}
+
+// holds reports whether this node is a master of any slot of a partition.
+func (g *governor) holds(partition int) bool {
+	for slot, t := range g.tenures {
+		if t != Stranger && g.server.cfg.partitionOf(uint16(slot)) == partition {
+			return true
+		}
+	}
+	return false
+}
+
+// appoint makes the kernels masters of slots, of those that the table has this node first for leading ones.
+func (g *governor) appoint(slots []uint16, sequence uint64, first bool) {
+	var leading, serving []uint16
+	for _, slot := range slots {
+		tenure, list := Serving, &serving
+		if masters := g.table[slot]; len(masters) > 0 && masters[0] == g.server.id {
+			tenure, list = Leading, &leading
+		}
+		if g.tenures[slot] != tenure {
+			*list = append(*list, slot)
+		}
+	}
+	g.assign(leading, Leading, sequence, first)
+	g.assign(serving, Serving, sequence, first)
+}
+
+// serve takes requests for slots and lets the others know.
+func (g *governor) serve(ctx context.Context, slots []uint16) error {
+	s := g.server
+	g.appoint(slots, 0, false)
+	if err := s.listen(slots); err != nil {
+		return err
+	}
+	s.setServes(slots, true)
+	return s.members.announce(ctx)
+}
+
+// leave gives slots up that others serve.
+func (g *governor) leave(ctx context.Context, slots []uint16) error {
+	if len(slots) == 0 {
+		return nil
+	}
+	s := g.server
+	s.setServes(slots, false)
+	s.deafen(slots)
+	g.assign(slots, Stranger, 0, false)
+	s.cfg.Logger.Info("gave up slots of the store", "slots", len(slots))
+	return s.members.announce(ctx)
+}
+
+// assign tells the kernels what they are to slots.
+func (g *governor) assign(slots []uint16, tenure Tenure, sequence uint64, first bool) {
+	if len(slots) == 0 {
+		return
+	}
+	s := g.server
+	byShard := map[*shard][]uint16{}
+	for _, slot := range slots {
+		g.tenures[slot] = tenure
+		shard := s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
+		byShard[shard] = append(byShard[shard], slot)
+	}
+	for shard := range maps.Keys(byShard) {
+		s.step(shard, &Assign{Slots: byShard[shard], Tenure: tenure, Sequence: sequence, First: first})
+	}
+}
+
+// setServes changes what this node serves, and what it says that it does.
+func (s *Server) setServes(slots []uint16, is bool) {
+	for _, slot := range slots {
+		s.serves[slot].Store(is)
+	}
+	serves := newBitmap(s.cfg.Slots)
+	for slot := range s.serves {
+		if s.serves[slot].Load() {
+			serves.set(uint16(slot))
+		}
+	}
+	s.members.change(func(p *pb.Presence) { p.Serves = serves })
+	if r := s.routes.Load(); r != nil {
+		next := &routing{table: r.table, masters: r.masters, serves: maps.Clone(r.serves)}
+		next.serves[s.id] = serves
+		s.routes.Store(next)
+	}
+}
+
+// part lets others take over all slots before this node goes, as far as they do so in time.
+func (s *Server) part(ctx context.Context) {
+	if s.cfg.Guest || !s.crowded.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	s.members.change(func(p *pb.Presence) { p.Leaving = true })
+	s.members.notify()
+	if err := s.members.announce(ctx); err != nil {
+		s.cfg.Logger.Warn("the other nodes do not know that this one goes", "error", err)
+		return
+	}
+	ticker := time.NewTicker(drainTick)
+	defer ticker.Stop()
+	for s.servesAny() && s.crowded.Load() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			s.cfg.Logger.Warn("going before other nodes have taken over all slots", "waited", s.cfg.DrainTimeout)
+			return
+		}
+	}
+}
+
+func (s *Server) servesAny() bool {
+	for slot := range s.serves {
+		if s.serves[slot].Load() {
+			return true
+		}
+	}
+	return false
+}

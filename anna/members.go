@@ -1,0 +1,231 @@
+package anna
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"cloudburst/wire/pb"
+)
+
+// members knows who there is, from a bucket in which every node keeps its presence alive. Safe for concurrent use.
+type members struct {
+	cfg      *Config
+	log      *streams
+	self     string
+	keyValue jetstream.KeyValue
+	changed  chan struct{} // holds a token when something has
+	saying   sync.Mutex    // announcements keep their order
+
+	mu        sync.Mutex
+	own       *pb.Presence
+	announced time.Time // when this node was last able to say that it is there
+	seen      map[string]*member
+}
+
+type member struct {
+	presence *pb.Presence
+	seen     time.Time
+}
+
+func newMembers(cfg *Config, log *streams, self string) *members {
+	return &members{
+		cfg: cfg, log: log, self: self, changed: make(chan struct{}, 1), own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
+	}
+}
+
+// open finds or makes the bucket.
+func (m *members) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	bucket := m.cfg.Prefix + "-members"
+	for {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		var err error
+		m.keyValue, err = m.log.conn.JetStream.CreateKeyValue(attempt, jetstream.KeyValueConfig{
+			Bucket:      bucket,
+			Description: "the nodes of the store, for as long as they are there",
+			TTL:         m.cfg.MemberTTL,
+			Replicas:    m.cfg.Replicas,
+		})
+		if errors.Is(err, jetstream.ErrBucketExists) {
+			m.keyValue, err = m.log.conn.JetStream.KeyValue(attempt, bucket)
+		}
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(openRetryDelay):
+		case <-ctx.Done():
+			return fmt.Errorf("open the bucket of the store's nodes: %w", err)
+		}
+	}
+}
+
+// announce writes this node's presence.
+func (m *members) announce(ctx context.Context) error {
+	m.saying.Lock()
+	defer m.saying.Unlock()
+	m.mu.Lock()
+	body, err := proto.Marshal(m.own)
+	m.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("encode the presence of this node: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if _, err = m.keyValue.Put(ctx, m.self, body); err != nil {
+		return fmt.Errorf("announce this node to the others: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if now.Sub(m.announced) > m.cfg.MemberTTL/2 {
+		// This node was cut off: the others have not been heard of because of that, and get time to be heard of again.
+		for _, member := range m.seen {
+			member.seen = now
+		}
+	}
+	m.announced = now
+	return nil
+}
+
+// change changes this node's presence; announce makes it known.
+func (m *members) change(change func(*pb.Presence)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(m.own)
+}
+
+// leave removes this node's presence.
+func (m *members) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return m.keyValue.Purge(ctx, m.self)
+}
+
+// watch follows the bucket until ctx ends. Loaded is closed when everybody is known who was there.
+func (m *members) watch(ctx context.Context, loaded chan<- struct{}) {
+	for ctx.Err() == nil {
+		watcher, err := m.keyValue.WatchAll(ctx)
+		if err == nil {
+			err = m.follow(ctx, watcher, &loaded)
+			_ = watcher.Stop() // it may have ended by itself
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		m.cfg.Logger.Warn("following who is a member of the store anew", "error", err)
+		select {
+		case <-time.After(retryMax):
+		case <-ctx.Done():
+		}
+	}
+}
+
+var errWatchEnded = errors.New("the watch of the members ended")
+
+func (m *members) follow(ctx context.Context, watcher jetstream.KeyWatcher, loaded *chan<- struct{}) error {
+	look := time.NewTicker(m.cfg.MemberTTL / 4)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+			m.bury(time.Now())
+		case entry, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return errWatchEnded
+			case entry != nil:
+				m.take(entry)
+			case *loaded != nil:
+				close(*loaded)
+				*loaded = nil
+			}
+		}
+	}
+}
+
+func (m *members) take(entry jetstream.KeyValueEntry) {
+	id := entry.Key()
+	presence := new(pb.Presence)
+	if entry.Operation() != jetstream.KeyValuePut {
+		presence = nil
+	} else if err := proto.Unmarshal(entry.Value(), presence); err != nil {
+		m.cfg.Logger.Warn("a node's presence cannot be read", "member", id, "error", err)
+		return
+	}
+	if id == m.self {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.seen[id]
+	switch {
+	case presence == nil && old == nil:
+		return
+	case presence == nil:
+		delete(m.seen, id)
+	case old != nil && proto.Equal(old.presence, presence):
+		old.seen = time.Now()
+		return
+	default:
+		m.seen[id] = &member{presence, time.Now()}
+	}
+	m.notify()
+}
+
+// bury forgets members that have not been heard of for too long.
+func (m *members) bury(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.announced) > m.cfg.MemberTTL/2 {
+		return // it is this node that is cut off
+	}
+	for id, member := range m.seen {
+		if now.Sub(member.seen) > m.cfg.MemberTTL {
+			delete(m.seen, id)
+			m.cfg.Logger.Warn("a node of the store is gone", "member", id)
+			m.notify()
+		}
+	}
+}
+
+func (m *members) notify() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// present returns the members that are there, this node among them, as they are at one moment.
+func (m *members) present() map[string]*pb.Presence {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	present := map[string]*pb.Presence{m.self: proto.CloneOf(m.own)}
+	for id, member := range m.seen {
+		present[id] = member.presence
+	}
+	return present
+}
+
+// masters returns the members among which the slots are spread, in order.
+func mastersOf(present map[string]*pb.Presence) []string {
+	var ids []string
+	for id, p := range present {
+		if !p.GetGuest() && !p.GetLeaving() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}

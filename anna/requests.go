@@ -1,0 +1,391 @@
+package anna
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Write makes a write; done may be nil. The key's slot is filled in.
+func (s *Server) Write(w *Write, done Completion) {
+	err := s.check()
+	if err == nil {
+		err = CheckKey(w.Key)
+	}
+	if err != nil {
+		if done != nil {
+			done.Complete(0, err)
+		}
+		return
+	}
+	if !s.writeHere(w, done) {
+		s.writeThere(w, done)
+	}
+}
+
+// writeHere makes a write if this node serves its key, and reports whether it does.
+func (s *Server) writeHere(w *Write, done Completion) bool {
+	var shard *shard
+	w.Slot, shard = s.shardOf(w.Key)
+	if !s.serves[w.Slot].Load() {
+		return false
+	}
+	if done != nil {
+		w.Ticket = done
+	}
+	// The slot may be given up just now.
+	return s.stepIf(shard, w, func(k *Kernel) bool { return k.Tenure(w.Slot) != Stranger })
+}
+
+// makeAttempts bounds how often a write that depends on what is held is tried when others write to the key all the time.
+const makeAttempts = 64
+
+// writeThere lets a master on another node make a write.
+func (s *Server) writeThere(w *Write, done Completion) {
+	if done == nil {
+		done = CompletionFunc(func(int64, error) {})
+	}
+	s.borrowed.forget(w.Key)
+	if w.Make != nil {
+		s.makeThere(w, done, makeAttempts)
+		return
+	}
+	c := &pb.Change{
+		Key: []byte(w.Key), Add: w.Add, Delete: w.Delete, Persist: w.Persist, Replace: w.Replace, Volatile: w.Volatile,
+		Memory: w.Ack == Memory, Expect: w.Expect,
+	}
+	stamped := false
+	if w.Delta != nil {
+		if w.Cache != 0 && w.Ack == Memory && stampable(w.Delta) {
+			// It can be read here when this returns, so it is this node that says when it was.
+			w.Delta.Complete(s.stamps.now(), nil)
+			stamped = true
+			s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
+			s.remote.watch(w.Cache, w.Slot, w.Key)
+		}
+		c.Delta = wire.AppendState(nil, w.Delta)
+	}
+	s.asks.ask(&question{slot: w.Slot, once: !stamped, done: func(answer *pb.Answer, err error) {
+		s.borrowed.forget(w.Key)
+		if err != nil {
+			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
+			return
+		}
+		done.Complete(answer.GetValue(), nil)
+	}}, &pb.Ask{What: &pb.Ask_Change{Change: c}})
+}
+
+// stampable reports whether nothing about what is held must be known to complete a delta.
+func stampable(delta *lattice.State) bool {
+	if delta.Lattice == nil || len(delta.Others()) > 0 {
+		return false
+	}
+	switch delta.Lattice.Type() {
+	case lattice.TypeLWW, lattice.TypeSet, lattice.TypeOrderedSet:
+		return true
+	}
+	return false
+}
+
+// makeThere makes a write that depends on what is held: a master says what that is, and takes the write if it still is.
+func (s *Server) makeThere(w *Write, done Completion, attempts int) {
+	fail := func(err error) { done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err)) }
+	s.readThere(w.Slot, w.Key, func(held *lattice.State, answer *pb.Answer, err error) {
+		if err != nil {
+			fail(err)
+			return
+		}
+		if held == nil {
+			held = new(lattice.State)
+		}
+		delta, value, err := w.Make.Make(held, s.stamps.now(), time.Now().UnixMilli())
+		if err != nil || delta == nil {
+			done.Complete(value, err)
+			return
+		}
+		c := &pb.Change{
+			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Replace: w.Replace, Volatile: w.Volatile, Memory: w.Ack == Memory,
+			Expect: answer.GetFingerprint(),
+		}
+		s.asks.ask(&question{slot: w.Slot, member: answer.GetMember(), once: true, done: func(_ *pb.Answer, err error) {
+			s.borrowed.forget(w.Key)
+			switch {
+			case err == nil:
+				done.Complete(value, nil)
+			case attempts > 1 && (errors.Is(err, ErrChanged) || errors.Is(err, ErrMoved)):
+				s.makeThere(w, done, attempts-1)
+			default:
+				fail(err)
+			}
+		}}, &pb.Ask{What: &pb.Ask_Change{Change: c}})
+	})
+}
+
+// readThere asks a master on another node what a key holds.
+func (s *Server) readThere(slot uint16, key string, done func(*lattice.State, *pb.Answer, error)) {
+	s.asks.ask(&question{slot: slot, done: func(answer *pb.Answer, err error) {
+		var state *lattice.State
+		if err == nil && len(answer.GetState()) > 0 {
+			if state, err = wire.DecodeState(answer.GetState()); err == nil {
+				s.stamps.observe(state)
+			}
+		}
+		done(state, answer, err)
+	}}, &pb.Ask{What: &pb.Ask_Read{Read: []byte(key)}})
+}
+
+// View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch brings
+// it there. The state may not be changed, or kept in any part but the bytes of values, and read must not block.
+func (s *Server) View(key string, read func(*lattice.State)) bool {
+	s.stats.reads.Add(1)
+	if !s.serves[slotOf(key, s.cfg.Slots)].Load() {
+		return s.borrowed.view(key, time.Now(), read)
+	}
+	return s.look(key, read)
+}
+
+// look is View for a key of which this node is a master.
+func (s *Server) look(key string, read func(*lattice.State)) bool {
+	_, shard := s.shardOf(key)
+	now := time.Now().UnixMicro()
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	state, found := shard.kernel.Get(now, key)
+	if found == InLog {
+		return false
+	}
+	read(state)
+	return true
+}
+
+// Fetch brings a key into memory that is only in the log, or on another node.
+func (s *Server) Fetch(key string, done Completion) {
+	slot, shard := s.shardOf(key)
+	if s.serves[slot].Load() {
+		s.step(shard, &Read{Key: key, Ticket: done})
+		return
+	}
+	if err := s.check(); err != nil {
+		done.Complete(0, err)
+		return
+	}
+	s.readThere(slot, key, func(state *lattice.State, _ *pb.Answer, err error) {
+		if err != nil {
+			done.Complete(0, fmt.Errorf("read %.64q: %w", key, err))
+			return
+		}
+		s.borrowed.keep(key, state, time.Now())
+		done.Complete(0, nil)
+	})
+}
+
+const (
+	// borrowedFor is how long a state that was fetched from another node can be viewed.
+	borrowedFor = 50 * time.Millisecond
+	borrowedMax = 4096
+)
+
+// borrowed holds states of other nodes' keys for the moment between Fetch and View. Safe for concurrent use.
+type borrowed struct {
+	mu     sync.Mutex
+	states map[string]borrowedState
+}
+
+type borrowedState struct {
+	state *lattice.State
+	until time.Time
+}
+
+func (b *borrowed) keep(key string, state *lattice.State, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.states == nil || len(b.states) >= borrowedMax {
+		b.states = map[string]borrowedState{}
+	}
+	b.states[key] = borrowedState{state, now.Add(borrowedFor)}
+}
+
+func (b *borrowed) forget(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.states, key)
+}
+
+func (b *borrowed) view(key string, now time.Time, read func(*lattice.State)) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	held, ok := b.states[key]
+	if !ok || now.After(held.until) {
+		delete(b.states, key)
+		return false
+	}
+	state := held.state
+	if state != nil && state.Live(now.UnixMilli()) == nil {
+		state = nil
+	}
+	read(state)
+	return true
+}
+
+// stamps is the clock of what is written through this node to masters on others. Safe for concurrent use.
+type stamps struct {
+	mu    sync.Mutex
+	clock *lattice.Clock
+}
+
+func (s *stamps) now() lattice.Timestamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clock.Now(time.Now().UnixMicro())
+}
+
+func (s *stamps) observe(state *lattice.State) {
+	stamp := latest(state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.clock.Observe(stamp, time.Now().UnixMicro()) // a stamp that is too far ahead is not followed
+}
+
+// Scan returns up to limit keys in order that have a prefix and come after a key, and whether there are more. Keys of other nodes
+// are asked for.
+func (s *Server) Scan(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error) {
+	if err := s.check(); err != nil {
+		return nil, false, err
+	}
+	if limit < 1 || limit > listMax {
+		return nil, false, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "list %d keys: it is 1 to %d", limit, listMax)
+	}
+	here, there := newBitmap(s.cfg.Slots), 0
+	for slot := range s.serves {
+		if s.serves[slot].Load() {
+			here.set(uint16(slot))
+		} else {
+			there++
+		}
+	}
+	if there == 0 {
+		keys, more := s.scanHere(prefix, after, limit, nil)
+		return keys, more, nil
+	}
+	keys, more = s.scanHere(prefix, after, limit, here)
+	lists, rest, err := s.scanThere(ctx, here, &pb.Listing{Prefix: []byte(prefix), After: []byte(after), Limit: uint32(limit)})
+	if err != nil {
+		return nil, false, err
+	}
+	keys, cut := mergeSorted(append(lists, keys), limit)
+	return keys, more || rest || cut, nil
+}
+
+// scanHere is Scan for the keys of slots of which this node is a master; nil = all.
+func (s *Server) scanHere(prefix, after string, limit int, slots bitmap) (keys []string, more bool) {
+	var in func(uint16) bool
+	if slots != nil {
+		in = slots.has
+	}
+	lists := make([][]string, len(s.shards))
+	now := time.Now().UnixMicro()
+	for i, shard := range s.shards {
+		shard.mu.Lock()
+		var rest bool
+		lists[i], rest = shard.kernel.ScanSlots(now, prefix, after, limit, in)
+		shard.mu.Unlock()
+		more = more || rest
+	}
+	keys, cut := mergeSorted(lists, limit)
+	return keys, more || cut
+}
+
+// scanThere asks other nodes for the keys of all slots but some, until every slot has been answered for.
+func (s *Server) scanThere(ctx context.Context, have bitmap, what *pb.Listing) (lists [][]string, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DurableTimeout+askTimeout)
+	defer cancel()
+	type answered struct {
+		asked  bitmap
+		answer *pb.Answer
+		err    error
+	}
+	for attempt := 0; ; attempt++ {
+		byMember := map[string]bitmap{}
+		nobody := 0
+		for slot := range s.cfg.Slots {
+			if have.has(uint16(slot)) {
+				continue
+			}
+			member := s.masterOf(uint16(slot), attempt)
+			if member == "" {
+				nobody++
+				continue
+			}
+			if byMember[member] == nil {
+				byMember[member] = newBitmap(s.cfg.Slots)
+			}
+			byMember[member].set(uint16(slot))
+		}
+		if len(byMember) == 0 && nobody == 0 {
+			return lists, more, nil
+		}
+		answers := make(chan answered, len(byMember))
+		for member, slots := range byMember {
+			listing := &pb.Listing{Prefix: what.GetPrefix(), After: what.GetAfter(), Limit: what.GetLimit(), Slots: slots}
+			s.asks.ask(&question{member: member, done: func(answer *pb.Answer, err error) {
+				answers <- answered{slots, answer, err}
+			}}, &pb.Ask{What: &pb.Ask_List{List: listing}})
+		}
+		for range byMember {
+			var a answered
+			select {
+			case a = <-answers:
+			case <-ctx.Done():
+				return nil, false, fmt.Errorf("list keys of other nodes: %w", ctx.Err())
+			}
+			if a.err != nil {
+				continue // others of its slots are asked at the next attempt
+			}
+			keys := make([]string, len(a.answer.GetKeys()))
+			for i, key := range a.answer.GetKeys() {
+				keys[i] = string(key)
+			}
+			lists = append(lists, keys)
+			more = more || a.answer.GetMore()
+			for slot := range s.cfg.Slots {
+				if a.asked.has(uint16(slot)) && !bitmap(a.answer.GetElsewhere()).has(uint16(slot)) {
+					have.set(uint16(slot))
+				}
+			}
+		}
+		select {
+		case <-time.After(askRetry):
+		case <-ctx.Done():
+			return nil, false, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "list keys: no node serves %d of the store's slots; try again", nobody)
+		}
+	}
+}
+
+// mergeSorted returns the first of some sorted lists of different keys, and whether there are more.
+func mergeSorted(lists [][]string, limit int) (keys []string, more bool) {
+	if len(lists) == 1 {
+		return lists[0], false
+	}
+	for {
+		least := -1
+		for i, list := range lists {
+			if len(list) > 0 && (least < 0 || list[0] < lists[least][0]) {
+				least = i
+			}
+		}
+		if least < 0 {
+			return keys, false
+		}
+		if len(keys) == limit {
+			return keys, true
+		}
+		keys = append(keys, lists[least][0])
+		lists[least] = lists[least][1:]
+	}
+}

@@ -1,0 +1,254 @@
+package anna
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+const (
+	mastersGroup = "masters"
+	// inboxMax bounds the messages of other nodes that wait to be taken in; further ones are lost, and asked again.
+	inboxMax = 1 << 15
+)
+
+// attend takes in what other nodes say to this one.
+func (s *Server) attend() (stop func(), err error) {
+	nc := s.log.conn.NATS
+	var subs []*nats.Subscription
+	stop = func() {
+		for _, sub := range subs {
+			_ = sub.Unsubscribe() // fails only when the connection is closed
+		}
+	}
+	add := func(sub *nats.Subscription, err error) error {
+		if err == nil {
+			subs = append(subs, sub)
+			err = sub.SetPendingLimits(-1, -1)
+		}
+		return err
+	}
+	if err = add(nc.Subscribe(s.nodeSubject(s.id, "answer")+".*", s.asks.answered)); err == nil {
+		err = add(nc.Subscribe(s.nodeSubject(s.id, "push"), s.remote.pushed))
+	}
+	if err == nil {
+		var sub *nats.Subscription
+		if sub, err = nc.ChanSubscribe(s.nodeSubject(s.id, "ask"), s.inbox); err == nil {
+			subs = append(subs, sub)
+		}
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("listen to the other nodes of the store: %w", err)
+	}
+	return stop, nil
+}
+
+// listen takes requests for slots.
+func (s *Server) listen(slots []uint16) error {
+	s.hearing.Lock()
+	defer s.hearing.Unlock()
+	for _, slot := range slots {
+		if s.slotSubs[slot] != nil {
+			continue
+		}
+		sub, err := s.log.conn.NATS.ChanQueueSubscribe(s.slotSubject(slot), mastersGroup, s.inbox)
+		if err != nil {
+			return fmt.Errorf("take requests for slot %d: %w", slot, err)
+		}
+		s.slotSubs[slot] = sub
+	}
+	return nil
+}
+
+// deafen ends listen.
+func (s *Server) deafen(slots []uint16) {
+	s.hearing.Lock()
+	defer s.hearing.Unlock()
+	for _, slot := range slots {
+		if sub := s.slotSubs[slot]; sub != nil {
+			// What is on its way to this node comes still, and is told that others are the masters now.
+			_ = sub.Drain() // fails only when the connection is closed
+			s.slotSubs[slot] = nil
+		}
+	}
+}
+
+// receive takes in what other nodes ask, until ctx ends. It is one goroutine that does, so that what one node asks keeps its order.
+func (s *Server) receive(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-s.inbox:
+			id, data, err := s.parts.add(m.Reply, m.Data, time.Now())
+			if err == nil && data == nil {
+				continue
+			}
+			ask := new(pb.Ask)
+			if err == nil {
+				err = proto.Unmarshal(data, ask)
+			}
+			if err != nil {
+				s.cfg.Logger.Warn("another node asks what cannot be understood", "error", err)
+				continue
+			}
+			s.asked(ask, func(answer *pb.Answer) { s.answer(m.Reply, id, answer) })
+		}
+	}
+}
+
+func (s *Server) answer(to string, id uint64, answer *pb.Answer) {
+	if to == "" {
+		return
+	}
+	answer.Member = s.id
+	data, err := proto.Marshal(answer)
+	if err == nil {
+		err = cutParts(id, data, func(message []byte) error { return s.log.conn.NATS.Publish(to, message) })
+	}
+	if err != nil {
+		s.cfg.Logger.Warn("another node gets no answer", "error", err)
+	}
+}
+
+func failure(err error) *pb.Answer {
+	switch err { //nolint:errorlint // these two are never wrapped
+	case ErrMoved:
+		return &pb.Answer{Moved: true}
+	case ErrChanged:
+		return &pb.Answer{Changed: true}
+	}
+	return &pb.Answer{Error: wire.AsError(err).Proto()}
+}
+
+// asked does what another node asks for. Answer is called at most once, now or later.
+func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
+	switch what := ask.GetWhat().(type) {
+	case *pb.Ask_Change:
+		s.askedChange(what.Change, answer)
+	case *pb.Ask_Read:
+		s.askedRead(string(what.Read), answer)
+	case *pb.Ask_Watch:
+		s.askedWatch(what.Watch, answer)
+	case *pb.Ask_Unwatch:
+		w := what.Unwatch
+		if cache, ok := s.boxes.find(w.GetMember(), w.GetCache()); ok {
+			_, shard := s.shardOf(string(w.GetKey()))
+			s.step(shard, &Unwatch{Key: string(w.GetKey()), Cache: cache})
+		}
+	case *pb.Ask_List:
+		s.askedList(what.List, answer)
+	default:
+		answer(failure(wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the node does not know what it was asked; it may be older than the one that asks")))
+	}
+}
+
+func (s *Server) askedChange(c *pb.Change, answer func(*pb.Answer)) {
+	w := &Write{
+		Key: string(c.GetKey()), Add: c.GetAdd(), Delete: c.GetDelete(), Persist: c.GetPersist(), Replace: c.GetReplace(),
+		Volatile: c.GetVolatile(), Expect: c.GetExpect(),
+	}
+	if c.GetMemory() {
+		w.Ack = Memory
+	}
+	err := CheckKey(w.Key)
+	if err == nil && !w.Delete && !w.Persist && w.Add == 0 {
+		w.Delta, err = wire.DecodeState(c.GetDelta())
+	}
+	if err != nil {
+		answer(failure(err))
+		return
+	}
+	done := CompletionFunc(func(value int64, err error) {
+		if err != nil {
+			answer(failure(err))
+			return
+		}
+		answer(&pb.Answer{Value: value})
+	})
+	if !s.writeHere(w, done) {
+		answer(&pb.Answer{Moved: true})
+	}
+}
+
+func (s *Server) askedRead(key string, answer func(*pb.Answer)) {
+	slot, shard := s.shardOf(key)
+	if !s.serves[slot].Load() {
+		answer(&pb.Answer{Moved: true})
+		return
+	}
+	shard.mu.RLock()
+	state, found := shard.kernel.Held(key)
+	reply := &pb.Answer{}
+	if found == Here {
+		reply.State = wire.AppendState(nil, state)
+	}
+	if found != InLog {
+		reply.Fingerprint = Fingerprint(state)
+	}
+	shard.mu.RUnlock()
+	if found != InLog {
+		answer(reply)
+		return
+	}
+	s.step(shard, &Read{Key: key, Ticket: CompletionFunc(func(_ int64, err error) {
+		if err != nil {
+			answer(failure(err))
+			return
+		}
+		s.askedRead(key, answer)
+	})})
+}
+
+func (s *Server) askedWatch(w *pb.Watching, answer func(*pb.Answer)) {
+	key := string(w.GetKey())
+	slot, shard := s.shardOf(key)
+	if !s.serves[slot].Load() {
+		answer(&pb.Answer{Moved: true})
+		return
+	}
+	cache, err := s.boxes.cache(w.GetMember(), w.GetCache())
+	if err != nil {
+		answer(failure(err))
+		return
+	}
+	s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
+	answer(&pb.Answer{})
+}
+
+func (s *Server) askedList(l *pb.Listing, answer func(*pb.Answer)) {
+	limit := int(l.GetLimit())
+	if limit < 1 || limit > listMax {
+		answer(failure(wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a listing of %d keys; the limit is %d", limit, listMax)))
+		return
+	}
+	want := bitmap(l.GetSlots())
+	elsewhere := newBitmap(s.cfg.Slots)
+	here := newBitmap(s.cfg.Slots)
+	for slot := range s.serves {
+		if !want.has(uint16(slot)) {
+			continue
+		}
+		if s.serves[slot].Load() {
+			here.set(uint16(slot))
+		} else {
+			elsewhere.set(uint16(slot))
+		}
+	}
+	keys, more := s.scanHere(string(l.GetPrefix()), string(l.GetAfter()), limit, here)
+	found := &pb.Answer{More: more, Elsewhere: elsewhere, Keys: make([][]byte, len(keys))}
+	for i, key := range keys {
+		found.Keys[i] = []byte(key)
+	}
+	answer(found)
+}
+
+// listMax bounds the keys of one listing.
+const listMax = 1 << 16
