@@ -72,17 +72,27 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 }
 
 // probe asks JetStream for this account, which only an enabled one answers. A cluster that is electing its leader drops the
-// question without a word, so it is asked until ctx ends.
+// question without a word, or says so; it is asked until ctx ends.
 func (c *Conn) probe(ctx context.Context) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, probeTimeout)
 		_, err := c.JetStream.AccountInfo(attempt)
 		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		refusal, refused := errors.AsType[*jetstream.APIError](err)
+		electing := errors.Is(err, context.DeadlineExceeded) || refused && refusal.ErrorCode == noLeader
+		if err == nil || ctx.Err() != nil || !electing {
+			return err
+		}
+		select {
+		case <-time.After(probePause):
+		case <-ctx.Done():
 			return err
 		}
 	}
 }
+
+// noLeader is JetStream's code for a cluster that has no leader at the moment.
+const noLeader = 10008
 
 // Connected reports whether the connection is up at this moment.
 func (c *Conn) Connected() bool { return c.NATS.IsConnected() }

@@ -25,6 +25,7 @@ const (
 	connectTimeoutDefault = 10 * time.Second
 	requestTimeoutDefault = 5 * time.Second
 	probeTimeout          = 500 * time.Millisecond
+	probePause            = 50 * time.Millisecond
 	closeTimeout          = 5 * time.Second
 	reconnectDelayMin     = 50 * time.Millisecond
 	reconnectDelayMax     = 2 * time.Second

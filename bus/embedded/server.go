@@ -24,6 +24,8 @@ const StoreFolder = server.JetStreamStoreDir
 const (
 	// memoryStreamsMax bounds the streams that live in memory only. It is a limit, nothing is reserved.
 	memoryStreamsMax = 256 << 20
+	// connectTimeout bounds a connection to a member of a cluster, which may elect another leader meanwhile.
+	connectTimeout = 30 * time.Second
 	// syncIntervalDefault is how long a write may sit in the operating system's cache.
 	syncIntervalDefault = time.Second
 )
@@ -164,7 +166,11 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 
 // Connect returns a connection that never leaves the process. The caller closes it before Shutdown.
 func (s *Server) Connect(ctx context.Context) (*bus.Conn, error) {
-	return bus.Connect(ctx, bus.Config{InProcess: s.nats, Token: s.token, Logger: s.logger})
+	cfg := bus.Config{InProcess: s.nats, Token: s.token, Logger: s.logger}
+	if s.clustered {
+		cfg.ConnectTimeout = connectTimeout
+	}
+	return bus.Connect(ctx, cfg)
 }
 
 // Shutdown stops the server, gives the data directory free and returns when both are done. A second call waits for the first.
