@@ -68,6 +68,7 @@ func newAsker(s *Server) *asker {
 func (s *Server) slotSubject(slot uint16) string {
 	return s.cfg.Prefix + ".ask." + strconv.Itoa(int(slot))
 }
+
 func (s *Server) nodeSubject(member, what string) string {
 	return s.cfg.Prefix + ".node." + member + "." + what
 }

@@ -2,6 +2,7 @@ package anna
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -119,10 +120,10 @@ func (s *Server) answer(to string, id uint64, answer *pb.Answer) {
 }
 
 func failure(err error) *pb.Answer {
-	switch err { //nolint:errorlint // these two are never wrapped
-	case ErrMoved:
+	switch {
+	case errors.Is(err, ErrMoved):
 		return &pb.Answer{Moved: true}
-	case ErrChanged:
+	case errors.Is(err, ErrChanged):
 		return &pb.Answer{Changed: true}
 	}
 	return &pb.Answer{Error: wire.AsError(err).Proto()}
