@@ -49,6 +49,8 @@ type question struct {
 	member string
 	// direct asks one certain master of the slot, always the same as long as it serves: so that what one is asked keeps its order.
 	direct bool
+	// lead asks the master of the slot who leads.
+	lead bool
 	// once says that it must not be asked again when it may have been heard.
 	once bool
 	done func(*pb.Answer, error)
@@ -108,6 +110,12 @@ func (a *asker) send(q *question) {
 	answer := s.nodeSubject(s.id, "answer") + "." + strconv.FormatUint(q.id, 36)
 	subject := s.slotSubject(q.slot)
 	member := q.member
+	if q.lead {
+		if member = s.leaderOf(q.slot); member == "" {
+			a.later(q, "no node leads its slot")
+			return
+		}
+	}
 	if member == "" && (q.direct || len(q.data) > partBytes) {
 		if member = s.masterOf(q.slot, q.attempts); member == "" {
 			a.later(q, "no node serves its slot")
@@ -247,6 +255,15 @@ func (a *asker) endAll() {
 	for _, q := range all {
 		a.finish(q, nil, errStopping)
 	}
+}
+
+// leaderOf returns the member who leads a slot, if it serves it; empty if none does.
+func (s *Server) leaderOf(slot uint16) string {
+	r := s.routes.Load()
+	if r == nil || len(r.table[slot]) == 0 || !r.serves[r.table[slot][0]].has(slot) {
+		return ""
+	}
+	return r.table[slot][0]
 }
 
 // masterOf returns another member that serves a slot, as far as is known, at each attempt the next; empty if none does.

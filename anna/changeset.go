@@ -102,6 +102,9 @@ func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 	rolls := k.mayRollUp(p, it)
 	if !rolls && !it.flags.has(changed) && b.delta == nil {
 		it.flags &^= rollUp | plain // another time
+		if tombstone(&it.state) {
+			k.fade(now, it)
+		}
 		k.settleDown(it)
 		return
 	}
@@ -113,7 +116,9 @@ func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 	publish := Publish{ID: f.id, Key: it.key, Slot: it.slot, Partition: p.number, RollUp: f.rollUp, Guard: it.sequence}
 	if f.rollUp || it.flags.has(changed) {
 		if f.rollUp {
-			it.state.Collect(lattice.Timestamp{Time: uint64(max(0, now-k.cfg.TombstoneGrace)) << 12})
+			if !tombstone(&it.state) { // a tombstone of long ago may be news to others: one that expired is as old as what it deletes
+				it.state.Collect(lattice.Timestamp{Time: uint64(max(0, now-k.cfg.TombstoneGrace)) << 12})
+			}
 			k.stats.RollUps++
 			f.fleeting = tombstone(&it.state)
 			publish.Fleeting = f.fleeting
@@ -132,8 +137,8 @@ func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 	out.Publishes = append(out.Publishes, publish)
 }
 
-// tombstone reports whether a state holds nothing but its deletion.
-func tombstone(s *lattice.State) bool { return s.Lattice == nil && !s.Deleted().IsZero() }
+// tombstone reports whether a state holds nothing but its deletion, or not even that: what was removed member by member.
+func tombstone(s *lattice.State) bool { return s.Lattice == nil }
 
 // mayRollUp reports whether the next publish of a key is to be a roll-up. The records of the key that one replaces must all be
 // merged here. The guard keeps out later ones; earlier ones of other masters may be unknown while their partition's log is not

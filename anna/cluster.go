@@ -46,6 +46,9 @@ func (s *Server) takePart(ctx context.Context, group *errgroup.Group) error {
 	if err := m.open(ctx); err != nil {
 		return err
 	}
+	if err := m.succeed(ctx); err != nil {
+		return err
+	}
 	if err := m.announce(ctx); err != nil {
 		return err
 	}

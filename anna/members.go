@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +16,9 @@ import (
 
 	"cloudburst/wire/pb"
 )
+
+// memberName is what randomID makes.
+var memberName = regexp.MustCompile("^[0-9a-z]{1,13}$")
 
 // members knows who there is, from a bucket in which every node keeps its presence alive. Safe for concurrent use.
 type members struct {
@@ -67,6 +73,29 @@ func (m *members) open(ctx context.Context) error {
 			return fmt.Errorf("open the bucket of the store's nodes: %w", err)
 		}
 	}
+}
+
+// succeed removes the presence that this node has left under its former name, if it was killed, and notes the name that it has
+// now. Only one process may have the file.
+func (m *members) succeed(ctx context.Context) error {
+	if m.cfg.MemberFile == "" {
+		return nil
+	}
+	former, err := os.ReadFile(m.cfg.MemberFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the former name of this node: %w", err)
+	}
+	if name := string(former); memberName.MatchString(name) {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		if err := m.keyValue.Purge(ctx, name); err != nil {
+			m.cfg.Logger.Warn("the other nodes find out later that this one was gone", "error", err)
+		}
+	}
+	if err := os.WriteFile(m.cfg.MemberFile, []byte(m.self), 0o600); err != nil {
+		return fmt.Errorf("note the name of this node: %w", err)
+	}
+	return nil
 }
 
 // announce writes this node's presence.

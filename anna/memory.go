@@ -201,7 +201,7 @@ func (k *Kernel) loaded(now int64, m *Loaded, out *Effects) {
 	}
 	switch {
 	case m.Err != nil || it.dirty() || it.flags.has(cold|loading) || it.state.Lattice != nil:
-	case tombstone(&it.state):
+	case !it.state.Deleted().IsZero():
 		k.fade(now, it)
 	case !it.watched() && it.busy == nil && k.items[it.key] == it:
 		k.forget(it) // the log has forgotten it

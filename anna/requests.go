@@ -2,7 +2,6 @@ package anna
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -39,8 +38,11 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 	if done != nil {
 		w.Ticket = done
 	}
-	// The slot may be given up just now.
-	return s.stepIf(shard, w, func(k *Kernel) bool { return k.Tenure(w.Slot) != Stranger })
+	// The slot may be given up just now; and of several masters one decides on what is held.
+	return s.stepIf(shard, w, func(k *Kernel) bool {
+		tenure := k.Tenure(w.Slot)
+		return tenure == Leading || tenure != Stranger && w.Make == nil && w.Expect == 0
+	})
 }
 
 // makeAttempts bounds how often a write that depends on what is held is tried when others write to the key all the time.
@@ -61,6 +63,7 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		Memory: w.Ack == Memory, Expect: w.Expect,
 	}
 	stamped := false
+	lead := w.Expect != 0
 	if w.Delta != nil {
 		if w.Cache != 0 && w.Ack == Memory && stampable(w.Delta) {
 			// It can be read here when this returns, so it is this node that says when it was.
@@ -71,7 +74,7 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		}
 		c.Delta = wire.AppendState(nil, w.Delta)
 	}
-	s.asks.ask(&question{slot: w.Slot, once: !stamped, done: func(answer *pb.Answer, err error) {
+	s.asks.ask(&question{slot: w.Slot, lead: lead, once: !stamped, done: func(answer *pb.Answer, err error) {
 		s.borrowed.forget(w.Key)
 		if err != nil {
 			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
@@ -96,7 +99,7 @@ func stampable(delta *lattice.State) bool {
 // makeThere makes a write that depends on what is held: a master says what that is, and takes the write if it still is.
 func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 	fail := func(err error) { done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err)) }
-	s.readThere(w.Slot, w.Key, func(held *lattice.State, answer *pb.Answer, err error) {
+	s.readThere(&question{slot: w.Slot, lead: true}, w.Key, func(held *lattice.State, answer *pb.Answer, err error) {
 		if err != nil {
 			fail(err)
 			return
@@ -113,12 +116,12 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Replace: w.Replace, Volatile: w.Volatile, Memory: w.Ack == Memory,
 			Expect: answer.GetFingerprint(),
 		}
-		s.asks.ask(&question{slot: w.Slot, member: answer.GetMember(), once: true, done: func(_ *pb.Answer, err error) {
+		s.asks.ask(&question{slot: w.Slot, lead: true, once: true, done: func(_ *pb.Answer, err error) {
 			s.borrowed.forget(w.Key)
 			switch {
 			case err == nil:
 				done.Complete(value, nil)
-			case attempts > 1 && (errors.Is(err, ErrChanged) || errors.Is(err, ErrMoved)):
+			case attempts > 1 && err == error(ErrChanged): //nolint:errorlint // it is never wrapped here
 				s.makeThere(w, done, attempts-1)
 			default:
 				fail(err)
@@ -128,8 +131,8 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 }
 
 // readThere asks a master on another node what a key holds.
-func (s *Server) readThere(slot uint16, key string, done func(*lattice.State, *pb.Answer, error)) {
-	s.asks.ask(&question{slot: slot, done: func(answer *pb.Answer, err error) {
+func (s *Server) readThere(q *question, key string, done func(*lattice.State, *pb.Answer, error)) {
+	q.done = func(answer *pb.Answer, err error) {
 		var state *lattice.State
 		if err == nil && len(answer.GetState()) > 0 {
 			if state, err = wire.DecodeState(answer.GetState()); err == nil {
@@ -137,7 +140,8 @@ func (s *Server) readThere(slot uint16, key string, done func(*lattice.State, *p
 			}
 		}
 		done(state, answer, err)
-	}}, &pb.Ask{What: &pb.Ask_Read{Read: []byte(key)}})
+	}
+	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Read{Read: []byte(key)}})
 }
 
 // View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch brings
@@ -175,7 +179,7 @@ func (s *Server) Fetch(key string, done Completion) {
 		done.Complete(0, err)
 		return
 	}
-	s.readThere(slot, key, func(state *lattice.State, _ *pb.Answer, err error) {
+	s.readThere(&question{slot: slot}, key, func(state *lattice.State, _ *pb.Answer, err error) {
 		if err != nil {
 			done.Complete(0, fmt.Errorf("read %.64q: %w", key, err))
 			return

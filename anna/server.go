@@ -230,11 +230,31 @@ func (s *Server) Run(ctx context.Context) error {
 // goAway ends a server in good order: others take over, and the log gets everything.
 func (s *Server) goAway(ctx context.Context) {
 	s.part(ctx)
+	s.hearOut(ctx)
 	s.state.Store(stopping)
 	s.drain()
 	s.tasks.close()
+	s.flush(ctx)
 	if err := s.members.leave(ctx); err != nil {
 		s.cfg.Logger.Warn("the other nodes find out later that this one is gone", "error", err)
+	}
+}
+
+// hearOut answers what other nodes have asked before they knew that this one goes.
+func (s *Server) hearOut(ctx context.Context) {
+	s.flush(ctx) // what is on its way is here then
+	deadline := time.Now().Add(s.cfg.DrainTimeout)
+	for len(s.inbox) > 0 && time.Now().Before(deadline) {
+		time.Sleep(drainTick)
+	}
+}
+
+// flush waits until the bus has got everything, and has nothing more for this node that was said before.
+func (s *Server) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	if err := s.log.conn.NATS.FlushWithContext(ctx); err != nil {
+		s.cfg.Logger.Warn("what this node has said last may not reach the others", "error", err)
 	}
 }
 
