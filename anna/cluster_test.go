@@ -169,6 +169,7 @@ func TestNodeCrashes(t *testing.T) {
 	t.Parallel()
 	for _, masters := range []int{1, 2} {
 		nodes := startNodes(t, fewSlots(masters), 3)
+		nodes[0].eventuallyRests(t, 3)
 		for i := range 200 {
 			nodes[i%3].put(t, fmt.Sprint("k", i), fmt.Sprint(i), anna.Durable)
 		}
@@ -186,7 +187,27 @@ func TestNodeCrashes(t *testing.T) {
 			nodes[0].put(t, fmt.Sprint("k", i), "again", anna.Durable)
 			nodes[2].eventually(t, fmt.Sprint("k", i), "again")
 		}
+		nodes[2].eventuallyRests(t, 2)
 	}
+}
+
+// eventuallyRests waits until so many members serve just what is theirs.
+func (r *running) eventuallyRests(t testing.TB, members int) {
+	t.Helper()
+	var st anna.Status
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if st = r.server.Status(); len(st.Members) == members && st.Moving == 0 {
+			leads := 0
+			for _, m := range st.Members {
+				leads += m.Leads
+			}
+			if leads != len(st.Slots) {
+				t.Fatalf("%d of %d slots have somebody who leads: %+v", leads, len(st.Slots), st.Members)
+			}
+			return
+		}
+	}
+	t.Fatalf("slots still move: %d, members %+v", st.Moving, st.Members)
 }
 
 // TestVolatileKeysMove: what is in no log moves with its slot all the same.

@@ -62,19 +62,18 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		Key: []byte(w.Key), Add: w.Add, Delete: w.Delete, Persist: w.Persist, Replace: w.Replace, Volatile: w.Volatile,
 		Memory: w.Ack == Memory, Expect: w.Expect,
 	}
-	stamped := false
-	lead := w.Expect != 0
 	if w.Delta != nil {
 		if w.Cache != 0 && w.Ack == Memory && stampable(w.Delta) {
 			// It can be read here when this returns, so it is this node that says when it was.
 			w.Delta.Complete(s.stamps.now(), nil)
-			stamped = true
 			s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
 			s.remote.watch(w.Cache, w.Slot, w.Key)
 		}
 		c.Delta = wire.AppendState(nil, w.Delta)
 	}
-	s.asks.ask(&question{slot: w.Slot, lead: lead, once: !stamped, done: func(answer *pb.Answer, err error) {
+	// To be made twice does no harm to most writes: nobody has been told yet that it was made once.
+	once := w.Add != 0 || w.Expect != 0
+	s.asks.ask(&question{slot: w.Slot, lead: w.Expect != 0, once: once, done: func(answer *pb.Answer, err error) {
 		s.borrowed.forget(w.Key)
 		if err != nil {
 			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
