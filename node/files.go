@@ -14,6 +14,7 @@ import (
 const (
 	tokenFile   = "token"
 	addressFile = "address"
+	memberFile  = "store-member"
 	// userFolder is where in the user's configuration directory the clients of this machine look for a node.
 	userFolder = "cloudburst"
 	tokenBytes = 32

@@ -219,6 +219,7 @@ func (n *Node) build() error {
 	c.Anna.Logger, c.Cache.Logger, c.Executor.Logger = c.Logger, c.Logger, c.Logger
 	c.Scheduler.Logger, c.Gateway.Logger = c.Logger, c.Logger
 	c.Anna.Replicas = c.NATS.Replicas
+	c.Anna.MemberFile = filepath.Join(c.Node.Data, memberFile)
 	c.Gateway.Version = c.Version
 	c.Executor.Address = c.Gateway.Listen
 	var err error
