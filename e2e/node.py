@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
 
@@ -24,6 +25,7 @@ READY = re.compile(r"https?://[\w.:\[\]]+:\d+")
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 30.0
 LINES_KEPT = 5000
+MARK = "NODE_FAMILY"  # variable by which the processes of one node are known
 
 T = TypeVar("T")
 
@@ -109,7 +111,8 @@ class Node:
         self.binary = binary
         self.listen = listen
         self.url = ""
-        self._extra = dict(environment or {})
+        self._mark = uuid.uuid4().hex
+        self._extra = {**(environment or {}), MARK: self._mark}
         self.process: subprocess.Popen[str] = None  # type: ignore[assignment]
         self.output: Output = None  # type: ignore[assignment]
 
@@ -191,13 +194,12 @@ class Node:
             return refused.code, refused.read().decode()
 
     def family(self) -> List[int]:
-        """The node's process and all that it started, the zygote and the workers among them."""
-        session, found = self.process.pid, []
+        """The node's process and all that it started, the zygote and the workers among them, wherever they are now."""
+        mark, found = f"{MARK}={self._mark}\0".encode(), []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                with contextlib.suppress(OSError, ValueError):
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                    if int(fields[3]) == session and fields[0] != "Z":
+                with contextlib.suppress(OSError):
+                    if mark in (entry / "environ").read_bytes():  # empty for a process that is only waited for
                         found.append(int(entry.name))
         return sorted(found)
 
