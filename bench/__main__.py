@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from bench import plot
 from bench.clients import WAYS, Run, measure, shape
+from bench.processor import children, shares
 from e2e.node import PYTHON, ROOT, Node, until
 
 CLIENTS = (1, 2, 8, 64)
@@ -27,6 +28,7 @@ WARM_CALLS = 20_000
 MEMORY_CALLS = 100_000
 RESULT_TTL = "10s"
 KEYS_LEFT_MAX = 100
+PROCESSOR_CALLS = 10_000
 IDLE_SECONDS = 5
 STARTS = 5
 CLASSES = 10
@@ -81,14 +83,14 @@ def running(node: Node) -> Iterator[Node]:
 
 
 @contextlib.contextmanager
-def forwarder(binary: str) -> Iterator[None]:
+def forwarder(binary: str) -> Iterator[int]:
     worker = str(ROOT / "bench" / "forwarder" / "worker.py")
     words = [binary, "--python", str(PYTHON), "--worker", worker, "--workers", str(FORWARDER_WORKERS)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
         try:
             os.environ["BENCH_FORWARDER"] = process.stdout.readline().strip()
-            yield
+            yield process.pid
         finally:
             process.stdin.close()
 
@@ -115,6 +117,15 @@ def experiments(calls: int) -> Iterator[Dict[str, Any]]:
             if way == "local call" and clients > 1:
                 continue
             yield row(way, clients, measure(way, clients, calls))
+
+
+def processor(node: Node, bare: int, calls: int) -> Iterator[Dict[str, Any]]:
+    workers = [pid for pid in node.family() if pid != node.process.pid]
+    for way in WAYS:
+        if way == "bare forwarder":
+            yield shares(way, bare, children(bare), calls)
+        elif way != "local call":
+            yield shares(way, node.process.pid, workers, calls)
 
 
 def start_milliseconds(binary: Path, directory: Path) -> List[float]:
@@ -197,6 +208,10 @@ def table(result: Dict[str, Any]) -> str:
             f"{found['way']:<18}{found['clients']:>8}{took['p50']:>10,.1f}{took['p90']:>10,.1f}{took['p99']:>10,.1f}"
             f"{took['p99.9']:>10,.1f}{found['per_second']:>10,.0f}{beside:>20}"
         )
+    lines += ["", f"{'processor µs of a call (user + system)':<40}{'client':>14}{'node':>14}{'workers':>14}"]
+    for spent in result["processor_microseconds"]:
+        cells = [f"{spent[part]['user']:.0f} + {spent[part]['system']:.0f}" for part in ("client", "server", "workers")]
+        lines.append(f"{spent['way']:<40}" + "".join(f"{cell:>14}" for cell in cells))
     lines.append("")
     for name, value in result["node"].items():
         shown = f"{value / (1 << 20):.1f} MiB" if "bytes" in name else f"{value:g}"
@@ -218,7 +233,7 @@ def main() -> None:
     binary, bare, calls, out = arguments()
     with tempfile.TemporaryDirectory() as directory:
         node = Node(Path(directory) / "node", binary=binary)
-        with running(node), forwarder(bare):
+        with running(node), forwarder(bare) as process:
             register()
             found = []
             for experiment in experiments(calls):
@@ -227,12 +242,14 @@ def main() -> None:
                     f"{experiment['way']}, {experiment['clients']} clients: {experiment['microseconds']['p50']} µs",
                     file=sys.stderr,
                 )
+            spent = list(processor(node, process, PROCESSOR_CALLS))
         result = {
             "commit": command("git", "describe", "--always", "--dirty"),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": "make bench",
             "machine": machine(),
             "experiments": found,
+            "processor_microseconds": spent,
             "node": node_costs(binary, Path(directory)),
         }
     out.mkdir(parents=True, exist_ok=True)
