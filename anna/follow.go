@@ -62,7 +62,7 @@ func (f *follower) position() uint64 {
 }
 
 func (f *follower) lag() uint64 {
-	if len(f.filter()) == 0 {
+	if f.idle() {
 		return 0
 	}
 	end, position := f.end.Load(), f.position()
@@ -74,7 +74,7 @@ func (f *follower) run(ctx context.Context) {
 	audit := time.NewTicker(auditInterval)
 	defer audit.Stop()
 	for ctx.Err() == nil {
-		if len(f.filter()) == 0 || !f.server.crowded.Load() {
+		if f.idle() || !f.server.crowded.Load() {
 			select {
 			case <-ctx.Done():
 				return
@@ -100,7 +100,7 @@ func (f *follower) run(ctx context.Context) {
 
 // audit reports whether the stream holds something that the kernel does not know of.
 func (f *follower) audit(ctx context.Context) bool {
-	if len(f.filter()) == 0 {
+	if f.idle() {
 		return false
 	}
 	before := f.position()
@@ -122,55 +122,42 @@ func (f *follower) enough(caughtUp bool) bool {
 		caughtUp && !f.server.crowded.Load() && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
 }
 
-// filter returns the subjects of the slots that the kernel is a master of; none if it is of none.
-func (f *follower) filter() []string {
+// idle reports whether the kernel is a master of no slot of the stream.
+func (f *follower) idle() bool {
 	cfg := &f.server.cfg
-	var own []string
-	all := true
 	f.shard.mu.RLock()
 	defer f.shard.mu.RUnlock()
 	for slot := range cfg.Slots {
-		if cfg.partitionOf(uint16(slot)) != f.partition {
-			continue
+		if cfg.partitionOf(uint16(slot)) == f.partition && f.shard.kernel.Tenure(uint16(slot)) != Stranger {
+			return false
 		}
-		if f.shard.kernel.Tenure(uint16(slot)) == Stranger {
-			all = false
-			continue
-		}
-		own = append(own, f.slotSubject(uint16(slot)))
 	}
-	if all {
-		return []string{fmt.Sprintf("%s.%d.*.%c.>", cfg.Prefix, f.partition, recordKind)}
-	}
-	return own
-}
-
-func (f *follower) slotSubject(slot uint16) string {
-	return fmt.Sprintf("%s.%d.%d.%c.>", f.server.cfg.Prefix, f.partition, slot, recordKind)
+	return true
 }
 
 // follow brings records from where the kernel is until done says that it is enough; it is asked after every pause and told
 // whether everything that was there has been brought.
 func (f *follower) follow(ctx context.Context, done func(caughtUp bool) bool) error {
-	filter := f.filter()
-	if len(filter) == 0 {
+	if f.idle() {
 		return nil
 	}
-	_, err := f.read(ctx, filter, f.position()+1, false, done)
+	_, err := f.read(ctx, f.position()+1, nil, done)
 	return err
 }
 
 // load brings all records of some slots, and returns up to where.
 func (f *follower) load(ctx context.Context, slots []uint16) (uint64, error) {
-	filter := make([]string, len(slots))
-	for i, slot := range slots {
-		filter[i] = f.slotSubject(slot)
+	loading := newBitmap(f.server.cfg.Slots)
+	for _, slot := range slots {
+		loading.set(slot)
 	}
-	return f.read(ctx, filter, 1, true, func(caughtUp bool) bool { return caughtUp })
+	return f.read(ctx, 1, loading, func(caughtUp bool) bool { return caughtUp })
 }
 
-// read brings records, and returns the sequence up to which they were there when it began.
-func (f *follower) read(ctx context.Context, filter []string, from uint64, loading bool, done func(caughtUp bool) bool) (uint64, error) {
+// read brings records, those of slots that are being loaded or of all, and returns the sequence up to which they were there when it
+// began. It reads whole streams, and leaves out what is of other slots: to let JetStream choose costs many times as much, since
+// the slots lie scattered.
+func (f *follower) read(ctx context.Context, from uint64, loading bitmap, done func(caughtUp bool) bool) (uint64, error) {
 	s := f.server
 	failed := func(err error) (uint64, error) {
 		return 0, fmt.Errorf("follow stream %s: %w", s.cfg.streamName(f.partition), err)
@@ -188,7 +175,8 @@ func (f *follower) read(ctx context.Context, filter []string, from uint64, loadi
 	setup, cancelSetup := context.WithTimeout(ctx, attemptTimeout)
 	defer cancelSetup()
 	consumer, err := s.log.streams[f.partition].OrderedConsumer(setup, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, FilterSubjects: filter,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		FilterSubjects: []string{fmt.Sprintf("%s.%d.*.%c.>", s.cfg.Prefix, f.partition, recordKind)},
 	})
 	if err != nil {
 		return failed(err)
@@ -212,16 +200,17 @@ func (f *follower) read(ctx context.Context, filter []string, from uint64, loadi
 	if err != nil {
 		return failed(err)
 	}
+	closed := consume.Closed() // asked for once: each asking is a goroutine that waits for the end
 	defer func() {
 		consume.Stop()
-		<-consume.Closed()
+		<-closed
 	}()
 	look := time.NewTicker(followLook)
 	defer look.Stop()
 	since, seen, told := time.Now(), int64(0), false
 	for {
 		caughtUp := brought.Load() != 0
-		if caughtUp && !told && !loading {
+		if caughtUp && !told && loading == nil {
 			// Nothing but pieces, and what has been replaced, lies between the last record and the end.
 			s.step(f.shard, &Applied{Partition: f.partition, Sequence: end})
 			told = true
@@ -237,7 +226,7 @@ func (f *follower) read(ctx context.Context, filter []string, from uint64, loadi
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-consume.Closed():
+		case <-closed:
 			return failed(errors.New("the consumer ended"))
 		case <-progress:
 		case <-f.wake:
@@ -258,34 +247,55 @@ func (f *follower) forget(consumer jetstream.Consumer) {
 }
 
 // bring hands a record to the kernel, and returns its sequence and whether the stream has no further ones.
-func (f *follower) bring(m jetstream.Msg, loading bool) (sequence uint64, last bool) {
+func (f *follower) bring(m jetstream.Msg, loading bitmap) (sequence uint64, last bool) {
 	s := f.server
 	meta, err := m.Metadata()
 	if err != nil {
 		s.cfg.Logger.Error("a message of the log says not where it is", "error", err)
 		return 0, false
 	}
-	applied := Applied{Partition: f.partition, Sequence: meta.Sequence.Stream, Loading: loading}
-	if err := f.decode(m, &applied); err != nil {
+	sequence, last = meta.Sequence.Stream, meta.NumPending == 0
+	applied := Applied{Partition: f.partition, Sequence: sequence, Loading: loading != nil}
+	slot, token, ok := parseSubject(m.Subject(), s.cfg.Prefix)
+	switch {
+	case !ok || int(slot) >= s.cfg.Slots:
+		err = fmt.Errorf("%w: its subject is %q", errRecord, m.Subject())
+	case loading != nil && !loading.has(slot):
+		return sequence, last
+	case loading == nil && f.foreignSlot(slot):
+		if last || sequence%skipGrain == 0 {
+			s.step(f.shard, &applied)
+		}
+		return sequence, last
+	default:
+		applied.Slot = slot
+		err = f.decode(token, m.Data(), &applied)
+	}
+	if err != nil {
 		applied.Key = ""
 		s.cfg.Logger.Error("a record of the log cannot be read and is left out", "stream", s.cfg.streamName(f.partition),
-			"sequence", meta.Sequence.Stream, "error", err)
+			"sequence", sequence, "error", err)
 	}
 	if applied.Publisher != f.shard.publisher.publisher {
 		f.foreign.Store(time.Now().UnixMicro())
 	}
-	if applied.Key != "" || !loading {
+	if applied.Key != "" || loading == nil {
 		s.step(f.shard, &applied)
 	}
-	return meta.Sequence.Stream, meta.NumPending == 0
+	return sequence, last
 }
 
-func (f *follower) decode(m jetstream.Msg, applied *Applied) error {
-	slot, token, ok := parseSubject(m.Subject(), f.server.cfg.Prefix)
-	if !ok || int(slot) >= f.server.cfg.Slots {
-		return fmt.Errorf("%w: its subject is %q", errRecord, m.Subject())
-	}
-	data := m.Data()
+// skipGrain is after how many records of other nodes' slots the kernel is told how far the log has been followed.
+const skipGrain = 32
+
+// foreignSlot reports whether the kernel is no master of a slot.
+func (f *follower) foreignSlot(slot uint16) bool {
+	f.shard.mu.RLock()
+	defer f.shard.mu.RUnlock()
+	return f.shard.kernel.Tenure(slot) == Stranger
+}
+
+func (f *follower) decode(token string, data []byte, applied *Applied) error {
 	r, err := decodeRecord(data)
 	if err != nil {
 		return err
@@ -294,10 +304,10 @@ func (f *follower) decode(m jetstream.Msg, applied *Applied) error {
 	if key == "" {
 		key = r.key
 	}
-	if !ok || key == "" || slotOf(key, f.server.cfg.Slots) != slot {
-		return fmt.Errorf("%w: its subject %q is that of no key", errRecord, m.Subject())
+	if !ok || key == "" || slotOf(key, f.server.cfg.Slots) != applied.Slot {
+		return fmt.Errorf("%w: its subject's last part, %q, is that of no key", errRecord, token)
 	}
-	applied.Key, applied.Slot, applied.Publisher, applied.Whole, applied.Bytes = key, slot, r.publisher, r.whole, len(data)
+	applied.Key, applied.Publisher, applied.Whole, applied.Bytes = key, r.publisher, r.whole, len(data)
 	if r.chunked != nil {
 		applied.Type, applied.Latest, applied.Upload = r.chunked.kind, r.chunked.latest, r.chunked.upload
 		return nil
