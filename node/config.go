@@ -106,6 +106,10 @@ func (c Config) withDefaults() Config {
 	if c.NATS.Replicas == 0 && c.Cluster.joined() {
 		c.NATS.Replicas = embedded.MembersMin
 	}
+	if c.Anna.Masters == 0 && c.Cluster.joined() {
+		// As many as hold the log, so that a survivor that is cut off from it still reads and writes every key of a cluster of three.
+		c.Anna.Masters = embedded.MembersMin
+	}
 	c.NATS.Replicas = cmp.Or(c.NATS.Replicas, 1)
 	c.NATS.SyncInterval = cmp.Or(c.NATS.SyncInterval, syncIntervalDefault)
 	c.Executor.Python = cmp.Or(c.Executor.Python, pythonDefault())
