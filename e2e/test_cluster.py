@@ -185,6 +185,7 @@ def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return line
 
 
+@pytest.mark.slow
 def test_each_member_is_killed_in_turn(cluster: Cluster, report: Callable[[str], None]) -> None:
     kill_in_turn(cluster, 1, report)
 
@@ -205,6 +206,7 @@ def unready(node: Node) -> Tuple[int, str]:
     return node.http("/readyz")
 
 
+@pytest.mark.slow
 def test_without_a_majority(cluster: Cluster) -> None:
     """A lone survivor serves what it holds and takes writes in memory; a durable one fails in time; and then all goes on."""
     with cluster.app(0) as app:
@@ -242,6 +244,7 @@ def test_a_member_without_a_majority_is_not_ready(tmp_path: Path) -> None:
         made.end()
 
 
+@pytest.mark.slow
 def test_a_lost_disk(cluster: Cluster) -> None:
     """A member that begins again with nothing takes its old place, and gets its data."""
     with cluster.app(1) as app:
@@ -257,6 +260,7 @@ def test_a_lost_disk(cluster: Cluster) -> None:
         assert contents(app) == {f"key-{i}": i for i in range(200)}
 
 
+@pytest.mark.slow
 def test_a_file_cut_short(cluster: Cluster) -> None:
     """What is missing at the end of a member's log comes from the others."""
     with cluster.app(1) as app:
@@ -273,6 +277,7 @@ def test_a_file_cut_short(cluster: Cluster) -> None:
         assert contents(app) == {f"key-{i}": i for i in range(200)}
 
 
+@pytest.mark.slow
 def test_a_member_that_stands_still(cluster: Cluster, report: Callable[[str], None]) -> None:
     """A process that is stopped is like a cable that is pulled: the others go on without it, and it catches up."""
     writers = [Writer(cluster, i) for i in range(2)]
