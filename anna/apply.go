@@ -35,10 +35,8 @@ func (k *Kernel) caughtUp(p *partition) {
 
 func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	it := k.items[m.Key]
-	if m.Publisher == k.cfg.Writer && it != nil && !m.Loading && k.slotState(it.slot).loaded == 0 {
-		// What this kernel has published it has merged before.
-		it.sequence = max(it.sequence, m.Sequence)
-		return
+	if m.Publisher == k.cfg.Writer && it != nil && !m.Loading && m.Sequence <= it.sequence {
+		return // it was merged here before it was published
 	}
 	if it == nil {
 		it = k.add(m.Key, m.Slot)

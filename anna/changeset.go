@@ -144,7 +144,7 @@ func tombstone(s *lattice.State) bool { return s.Lattice == nil }
 // merged here. The guard keeps out later ones; earlier ones of other masters may be unknown while their partition's log is not
 // followed up to the key's last record.
 func (k *Kernel) mayRollUp(p *partition, it *item) bool {
-	if it.flags.has(cold|plain) || it.sequence > k.position(p, it.slot) || k.tenure(it.slot) == Stranger {
+	if it.flags.has(cold|plain) || it.sequence > k.position(p, it.slot) || k.tenure(it.slot) >= Joining {
 		return false
 	}
 	if it.flags.has(changed) &&

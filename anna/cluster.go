@@ -1,6 +1,7 @@
 package anna
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -35,9 +36,10 @@ type governor struct {
 
 // routing is who serves what, as far as is known at one moment.
 type routing struct {
-	table   Slots
-	serves  map[string]bitmap
-	masters []string
+	table  Slots
+	serves map[string]bitmap
+	// led are the slots that others say they lead.
+	led bitmap
 }
 
 // takePart makes this node a member until ctx ends, and returns when it serves the slots that it got first.
@@ -119,10 +121,13 @@ func (g *governor) route() {
 	if g.table == nil || !slices.Equal(masters, g.known) {
 		g.known, g.table = masters, NewSlots(s.cfg.Slots, s.cfg.Masters, masters)
 	}
-	r := &routing{table: g.table, serves: map[string]bitmap{}, masters: masters}
+	r := &routing{table: g.table, serves: map[string]bitmap{}, led: newBitmap(s.cfg.Slots)}
 	others := 0
 	for id, p := range present {
 		r.serves[id] = p.GetServes()
+		if id != s.id {
+			r.led.add(p.GetLeads())
+		}
 		if id != s.id && !p.GetGuest() {
 			others++
 		}
@@ -159,14 +164,7 @@ func (g *governor) move(ctx context.Context) error {
 	var gained, leading, serving, parting, left []uint16
 	r := g.server.routes.Load()
 	for slot, masters := range g.table {
-		at := slices.Index(masters, g.server.id)
-		want := Serving
-		switch {
-		case at == 0:
-			want = Leading
-		case at < 0:
-			want = Stranger
-		}
+		want := g.wantedTenure(uint16(slot))
 		now := g.tenures[slot]
 		switch {
 		case now == Stranger && want != Stranger:
@@ -186,10 +184,45 @@ func (g *governor) move(ctx context.Context) error {
 	g.assign(leading, Leading, 0, false)
 	g.assign(serving, Serving, 0, false)
 	g.assign(parting, Parting, 0, false)
+	if err := g.claim(ctx); err != nil {
+		return err
+	}
 	if err := g.leave(ctx, left); err != nil {
 		return err
 	}
 	return g.take(ctx, gained)
+}
+
+// wantedTenure returns what this node is to be to a slot. It leads none that another says it leads, nor any while the others may
+// take it for gone.
+func (g *governor) wantedTenure(slot uint16) Tenure {
+	s := g.server
+	switch at := slices.Index(g.table[slot], s.id); {
+	case at < 0:
+		return Stranger
+	case at == 0 && !s.routes.Load().led.has(slot) && !s.members.cutOff(time.Now()):
+		return Leading
+	}
+	return Serving
+}
+
+// claim says which slots this node leads, if that has changed.
+func (g *governor) claim(ctx context.Context) error {
+	leads := newBitmap(g.server.cfg.Slots)
+	for slot, t := range g.tenures {
+		if t == Leading {
+			leads.set(uint16(slot))
+		}
+	}
+	changed := false
+	g.server.members.change(func(p *pb.Presence) {
+		changed = !bytes.Equal(p.GetLeads(), leads)
+		p.Leads = leads
+	})
+	if !changed {
+		return nil
+	}
+	return g.server.members.announce(ctx)
 }
 
 // take loads slots and serves them.
@@ -207,6 +240,7 @@ func (g *governor) take(ctx context.Context, slots []uint16) error {
 		p := s.cfg.partitionOf(slot)
 		byPartition[p] = append(byPartition[p], slot)
 	}
+	g.assign(slots, Joining, 0, false)
 	ends := make([]uint64, s.cfg.Streams)
 	group, loading := errgroup.WithContext(ctx)
 	for p, part := range byPartition {
@@ -255,7 +289,7 @@ func (g *governor) settle(ctx context.Context, partitions map[int][]uint16) {
 // holds reports whether this node is a master of any slot of a partition.
 func (g *governor) holds(partition int) bool {
 	for slot, t := range g.tenures {
-		if t != Stranger && g.server.cfg.partitionOf(uint16(slot)) == partition {
+		if t < Joining && g.server.cfg.partitionOf(uint16(slot)) == partition {
 			return true
 		}
 	}
@@ -266,9 +300,11 @@ func (g *governor) holds(partition int) bool {
 func (g *governor) appoint(slots []uint16, sequence uint64, first bool) {
 	var leading, serving []uint16
 	for _, slot := range slots {
-		tenure, list := Serving, &serving
-		if masters := g.table[slot]; len(masters) > 0 && masters[0] == g.server.id {
-			tenure, list = Leading, &leading
+		tenure, list := g.wantedTenure(slot), &serving
+		if tenure == Leading {
+			list = &leading
+		} else {
+			tenure = Serving
 		}
 		if g.tenures[slot] != tenure {
 			*list = append(*list, slot)
@@ -286,6 +322,9 @@ func (g *governor) serve(ctx context.Context, slots []uint16) error {
 		return err
 	}
 	s.setServes(slots, true)
+	if err := g.claim(ctx); err != nil {
+		return err
+	}
 	return s.members.announce(ctx)
 }
 
@@ -332,7 +371,7 @@ func (s *Server) setServes(slots []uint16, is bool) {
 	}
 	s.members.change(func(p *pb.Presence) { p.Serves = serves })
 	if r := s.routes.Load(); r != nil {
-		next := &routing{table: r.table, masters: r.masters, serves: maps.Clone(r.serves)}
+		next := &routing{table: r.table, led: r.led, serves: maps.Clone(r.serves)}
 		next.serves[s.id] = serves
 		s.routes.Store(next)
 	}

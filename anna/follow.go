@@ -128,7 +128,7 @@ func (f *follower) idle() bool {
 	f.shard.mu.RLock()
 	defer f.shard.mu.RUnlock()
 	for slot := range cfg.Slots {
-		if cfg.partitionOf(uint16(slot)) == f.partition && f.shard.kernel.Tenure(uint16(slot)) != Stranger {
+		if cfg.partitionOf(uint16(slot)) == f.partition && f.shard.kernel.Tenure(uint16(slot)) < Joining {
 			return false
 		}
 	}

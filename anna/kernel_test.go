@@ -156,7 +156,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		slot, _ := strconv.ParseUint(args[0], 10, 16)
 		m := &anna.Assign{Slots: []uint16{uint16(slot)}}
 		m.Tenure = map[string]anna.Tenure{
-			"leading": anna.Leading, "serving": anna.Serving, "parting": anna.Parting, "stranger": anna.Stranger,
+			"leading": anna.Leading, "serving": anna.Serving, "parting": anna.Parting, "joining": anna.Joining, "stranger": anna.Stranger,
 		}[options["tenure"]]
 		if options["seq"] != "" {
 			m.Sequence = number("seq")

@@ -126,6 +126,13 @@ func (m *members) announce(ctx context.Context) error {
 	return nil
 }
 
+// cutOff reports whether this node has not been able to say that it is there for so long that others may soon take it for gone.
+func (m *members) cutOff(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return now.Sub(m.announced) > m.cfg.MemberTTL*3/4
+}
+
 // change changes this node's presence; announce makes it known.
 func (m *members) change(change func(*pb.Presence)) {
 	m.mu.Lock()

@@ -131,8 +131,9 @@ type Applied struct {
 	Loading bool
 }
 
-// Assign changes what the kernel is to some slots. Before one becomes anything but a Stranger's, all its records have been brought
-// with Loading, up to Sequence; those that follow come in order with the others, from Kernel.Position on.
+// Assign changes what the kernel is to some slots. Before a kernel becomes a master of one it is
+// Joining, and is brought all its records with Loading, up to Sequence; those that follow come in order with the others, from
+// Kernel.Position on.
 type Assign struct {
 	Slots    []uint16
 	Tenure   Tenure

@@ -41,7 +41,7 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 	// The slot may be given up just now; and of several masters one decides on what is held.
 	return s.stepIf(shard, w, func(k *Kernel) bool {
 		tenure := k.Tenure(w.Slot)
-		return tenure == Leading || tenure != Stranger && w.Make == nil && w.Expect == 0
+		return tenure == Leading || tenure < Joining && w.Make == nil && w.Expect == 0
 	})
 }
 

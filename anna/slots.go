@@ -2,6 +2,7 @@ package anna
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 )
 
@@ -62,6 +63,19 @@ func newBitmap(slots int) bitmap { return make(bitmap, (slots+7)/8) }
 
 func (b bitmap) has(slot uint16) bool {
 	return int(slot/8) < len(b) && b[slot/8]&(1<<(slot%8)) != 0
+}
+
+func (b bitmap) add(other []byte) {
+	for i := range min(len(b), len(other)) {
+		b[i] |= other[i]
+	}
+}
+
+func (b bitmap) count() (n int) {
+	for _, eight := range b {
+		n += bits.OnesCount8(eight)
+	}
+	return n
 }
 
 func (b bitmap) set(slot uint16) { b[slot/8] |= 1 << (slot % 8) }

@@ -53,7 +53,7 @@ func (s *Server) Status() Status {
 	}
 	members := map[string]*MemberStatus{}
 	for id, p := range s.members.present() {
-		members[id] = &MemberStatus{Member: id, Guest: p.GetGuest(), Leaving: p.GetLeaving()}
+		members[id] = &MemberStatus{Member: id, Guest: p.GetGuest(), Leaving: p.GetLeaving(), Leads: bitmap(p.GetLeads()).count()}
 	}
 	for slot, masters := range r.table {
 		one := SlotStatus{Slot: uint16(slot), Masters: masters}
@@ -66,9 +66,6 @@ func (s *Server) Status() Status {
 			}
 		}
 		slices.Sort(one.Serving)
-		if m := members[first(masters)]; m != nil {
-			m.Leads++
-		}
 		if !slices.Equal(one.Serving, slices.Sorted(slices.Values(masters))) {
 			st.Moving++
 		}
@@ -79,11 +76,4 @@ func (s *Server) Status() Status {
 	}
 	slices.SortFunc(st.Members, func(a, b MemberStatus) int { return cmp.Compare(a.Member, b.Member) })
 	return st
-}
-
-func first(masters []string) string {
-	if len(masters) == 0 {
-		return ""
-	}
-	return masters[0]
 }

@@ -19,6 +19,8 @@ const (
 	Serving
 	// Parting is a master whom others are about to follow. What was volatile goes to the log, so that they get it.
 	Parting
+	// Joining is not a master yet: the slot's records are being brought.
+	Joining
 	// Stranger is no master. What the kernel still has to publish it publishes.
 	Stranger
 )
@@ -88,7 +90,7 @@ func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 		if m.First {
 			p.advance(m.Sequence)
 		}
-		if was == Stranger && m.Tenure != Stranger && m.Sequence < p.applied {
+		if was >= Joining && m.Tenure < Joining && m.Sequence < p.applied {
 			if s.loaded == 0 {
 				p.catching++
 			}
@@ -103,6 +105,7 @@ func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 		affected[slot] = was != m.Tenure || m.Tenure == Stranger
 	}
 	switch m.Tenure {
+	case Joining:
 	case Leading, Serving:
 		for _, it := range slices.Clone(k.expiries) {
 			if affected[it.slot] {

@@ -10,7 +10,7 @@ import (
 func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	tenure := k.tenure(w.Slot)
 	// Of several masters one decides on what is held: the one who leads.
-	if tenure == Stranger || tenure != Leading && (w.Make != nil || w.Expect != 0) {
+	if tenure >= Joining || tenure != Leading && (w.Make != nil || w.Expect != 0) {
 		reply(out, w.Ticket, ErrMoved, 0)
 		return
 	}

@@ -181,6 +181,7 @@ type Presence struct {
 	Leaving       bool                   `protobuf:"varint,1,opt,name=leaving,proto3" json:"leaving,omitempty"` // others are to take over its slots
 	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`     // it is a master of nothing and only asks
 	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`    // a bit for every slot of which it is a serving master
+	Leads         []byte                 `protobuf:"bytes,4,opt,name=leads,proto3" json:"leads,omitempty"`      // a bit for every slot that it leads; no other leads one before this is taken back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +233,13 @@ func (x *Presence) GetGuest() bool {
 func (x *Presence) GetServes() []byte {
 	if x != nil {
 		return x.Serves
+	}
+	return nil
+}
+
+func (x *Presence) GetLeads() []byte {
+	if x != nil {
+		return x.Leads
 	}
 	return nil
 }
@@ -890,11 +898,12 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x120\n" +
-	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"R\n" +
+	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"h\n" +
 	"\bPresence\x12\x18\n" +
 	"\aleaving\x18\x01 \x01(\bR\aleaving\x12\x14\n" +
 	"\x05guest\x18\x02 \x01(\bR\x05guest\x12\x16\n" +
-	"\x06serves\x18\x03 \x01(\fR\x06serves\"\xe8\x01\n" +
+	"\x06serves\x18\x03 \x01(\fR\x06serves\x12\x14\n" +
+	"\x05leads\x18\x04 \x01(\fR\x05leads\"\xe8\x01\n" +
 	"\x03Ask\x12/\n" +
 	"\x06change\x18\x01 \x01(\v2\x15.cloudburst.v1.ChangeH\x00R\x06change\x12\x14\n" +
 	"\x04read\x18\x02 \x01(\fH\x00R\x04read\x12/\n" +

@@ -36,14 +36,16 @@ class Chunked(_message.Message):
     def __init__(self, upload: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., type: _Optional[_Union[_store_pb2.LatticeType, str]] = ..., latest: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("leaving", "guest", "serves")
+    __slots__ = ("leaving", "guest", "serves", "leads")
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     GUEST_FIELD_NUMBER: _ClassVar[int]
     SERVES_FIELD_NUMBER: _ClassVar[int]
+    LEADS_FIELD_NUMBER: _ClassVar[int]
     leaving: bool
     guest: bool
     serves: bytes
-    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ...) -> None: ...
+    leads: bytes
+    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ...) -> None: ...
 
 class Ask(_message.Message):
     __slots__ = ("change", "read", "watch", "unwatch", "list")
