@@ -13,24 +13,11 @@ func (k *Kernel) apply(now int64, m *Applied, out *Effects) {
 		k.applyRecord(now, m, out)
 		return
 	}
-	if m.Key != "" && k.tenure(m.Slot) != Stranger && m.Sequence > k.position(p, m.Slot) {
+	if m.Key != "" && k.Tenure(m.Slot) != Stranger && m.Sequence > p.applied {
 		k.applyRecord(now, m, out)
 	}
 	p.advance(m.Sequence)
-	if p.catching > 0 && m.Sequence >= p.catchTo {
-		k.caughtUp(p)
-	}
 	k.pump(now, p, out)
-}
-
-// caughtUp takes note that all slots of a partition are as far as it is.
-func (k *Kernel) caughtUp(p *partition) {
-	p.catching, p.catchTo = 0, 0
-	for slot := range k.slots {
-		if k.cfg.PartitionOf(uint16(slot)) == p.number {
-			k.slots[slot].loaded = 0
-		}
-	}
 }
 
 func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {

@@ -144,7 +144,7 @@ func tombstone(s *lattice.State) bool { return s.Lattice == nil }
 // merged here. The guard keeps out later ones; earlier ones of other masters may be unknown while their partition's log is not
 // followed up to the key's last record.
 func (k *Kernel) mayRollUp(p *partition, it *item) bool {
-	if it.flags.has(cold|plain) || it.sequence > k.position(p, it.slot) || k.tenure(it.slot) >= Joining {
+	if it.flags.has(cold|plain) || it.sequence > p.applied || k.Tenure(it.slot) >= Joining {
 		return false
 	}
 	if it.flags.has(changed) &&
@@ -209,12 +209,12 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 			k.fade(now, it)
 		}
 	}
-	if !it.dirty() && k.tenure(it.slot) == Stranger {
+	if !it.dirty() && k.Tenure(it.slot) == Stranger {
 		k.abandon(it, out)
 		k.departed()
 		return
 	}
-	k.enqueue(p, it, it.busy != nil && len(it.busy.waiters) > 0 || k.tenure(it.slot) >= Parting)
+	k.enqueue(p, it, it.busy != nil && len(it.busy.waiters) > 0 || k.Tenure(it.slot) >= Parting)
 	k.settleDown(it)
 	k.departed()
 }

@@ -135,7 +135,7 @@ func (g *governor) route() {
 	s.routes.Store(r)
 	if crowded := others > 0; s.crowded.Swap(crowded) != crowded {
 		for _, f := range s.followers {
-			f.begin()
+			f.catchUp()
 		}
 	}
 	s.forsakeAbsent(present)
@@ -255,7 +255,7 @@ func (g *governor) take(ctx context.Context, slots []uint16) error {
 	}
 	for p, part := range byPartition {
 		g.appoint(part, ends[p], !g.holds(p))
-		s.followers[p].begin()
+		s.followers[p].catchUp()
 	}
 	g.settle(ctx, byPartition)
 	if err := g.serve(ctx, slots); err != nil {

@@ -31,7 +31,6 @@ type follower struct {
 	partition int
 	shard     *shard
 	wake      chan struct{} // holds a token when there is something to follow
-	renew     atomic.Bool   // what is followed has changed
 	end       atomic.Uint64 // the last sequence of the stream that is known
 	foreign   atomic.Int64  // when a record of another master came last, in Unix microseconds
 }
@@ -46,12 +45,6 @@ func (f *follower) catchUp() {
 	case f.wake <- struct{}{}:
 	default:
 	}
-}
-
-// begin makes the follower follow anew, since slots have been taken over or there are others now.
-func (f *follower) begin() {
-	f.renew.Store(true)
-	f.catchUp()
 }
 
 // position returns the sequence up to which everything is merged.
@@ -86,7 +79,6 @@ func (f *follower) run(ctx context.Context) {
 			}
 			f.foreign.Store(time.Now().UnixMicro())
 		}
-		f.renew.Store(false)
 		if err := f.follow(ctx, f.enough); err != nil && ctx.Err() == nil {
 			f.server.cfg.Logger.Warn("following the log", "stream", f.server.cfg.streamName(f.partition), "error", err)
 			f.catchUp()
@@ -116,10 +108,9 @@ func (f *follower) audit(ctx context.Context) bool {
 	return end > f.position() && (outstanding == 0 || before == f.position())
 }
 
-// enough reports whether to stop following: to begin anew, or because there has been no other master for long enough.
+// enough reports whether to stop following, because there has been no other master for long enough.
 func (f *follower) enough(caughtUp bool) bool {
-	return f.renew.Load() ||
-		caughtUp && !f.server.crowded.Load() && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
+	return caughtUp && !f.server.crowded.Load() && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
 }
 
 // idle reports whether the kernel is a master of no slot of the stream.

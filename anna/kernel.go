@@ -52,7 +52,7 @@ type Kernel struct {
 	hand       int
 	index      index
 	partitions []*partition // by number; nil for those of other kernels
-	slots      []slotState  // by number; those beyond its end are as in the beginning
+	tenures    []Tenure     // by slot; Leading of those beyond its end
 	expiries   expiries
 	fading     queue[fade]
 

@@ -132,8 +132,8 @@ type Applied struct {
 }
 
 // Assign changes what the kernel is to some slots. Before a kernel becomes a master of one it is
-// Joining, and is brought all its records with Loading, up to Sequence; those that follow come in order with the others, from
-// Kernel.Position on.
+// Joining, and is brought all its records with Loading, up to Sequence, which is not less than Kernel.Position then; those that
+// follow come in order with the others.
 type Assign struct {
 	Slots    []uint16
 	Tenure   Tenure

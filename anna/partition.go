@@ -10,9 +10,6 @@ type partition struct {
 	ahead sequences
 	// behind is set while that gap is there.
 	behind bool
-	// catching counts the slots that were taken over and are not as far as the partition was then, which is catchTo.
-	catching int
-	catchTo  uint64
 
 	// urgent and lazy hold the changed keys that wait to be published: durable writes wait for the former.
 	urgent, lazy queue[*item]

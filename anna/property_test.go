@@ -21,6 +21,8 @@ type world struct {
 	last    map[string]uint64
 	acked   map[string]*lattice.State // all that was acknowledged as durable
 	bodies  map[string]*lattice.State // deltas, by ticket
+	adds    map[string]int64          // additions to the counter, by ticket
+	added   int64                     // the sum of those that were acknowledged as durable
 }
 
 type entry struct {
@@ -32,6 +34,9 @@ type master struct {
 	kernel  *anna.Kernel
 	writer  uint64
 	pending []anna.Publish // not answered
+	away    bool           // no master of the slot that all keys are in
+	loaded  int            // while it joins: so many records of the log have been brought
+	end     int            // and up to here they are
 }
 
 var keys = []string{"a", "b", "s", "t", "n"}
@@ -52,6 +57,9 @@ func (w *world) step(m *master, message anna.Message) {
 	m.pending = append(m.pending, out.Publishes...)
 	for _, r := range out.Replies {
 		ticket := r.Ticket.(string)
+		if r.Err == nil {
+			w.added += w.adds[ticket]
+		}
 		if r.Err != nil || w.bodies[ticket] == nil {
 			continue
 		}
@@ -128,6 +136,7 @@ func (w *world) write(number int) (*anna.Write, *lattice.State) {
 	switch {
 	case key == "n":
 		write.Add = int64(rapid.IntRange(1, 3).Draw(t, "add"))
+		w.adds[write.Ticket.(string)] = write.Add
 		return write, nil
 	case rapid.IntRange(0, 9).Draw(t, "delete") == 0:
 		delta = lattice.Delete(stamp)
@@ -158,6 +167,7 @@ func TestConvergence(t *testing.T) {
 		for i := range writers {
 			w.kernels = append(w.kernels, w.start(i+1))
 		}
+		w.adds = map[string]int64{}
 		for number := range rapid.IntRange(1, 120).Draw(t, "steps") {
 			w.now += int64(rapid.IntRange(0, 2000).Draw(t, "pass"))
 			m := rapid.SampledFrom(w.kernels).Draw(t, "master")
@@ -190,6 +200,10 @@ func TestConvergence(t *testing.T) {
 			case 8:
 				w.step(m, &anna.Tick{})
 			case 9:
+				if rapid.Bool().Draw(t, "move") {
+					w.move(m)
+					break
+				}
 				if rapid.IntRange(0, 9).Draw(t, "crash") == 0 {
 					writers++
 					w.kernels[slices.Index(w.kernels, m)] = w.start(writers + 100)
@@ -201,12 +215,56 @@ func TestConvergence(t *testing.T) {
 	})
 }
 
+// move lets a kernel go on with leaving the slot or coming back to it.
+func (w *world) move(m *master) {
+	slot := []uint16{0}
+	switch {
+	case !m.away && rapid.Bool().Draw(w.t, "part first"):
+		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Parting})
+	case !m.away:
+		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Stranger})
+		m.away, m.end, m.loaded = true, 0, 0
+	case m.end == 0:
+		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Joining})
+		m.end = len(w.log)
+		if m.end == 0 {
+			w.arrive(m)
+		}
+	default:
+		w.bring(m, rapid.IntRange(1, 8).Draw(w.t, "records"))
+	}
+}
+
+// bring loads some records into a kernel that joins.
+func (w *world) bring(m *master, n int) {
+	for ; n > 0 && m.loaded < m.end; n-- {
+		m.loaded++
+		if e := w.log[m.loaded-1]; e.Publish != nil {
+			w.step(m, &anna.Applied{
+				Sequence: uint64(m.loaded), Key: e.Key, State: e.State.Clone(), Publisher: e.writer, Whole: e.RollUp, Bytes: 50, Loading: true,
+			})
+		}
+	}
+	if m.loaded == m.end {
+		w.arrive(m)
+	}
+}
+
+func (w *world) arrive(m *master) {
+	w.step(m, &anna.Assign{Slots: []uint16{0}, Tenure: anna.Leading, Sequence: uint64(m.end)})
+	m.away = false
+}
+
 // settle lets everything come to rest.
 func (w *world) settle() {
 	for range 100 {
 		busy := false
 		w.now += 2e6
 		for _, m := range w.kernels {
+			for m.away {
+				w.move(m)
+				busy = true
+			}
 			w.step(m, &anna.Tick{})
 			for len(m.pending) > 0 {
 				p := m.pending[0]
@@ -244,6 +302,17 @@ func (w *world) check() {
 				w.t.Fatalf("the log holds %s of %s; with all that was acknowledged it is %s", got, key, want)
 			}
 		}
+	}
+	total := int64(0)
+	for _, n := range w.adds {
+		total += n
+	}
+	var count int64
+	if c, ok := w.logged("n").Lattice.(*lattice.Counter); ok {
+		count = c.Value()
+	}
+	if count < w.added || count > total {
+		w.t.Fatalf("the counter is %d; %d was acknowledged and %d was asked for", count, w.added, total)
 	}
 	for _, m := range w.kernels {
 		if s := m.kernel.Stats(); s.ChangesetBytes != 0 || s.Outstanding != 0 || s.Waiting != 0 {

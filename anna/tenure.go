@@ -31,78 +31,31 @@ var ErrMoved = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key is with other mast
 // ErrChanged says that a key does not hold what a write expected.
 var ErrChanged = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key has been changed meanwhile; try again")
 
-// slotState is what a kernel knows of a slot.
-type slotState struct {
-	tenure Tenure
-	// loaded: the slot was taken over when its partition's log had been followed further than this, up to which its records had
-	// been brought. 0 = it is as far as its partition.
-	loaded uint64
-}
-
-func (k *Kernel) slotState(slot uint16) *slotState {
-	for len(k.slots) <= int(slot) {
-		k.slots = append(k.slots, slotState{})
-	}
-	return &k.slots[slot]
-}
-
-func (k *Kernel) tenure(slot uint16) Tenure {
-	if int(slot) < len(k.slots) {
-		return k.slots[slot].tenure
+// Tenure returns what the kernel is to a slot. Several goroutines may call it at once.
+func (k *Kernel) Tenure(slot uint16) Tenure {
+	if int(slot) < len(k.tenures) {
+		return k.tenures[slot]
 	}
 	return Leading
 }
 
-// Tenure returns what the kernel is to a slot. Several goroutines may call it at once.
-func (k *Kernel) Tenure(slot uint16) Tenure { return k.tenure(slot) }
-
-// position returns up to where all records of a slot are merged.
-func (k *Kernel) position(p *partition, slot uint16) uint64 {
-	if int(slot) < len(k.slots) && k.slots[slot].loaded != 0 {
-		return min(p.applied, k.slots[slot].loaded)
-	}
-	return p.applied
-}
-
 // Position returns the sequence up to which everything in a partition's log is merged that is of slots of which the kernel is a
-// master. Several goroutines may call it at once.
-func (k *Kernel) Position(partition int) uint64 {
-	p := k.partitions[partition]
-	position := p.applied
-	if p.catching > 0 {
-		for slot := range k.slots {
-			if k.cfg.PartitionOf(uint16(slot)) == partition {
-				position = min(position, k.position(p, uint16(slot)))
-			}
-		}
-	}
-	return position
-}
+// master, or about to be one. Several goroutines may call it at once.
+func (k *Kernel) Position(partition int) uint64 { return k.partitions[partition].applied }
 
 // assign changes what the kernel is to some slots.
 func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 	affected := make(map[uint16]bool, len(m.Slots))
 	for _, slot := range m.Slots {
-		s := k.slotState(slot)
-		was := s.tenure
-		s.tenure = m.Tenure
-		p := k.partition(slot)
-		if m.First {
-			p.advance(m.Sequence)
-		}
-		if was >= Joining && m.Tenure < Joining && m.Sequence < p.applied {
-			if s.loaded == 0 {
-				p.catching++
-			}
-			p.catchTo = max(p.catchTo, p.applied)
-			s.loaded = max(m.Sequence, 1)
-		}
-		if m.Tenure == Stranger && s.loaded != 0 {
-			s.loaded = 0
-			p.catching--
+		for len(k.tenures) <= int(slot) {
+			k.tenures = append(k.tenures, Leading)
 		}
 		// What has been brought of a slot that is not taken over after all is abandoned as well.
-		affected[slot] = was != m.Tenure || m.Tenure == Stranger
+		affected[slot] = k.tenures[slot] != m.Tenure || m.Tenure == Stranger
+		k.tenures[slot] = m.Tenure
+		if m.First {
+			k.partition(slot).advance(m.Sequence)
+		}
 	}
 	switch m.Tenure {
 	case Joining:

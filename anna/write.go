@@ -8,7 +8,7 @@ import (
 
 // write merges a write, publishes what it changed as soon as the key's previous publish is answered, and answers it.
 func (k *Kernel) write(now int64, w *Write, out *Effects) {
-	tenure := k.tenure(w.Slot)
+	tenure := k.Tenure(w.Slot)
 	// Of several masters one decides on what is held: the one who leads.
 	if tenure >= Joining || tenure != Leading && (w.Make != nil || w.Expect != 0) {
 		reply(out, w.Ticket, ErrMoved, 0)
