@@ -202,7 +202,7 @@ func (k *Kernel) admit(it *item, w *Write, delta *lattice.State) error {
 	if w.Delta != nil || w.Make != nil {
 		size = delta.Bytes()
 	}
-	if k.changeset+size <= k.cfg.ChangesetBytesMax {
+	if k.changeset+size <= k.cfg.ChangesetBytesMax || k.changeset == 0 { // one write may be larger than that by itself
 		return nil
 	}
 	p := k.partition(it.slot)
