@@ -60,8 +60,11 @@ func (s *Server) commandOf(name []byte) *command {
 
 // execute carries out a command. It returns false when the command is to be carried out again, once keys are in memory that it
 // needs; it has done nothing then.
-func (c *conn) execute(args [][]byte) bool {
-	cmd := c.server.commandOf(args[0])
+func (c *conn) execute(asked *asked) bool {
+	if asked.words == 0 {
+		return true
+	}
+	cmd, args := asked.is, c.request.args[asked.first:asked.first+asked.words]
 	w, start := c.w, len(c.w.buf)
 	missing := c.missing
 	c.missing = nil

@@ -167,38 +167,6 @@ func (c *conn) grow(own []byte) []byte {
 	return c.in
 }
 
-// consume carries out the commands in data and keeps what is left; own says that data is the connection's own buffer.
-func (c *conn) consume(data []byte, own bool) {
-	at := 0
-	for !c.halted() {
-		n, err := c.request.next(data[at:])
-		if err != nil {
-			c.server.malformed.Add(1)
-			c.server.cfg.Logger.Warn("connection ended for breaking the protocol", "remote", c.remote.String(), "error", err)
-			c.refuse("ERR " + err.Error())
-			return
-		}
-		if n == 0 {
-			break
-		}
-		if len(c.request.args) > 0 && !c.execute(c.request.args) {
-			break // once the keys that it needs are in memory
-		}
-		c.request.release()
-		at += n
-	}
-	rest := data[at:]
-	c.held = len(rest) > 0 && c.halted()
-	switch {
-	case own && len(rest) == 0 && cap(data) > readGrowMin:
-		c.in = nil
-	case own:
-		c.in = data[:copy(data, rest)]
-	case len(rest) > 0:
-		c.in = append(c.in[:0], rest...)
-	}
-}
-
 // account counts what the connection's buffers take against what those of all connections may take together.
 func (c *conn) account() {
 	n := cap(c.in) + cap(c.out.buf) + c.behind
@@ -214,6 +182,13 @@ func (c *conn) account() {
 	if grown && total > c.server.cfg.BufferBytesMax {
 		c.end(errBuffers)
 	}
+}
+
+// breach ends a connection that breaks the protocol.
+func (c *conn) breach(how error) {
+	c.server.malformed.Add(1)
+	c.server.cfg.Logger.Warn("connection ended for breaking the protocol", "remote", c.remote.String(), "error", how)
+	c.refuse("ERR " + how.Error())
 }
 
 // refuse answers an error and ends the connection once that is written.

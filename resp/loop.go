@@ -46,6 +46,8 @@ type loop struct {
 	buf      []byte // lent to whichever connection is read from
 	spare    []byte // lent to whichever connection answers
 	pendings []*pending
+	batch    []asked
+	keys     []string
 	put      anna.Write // the one that is being begun
 	look     look
 	done     []*pending

@@ -38,7 +38,8 @@ func (p *pending) Complete(value int64, err error) {
 		p.sum.Add(value)
 	}
 	if err != nil {
-		p.err.CompareAndSwap(nil, &err)
+		first := err // err itself would be allocated every time
+		p.err.CompareAndSwap(nil, &first)
 	}
 	if p.left.Add(-1) == 0 {
 		p.conn.loop.inbox.complete(p)

@@ -22,8 +22,9 @@ const (
 	// strangerArgumentsMax and strangerBytesMax are the limits for a client that has not said its password.
 	strangerArgumentsMax = 10
 	strangerBytesMax     = 16 << 10
-	// spansKeepMax bounds the memory for arguments that is kept from command to command.
+	// spansKeepMax and argsKeepMax bound the memory for arguments that is kept from command to command.
 	spansKeepMax = 1024
+	argsKeepMax  = 4096
 )
 
 // protocolError says how a client breaks the protocol; the connection ends with it.
@@ -41,14 +42,24 @@ type request struct {
 	begun bool   // the number of arguments is known
 	need  int    // bytes that the buffer must hold before it is worth another look
 	bound bool   // the limits for strangers hold
-	args  [][]byte
+
+	// args are the arguments of all commands since the last release; they share the buffer.
+	args [][]byte
 }
 
 type span struct{ from, to int }
 
+// release forgets the arguments of commands that are done with.
+func (r *request) release() {
+	clear(r.args)
+	if r.args = r.args[:0]; cap(r.args) > argsKeepMax {
+		r.args = nil
+	}
+}
+
 // next looks for a command at the start of buf, which must begin with what it began with last time, until it has found one.
-// It returns how many bytes the command takes, 0 when it is not all there. Its arguments are in r.args until the next call and
-// share buf; there may be none, which asks for nothing.
+// It returns how many bytes the command takes, 0 when it is not all there. Its arguments are appended to r.args; there may be
+// none, which asks for nothing.
 func (r *request) next(buf []byte) (n int, err error) {
 	if len(buf) < r.need || len(buf) == 0 {
 		return 0, nil
@@ -68,7 +79,6 @@ func (r *request) next(buf []byte) (n int, err error) {
 		case r.bound && count > strangerArgumentsMax:
 			return 0, protocolError("unauthenticated multibulk length")
 		case count <= 0:
-			r.args = r.args[:0]
 			r.forget()
 			return at, nil
 		}
@@ -107,7 +117,7 @@ func (r *request) next(buf []byte) (n int, err error) {
 		r.at = end + 2
 		r.want--
 	}
-	r.args = slices.Grow(r.args[:0], len(r.spans))
+	r.args = slices.Grow(r.args, len(r.spans))
 	for _, s := range r.spans {
 		r.args = append(r.args, buf[s.from:s.to:s.to])
 	}
@@ -116,19 +126,12 @@ func (r *request) next(buf []byte) (n int, err error) {
 	return n, nil
 }
 
-// forget makes r ready for the next command.
+// forget makes r ready for another command.
 func (r *request) forget() {
 	r.spans = r.spans[:0]
 	r.at, r.want, r.need, r.begun = 0, 0, 0, false
 	if cap(r.spans) > spansKeepMax {
 		r.spans = nil
-	}
-}
-
-// release gives up the arguments of a large command once it is done with.
-func (r *request) release() {
-	if cap(r.args) > spansKeepMax {
-		r.args = nil
 	}
 }
 
@@ -170,7 +173,7 @@ func (r *request) inline(buf []byte) (n int, err error) {
 	if !ok {
 		return 0, protocolError("unbalanced quotes in request")
 	}
-	r.args = append(r.args[:0], args...)
+	r.args = append(r.args, args...)
 	r.forget()
 	return end + 1, nil
 }

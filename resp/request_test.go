@@ -71,6 +71,7 @@ func readAll(t *testing.T, data []byte, piece int, bound bool) (commands [][][]b
 			if size > n {
 				t.Fatalf("arguments of %d bytes in a command of %d", size, n)
 			}
+			r.release()
 			if len(args) > 0 {
 				commands = append(commands, args)
 			}
@@ -106,7 +107,7 @@ func TestLyingLengthsCostNothing(t *testing.T) {
 	r := new(request)
 	lie := []byte("*1048576\r\n$3\r\nSET\r\n$67108864\r\n")
 	if n := testing.AllocsPerRun(100, func() {
-		*r = request{spans: r.spans[:0]}
+		*r = request{spans: r.spans[:0], args: r.args[:0]}
 		if n, err := r.next(lie); n != 0 || err != nil {
 			t.Error(n, err)
 		}
@@ -129,6 +130,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 		w.buf = w.buf[:0]
 		w.ok()
 		w.bulk(r.args[2])
+		r.release()
 		w.integer(-12345)
 		w.array(3)
 		w.double(1.5)
