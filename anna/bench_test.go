@@ -97,6 +97,7 @@ func BenchmarkGet(b *testing.B) {
 		for i := 0; pb.Next(); i++ {
 			if !s.server.View(keys[i%len(keys)], read) {
 				b.Error("not in memory")
+				return
 			}
 		}
 	})

@@ -408,6 +408,7 @@ func BenchmarkCachedGet(b *testing.B) {
 			for i := rand.IntN(len(keys)); p.Next(); i++ {
 				if _, ok := c.Peek(keys[i%len(keys)]); !ok {
 					b.Error("not there")
+					return
 				}
 			}
 		})
