@@ -14,7 +14,11 @@ type asked struct {
 func (c *conn) consume(data []byte, own bool) {
 	at := 0
 	for !c.halted() {
-		batch, breach := c.readBatch(data[at:])
+		most := batchMax
+		if c.request.bound {
+			most = 1 // what follows the password is not a stranger's
+		}
+		batch, breach := c.readBatch(data[at:], most)
 		c.touch(batch)
 		done := 0
 		for done < len(batch) && !c.halted() && c.execute(&batch[done]) {
@@ -32,7 +36,7 @@ func (c *conn) consume(data []byte, own bool) {
 			c.breach(breach)
 			return
 		}
-		if len(batch) < batchMax {
+		if len(batch) < most {
 			break
 		}
 	}
@@ -48,11 +52,11 @@ func (c *conn) consume(data []byte, own bool) {
 	}
 }
 
-// readBatch reads the commands that data begins with. The error says how what follows them breaks the protocol.
-func (c *conn) readBatch(data []byte) ([]asked, error) {
+// readBatch reads the commands that data begins with, up to most of them. The error says how what follows breaks the protocol.
+func (c *conn) readBatch(data []byte, most int) ([]asked, error) {
 	batch := c.loop.batch[:0]
 	r := &c.request
-	for end := 0; len(batch) < batchMax; {
+	for end := 0; len(batch) < most; {
 		first := len(r.args)
 		n, err := r.next(data[end:])
 		if n == 0 || err != nil {
