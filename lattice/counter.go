@@ -69,6 +69,27 @@ func CounterAdd(held *State, writer uint64, n int64) (*State, error) {
 	return &State{Lattice: &Counter{Generation: held.Generation(TypeCounter), counts: []Count{own}}}, nil
 }
 
+// count adds to what a writer has counted. It returns false when that is nothing yet, or the sum would leave the range.
+func (c *Counter) count(writer uint64, n int64) (sum int64, ok bool) {
+	at, ok := c.search(writer)
+	sum = c.Value()
+	if !ok || n > 0 && sum > math.MaxInt64-n || n < 0 && sum < math.MinInt64-n {
+		return 0, false
+	}
+	side, magnitude := &c.counts[at].Up, uint64(n)
+	if n < 0 {
+		side, magnitude = &c.counts[at].Down, -magnitude
+	}
+	if *side > math.MaxUint64-magnitude {
+		return 0, false
+	}
+	*side += magnitude
+	return sum + n, true
+}
+
+// Len returns how many writers have counted.
+func (c *Counter) Len() int { return len(c.counts) }
+
 // Type implements Lattice.
 func (c *Counter) Type() Type { return TypeCounter }
 

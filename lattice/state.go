@@ -115,6 +115,27 @@ func (s *State) Generation(t Type) Timestamp {
 	return s.Deleted()
 }
 
+// Rewrite does what merging a Put does to a state that holds a last-writer-wins value and no expiry, if stamp is later than all that
+// the state holds. It reports whether it was such a state.
+func (s *State) Rewrite(stamp Timestamp, value []byte) bool {
+	l, ok := s.Lattice.(*LWW)
+	if !ok || l.bottom() || s.rest != nil && (len(s.rest.others) > 0 || s.rest.expiry != Expiry{}) {
+		return false
+	}
+	l.Timestamp, l.Value = stamp, value
+	return true
+}
+
+// Count does what merging a CounterAdd does to a state that holds a counter in which the writer has counted before, and no expiry. It
+// returns the sum, and false when it was not such a state or the sum would leave the range.
+func (s *State) Count(writer uint64, n int64) (sum int64, ok bool) {
+	c, ok := s.Lattice.(*Counter)
+	if !ok || c.bottom() || s.rest != nil && (len(s.rest.others) > 0 || s.rest.expiry != Expiry{} || superseded(c.Generation, s.rest.deleted)) {
+		return 0, false
+	}
+	return c.count(writer, n)
+}
+
 // Live returns the lattice that the key shows at a time: of those that have something to show and have not expired the one of
 // the lowest Type, or nil.
 func (s *State) Live(nowMillis int64) Lattice {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func at(n uint64) Timestamp { return Timestamp{Time: n, Writer: 1} }
@@ -173,4 +175,55 @@ func TestMergeTakesCopies(t *testing.T) {
 			t.Errorf("%s: merging changed what was merged before:\n%s\n%s", name, before, after)
 		}
 	}
+}
+
+// TestInPlaceIsMerging holds what is done in place against merging the delta.
+func TestInPlaceIsMerging(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		held, merged := new(State), new(State)
+		stamp := Timestamp{Time: 10, Writer: 1}
+		both := func(delta *State) {
+			held.Merge(delta.Clone())
+			merged.Merge(delta)
+		}
+		for range rapid.IntRange(0, 4).Draw(rt, "before") {
+			stamp.Time++
+			switch rapid.IntRange(0, 4).Draw(rt, "what") {
+			case 0:
+				both(Put(stamp, []byte("old")))
+			case 1:
+				if delta, err := CounterAdd(held, uint64(rapid.IntRange(1, 2).Draw(rt, "writer")), 5); err == nil {
+					both(delta)
+				}
+			case 2:
+				both(Delete(stamp))
+			case 3:
+				both(ExpireAt(stamp, 1000))
+			case 4:
+				both(SetAdd(stamp, []byte("member")))
+			}
+		}
+		stamp.Time++
+		if value := []byte("new"); held.Rewrite(stamp, value) {
+			merged.Merge(Put(stamp, value))
+		}
+		n := rapid.SampledFrom([]int64{1, -7, math.MaxInt64, math.MinInt64}).Draw(rt, "n")
+		before := held.Clone()
+		if sum, ok := held.Count(1, n); ok {
+			delta, err := CounterAdd(merged, 1, n)
+			if err != nil {
+				rt.Fatalf("counted in place, and else: %v", err)
+			}
+			merged.Merge(delta)
+			if got := merged.Lattice.(*Counter).Value(); got != sum {
+				rt.Fatalf("the sum is %d, and %d in place", got, sum)
+			}
+		} else if !held.Equal(before) {
+			rt.Fatal("a count that was not made has changed the state")
+		}
+		if !held.Equal(merged) {
+			rt.Fatalf("in place: %+v; merged: %+v", held, merged)
+		}
+	})
 }
