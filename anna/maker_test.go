@@ -88,3 +88,47 @@ func TestReplaceOverwritesAnotherType(t *testing.T) {
 		}
 	}
 }
+
+func TestWritesInPlace(t *testing.T) {
+	t.Parallel()
+	k := lonelyKernel()
+	key := []byte("lent")
+	write := func(w *Write) int64 {
+		t.Helper()
+		w.Key = string(key)
+		r := step(t, k, w)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		return r.Value
+	}
+	var last lattice.Timestamp
+	for _, value := range []string{"first", "second", "third"} {
+		write(&Write{Put: []byte(value)})
+		state, _ := k.Get(1e15, "lent")
+		lww := state.Lattice.(*lattice.LWW)
+		if string(lww.Value) != value || !last.Less(lww.Timestamp) {
+			t.Fatalf("held %q at %v", lww.Value, lww.Timestamp)
+		}
+		last = lww.Timestamp
+	}
+	write(&Write{Delete: true})
+	for want := int64(1); want <= 3; want++ {
+		if got := write(&Write{Add: 1}); got != want {
+			t.Fatalf("counted %d, want %d", got, want)
+		}
+	}
+	if r := step(t, k, &Write{Key: "lent", Put: []byte("value")}); wire.CodeOf(r.Err) != wire.CodeOf(wire.ErrLatticeMismatch) {
+		t.Fatalf("a value over a counter: %+v", r)
+	}
+	write(&Write{Put: []byte("value"), Replace: true})
+	if r := step(t, k, &Write{Key: "lent", Add: 1}); wire.CodeOf(r.Err) != wire.CodeOf(wire.ErrLatticeMismatch) {
+		t.Fatalf("a count on a value: %+v", r)
+	}
+	if got := write(&Write{Add: 1, Make: deletion{}}); got != 7 {
+		t.Fatalf("what cannot be counted was not made: %d", got)
+	}
+	if stats := k.Stats(); stats.Keys != 0 || stats.ChangesetBytes == 0 {
+		t.Fatalf("%+v", stats)
+	}
+}

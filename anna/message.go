@@ -20,11 +20,14 @@ type Message interface{ message() }
 
 // Write merges a delta into a key.
 type Write struct {
+	// Key is only lent: it may change once the write has been begun.
 	Key  string
 	Slot uint16
 	// Delta belongs to the kernel from then on. What its writer left zero (stamps, generations) is completed by the kernel.
 	Delta *lattice.State
-	// Add is added to a counter; there is no Delta.
+	// Put is the value that is written, unless it is nil; there is no Delta. It must not change afterwards.
+	Put []byte
+	// Add is added to a counter, unless it is 0; there is no Delta. If there is a Make, it is asked unless the counter is there.
 	Add int64
 	// Make makes the delta from what the key holds; there is no Delta.
 	Make Maker

@@ -1,6 +1,8 @@
 package anna
 
 import (
+	"strings"
+
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -20,9 +22,17 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 			reply(out, w.Ticket, nil, 0)
 			return
 		}
-		it = k.add(w.Key, w.Slot)
+		it = k.add(strings.Clone(w.Key), w.Slot)
+	}
+	if value, ok := k.inPlace(now, it, w); ok {
+		k.settle(now, it, w, tenure, value, false, out)
+		return
+	}
+	if w.Put != nil {
+		w.Delta, w.Put = lattice.Put(lattice.Timestamp{}, w.Put), nil
 	}
 	if it.flags.has(cold) && !overwrites(it, w) {
+		w.Key = it.key
 		k.park(it, parked{write: *w}, out)
 		return
 	}
@@ -48,7 +58,6 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	before := measure(it, now)
 	k.setCold(it, false)
 	k.stats.Merges++
-	p := k.partition(it.slot)
 	volatileOnly := w.Volatile && tenure != Parting || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
 	joins := w.Cache != 0 && !it.watchedBy(w.Cache)
 	if it.state.Merge(delta) {
@@ -62,6 +71,12 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	if w.Make == nil {
 		value = measure(it, now).since(before, w.Delete)
 	}
+	k.settle(now, it, w, tenure, value, volatileOnly, out)
+}
+
+// settle answers a write that has been merged, and has what it changed published.
+func (k *Kernel) settle(now int64, it *item, w *Write, tenure Tenure, value int64, volatileOnly bool, out *Effects) {
+	p := k.partition(it.slot)
 	switch {
 	case w.Ticket == nil:
 	case volatileOnly || w.Ack == Memory && !k.congested(p) || !it.dirty():
@@ -75,6 +90,26 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	}
 	k.enqueue(p, it, w.Ack == Durable && !w.Volatile || tenure == Parting)
 	k.pump(now, p, out)
+}
+
+// inPlace makes a write that gives a key another value, or another count, of the kind that it has, and that nobody has to be told
+// of: most are like this, and need no delta. It reports whether it was such a write.
+func (k *Kernel) inPlace(now int64, it *item, w *Write) (value int64, ok bool) {
+	if w.Put == nil && w.Add == 0 || w.Volatile || w.Cache != 0 || w.Expect != 0 || it.watched() ||
+		it.flags.has(cold|loading|volatile) || !it.flags.has(listed) || k.changeset+len(w.Put)+itemBytes > k.cfg.ChangesetBytesMax {
+		return 0, false
+	}
+	if w.Put != nil {
+		ok = it.state.Rewrite(k.clock.Now(now), w.Put)
+	} else if whole(&it.state) {
+		value, ok = it.state.Count(k.cfg.Writer, w.Add)
+	}
+	if ok {
+		k.stats.Merges++
+		k.resize(it)
+		k.change(it, nil, false)
+	}
+	return value, ok
 }
 
 // joinBytesMax bounds what a cache is given unasked when it writes to a key; last-writer-wins values are shared and cost
@@ -107,6 +142,10 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 			return nil, 0, nil
 		}
 		return lattice.ExpireAt(k.clock.Now(now), 0), 0, nil
+	case w.Make != nil:
+		if delta, value, err = w.Make.Make(&it.state, k.clock.Now(now), now/1000); err != nil || delta == nil {
+			return nil, value, err
+		}
 	case w.Add != 0:
 		if err := mismatch(it, w.Key, lattice.TypeCounter, now); err != nil {
 			return nil, 0, err
@@ -116,10 +155,6 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 			return nil, 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "add to %.64q: %v", w.Key, err)
 		}
 		return delta, 0, nil
-	case w.Make != nil:
-		if delta, value, err = w.Make.Make(&it.state, k.clock.Now(now), now/1000); err != nil || delta == nil {
-			return nil, value, err
-		}
 	default:
 		delta = w.Delta
 	}
@@ -240,7 +275,7 @@ func (k *Kernel) change(it *item, delta *lattice.State, shared bool) {
 	b := k.more(it)
 	before := b.pending
 	switch {
-	case it.flags.has(changed) || simple(&it.state):
+	case it.flags.has(changed) || whole(&it.state):
 		// The state is as small as the delta, and has the advantage that it can be a roll-up.
 		it.flags |= changed
 		b.delta = nil
@@ -258,7 +293,19 @@ func (k *Kernel) change(it *item, delta *lattice.State, shared bool) {
 	k.changeset += b.pending - before
 }
 
-// simple reports whether a state is one that is always published whole.
+// whole reports whether a state is one that is published whole, since its deltas are no smaller.
+func whole(s *lattice.State) bool {
+	if simple(s) {
+		return true
+	}
+	c, ok := s.Lattice.(*lattice.Counter)
+	return ok && len(s.Others()) == 0 && c.Len() <= wholeCountsMax
+}
+
+// wholeCountsMax is up to how many writers a counter is published whole.
+const wholeCountsMax = 4
+
+// simple reports whether a state is no more than a value, which the next one replaces.
 func simple(s *lattice.State) bool {
 	if len(s.Others()) > 0 {
 		return false

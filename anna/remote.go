@@ -1,0 +1,185 @@
+package anna
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// remotes is what this node's caches watch at masters on other nodes. Safe for concurrent use.
+type remotes struct {
+	server *Server
+	parts  assemblies
+
+	mu      sync.Mutex
+	watches map[placeKey]string // and at whom, empty while nobody has said what the key holds
+	sources map[string]*source
+}
+
+// source is a master on another node from which changes come.
+type source struct {
+	number uint64
+	heard  time.Time
+	keys   map[placeKey]struct{}
+}
+
+// watch asks a master for a key and its changes.
+func (r *remotes) watch(cache uint16, slot uint16, key string) {
+	place := placeKey{key, uint32(cache)}
+	r.mu.Lock()
+	if _, ok := r.watches[place]; !ok {
+		r.watches[place] = ""
+	}
+	r.mu.Unlock()
+	s := r.server
+	s.asks.ask(&question{slot: slot, direct: true, done: func(_ *pb.Answer, err error) {
+		if err != nil {
+			r.fail(place, err)
+		}
+	}}, &pb.Ask{What: &pb.Ask_Watch{Watch: &pb.Watching{Key: []byte(key), Member: s.id, Cache: uint32(cache)}}})
+}
+
+func (r *remotes) fail(place placeKey, err error) {
+	r.mu.Lock()
+	at, ok := r.watches[place]
+	if ok && at == "" {
+		delete(r.watches, place)
+	}
+	r.mu.Unlock()
+	if ok && at == "" {
+		r.server.push([]Push{{Cache: uint16(place.cache), Key: place.key, Whole: true, Err: err}})
+	}
+}
+
+// unwatch ends watch, and reports whether there was one.
+func (r *remotes) unwatch(cache uint16, key string) bool {
+	place := placeKey{key, uint32(cache)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	member, ok := r.watches[place]
+	delete(r.watches, place)
+	if source := r.sources[member]; source != nil {
+		delete(source.keys, place)
+	}
+	if ok && member != "" {
+		r.decline(member, place)
+	}
+	return ok
+}
+
+// decline tells a master that a key is not watched any more. The caller holds r.mu, so that a later watch comes after it.
+func (r *remotes) decline(member string, place placeKey) {
+	s := r.server
+	ask := &pb.Ask{What: &pb.Ask_Unwatch{Unwatch: &pb.Watching{Key: []byte(place.key), Member: s.id, Cache: place.cache}}}
+	if data, err := proto.Marshal(ask); err == nil {
+		_ = cutParts(0, data, func(message []byte) error {
+			return s.log.conn.NATS.Publish(s.nodeSubject(member, "ask"), message)
+		}) // if it is lost, the next change that comes is declined as well
+	}
+}
+
+// lose tells the caches that they will not hear of changes from a member any more. It returns what to push.
+func (r *remotes) lose(member string) (lost []Push) {
+	source := r.sources[member]
+	if source == nil {
+		return nil
+	}
+	for place := range source.keys {
+		delete(r.watches, place)
+		lost = append(lost, Push{Cache: uint16(place.cache), Key: place.key, Lost: true})
+	}
+	delete(r.sources, member)
+	slices.SortFunc(lost, func(a, b Push) int { return int(a.Cache) - int(b.Cache) })
+	return lost
+}
+
+// silent loses masters that are gone or have not been heard of for long.
+func (r *remotes) silent(present map[string]*pb.Presence) {
+	var lost []Push
+	r.mu.Lock()
+	for member, source := range r.sources {
+		if present[member] == nil || time.Since(source.heard) > silenceMax*pulseInterval {
+			lost = append(lost, r.lose(member)...)
+		}
+	}
+	r.mu.Unlock()
+	r.server.push(lost)
+}
+
+// take checks that nothing was missed, and returns the master's source and what was lost.
+func (r *remotes) take(m *pb.Pushes) (*source, []Push) {
+	known := r.sources[m.GetMember()]
+	expected := m.GetNumber()
+	if known != nil {
+		if expected = known.number; !m.GetPulse() {
+			expected++
+		}
+	}
+	var lost []Push
+	if known != nil && m.GetNumber() != expected {
+		lost = r.lose(m.GetMember())
+		known = nil
+	}
+	if known == nil {
+		known = &source{keys: map[placeKey]struct{}{}}
+		r.sources[m.GetMember()] = known
+	}
+	known.number, known.heard = m.GetNumber(), time.Now()
+	return known, lost
+}
+
+// pushed takes in what a master pushes.
+func (r *remotes) pushed(message *nats.Msg) {
+	_, data, err := r.parts.add(message.Reply, message.Data, time.Now())
+	if err == nil && data == nil {
+		return
+	}
+	m := new(pb.Pushes)
+	if err == nil {
+		err = proto.Unmarshal(data, m)
+	}
+	if err != nil {
+		r.server.cfg.Logger.Warn("another node pushes what cannot be understood", "error", err)
+		return
+	}
+	r.mu.Lock()
+	source, pushes := r.take(m)
+	for _, p := range m.GetPushed() {
+		place := placeKey{string(p.GetKey()), p.GetCache()}
+		if _, ok := r.watches[place]; !ok {
+			if !p.GetLost() {
+				r.decline(m.GetMember(), place)
+			}
+			continue
+		}
+		push := Push{Cache: uint16(p.GetCache()), Key: place.key, Whole: p.GetWhole(), Lost: p.GetLost(), Delta: new(lattice.State)}
+		switch {
+		case p.GetLost():
+			delete(r.watches, place)
+			delete(source.keys, place)
+		case p.GetError() != nil:
+			push.Err = &wire.Error{Code: p.GetError().GetCode(), Message: p.GetError().GetMessage()}
+			delete(r.watches, place)
+		default:
+			if push.Delta, err = wire.DecodeState(p.GetState()); err != nil {
+				push.Err = err
+			} else {
+				r.server.stamps.observe(push.Delta)
+			}
+			if push.Whole {
+				r.watches[place] = m.GetMember()
+				source.keys[place] = struct{}{}
+			}
+		}
+		pushes = append(pushes, push)
+	}
+	r.mu.Unlock()
+	r.server.push(pushes)
+}

@@ -1,0 +1,82 @@
+package anna
+
+import (
+	"fmt"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// wait lets a durable write wait for what its key has changed. What is in flight may be without it.
+func (k *Kernel) wait(it *item, m *Write, value int64) {
+	w := &waiter{it: it, ticket: m.Ticket, value: value, deadline: k.elapsed + k.cfg.DurableTimeout, memory: m.Ack == Memory}
+	b := k.more(it) // a roll-up that failed leaves a changed key with nothing else going on
+	if b.pending == 0 && !it.flags.has(changed) && b.delta == nil && b.flight != nil {
+		b.flight.waiters = append(b.flight.waiters, w)
+	} else {
+		b.waiters = append(b.waiters, w)
+	}
+	k.stats.Waiting++
+	k.deadlines.push(w)
+}
+
+func (k *Kernel) answer(w *waiter, err error, out *Effects) {
+	if w.answered {
+		return
+	}
+	w.answered = true
+	k.stats.Waiting--
+	reply(out, w.ticket, err, w.value)
+	w.ticket, w.it = nil, nil
+}
+
+// departed forgets deadlines that are met, so that their queues are as long as what is outstanding.
+func (k *Kernel) departed() {
+	for d, ok := k.departures.peek(); ok && k.inFlight(d.id) == nil; d, ok = k.departures.peek() {
+		k.departures.pop()
+	}
+	for w, ok := k.deadlines.peek(); ok && w.answered; w, ok = k.deadlines.peek() {
+		k.deadlines.pop()
+	}
+}
+
+// overdue gives up on publishes and durable writes that have waited too long.
+func (k *Kernel) overdue(now int64, out *Effects) {
+	for d, ok := k.departures.peek(); ok; d, ok = k.departures.peek() {
+		it := k.inFlight(d.id)
+		if it != nil && d.deadline > k.elapsed {
+			break
+		}
+		k.departures.pop()
+		switch {
+		case it == nil:
+		case it.busy.flight.alive+k.cfg.PublishTimeout > k.elapsed:
+			k.departures.push(departure{d.id, it.busy.flight.alive + k.cfg.PublishTimeout})
+		default:
+			k.fail(now, it, errNoAnswer, out)
+		}
+	}
+	for w, ok := k.deadlines.peek(); ok && (w.answered || w.deadline <= k.elapsed); w, ok = k.deadlines.peek() {
+		k.deadlines.pop()
+		switch {
+		case w.answered:
+		case w.it.busy.flight != nil && w.it.busy.flight.alive+k.cfg.PublishTimeout > k.elapsed:
+			w.deadline = k.elapsed + k.cfg.PublishTimeout
+			k.deadlines.push(w)
+		case w.memory:
+			k.answer(w, nil, out)
+		default:
+			k.answer(w, k.unavailable(w.it), out)
+		}
+	}
+}
+
+func (k *Kernel) unavailable(it *item) error {
+	why := "it is busy"
+	if err := k.partition(it.slot).err; err != nil {
+		why = err.Error()
+	}
+	return &wire.Error{Code: pb.Code_CODE_UNAVAILABLE, Message: fmt.Sprintf(
+		"write to %.64q: the log did not persist it within %d ms: %s; it is merged in memory and is written to the log when that works again, but is lost if this node ends before",
+		it.key, k.cfg.DurableTimeout/1000, why)}
+}
