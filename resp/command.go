@@ -178,13 +178,14 @@ func checkKey(key []byte) error {
 	return nil
 }
 
-// writableKey returns a key that is to be written to, and false, with the error answered, when it may not be.
+// writableKey returns a key that is to be written to, which shares the buffer, and false, with the error answered, when it may not
+// be written to.
 func (c *conn) writableKey(key []byte) (string, bool) {
 	if err := checkKey(key); err != nil {
 		c.w.error(errorText(err))
 		return "", false
 	}
-	return string(key), true
+	return textOf(key), true
 }
 
 // view lets read see what a key holds now, nil if nothing. It returns false when that is not in memory: the command will be
@@ -217,5 +218,5 @@ func (c *conn) put(p *pending, w anna.Write) {
 	c.server.store.Write(&c.loop.put, p)
 }
 
-// textOf returns bytes as a string without a copy, for a look-up that does not keep it.
+// textOf returns bytes as a string without a copy, for whoever does not keep it.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

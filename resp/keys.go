@@ -27,7 +27,7 @@ func delCommand(c *conn, args [][]byte) {
 	p := c.loop.begin(c)
 	p.answer = answerSum
 	for _, key := range args[1:] {
-		c.put(p, anna.Write{Key: string(key), Delete: true})
+		c.put(p, anna.Write{Key: textOf(key), Delete: true})
 	}
 	c.await(p)
 }

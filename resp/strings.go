@@ -204,7 +204,14 @@ func (c *conn) set(key, content []byte, flags options, at int64) {
 	if !ok {
 		return
 	}
-	if flags&^expires == 0 {
+	switch {
+	case flags == 0:
+		p := c.loop.begin(c)
+		p.answer = answerOK
+		c.put(p, anna.Write{Key: name, Put: encode(content), Replace: true})
+		c.await(p)
+		return
+	case flags == expires:
 		p := c.loop.begin(c)
 		p.answer = answerOK
 		c.put(p, anna.Write{Key: name, Delta: putDelta(encode(content), at), Replace: true})
@@ -297,7 +304,7 @@ func msetCommand(c *conn, args [][]byte) {
 	p := c.loop.begin(c)
 	p.answer = answerOK
 	for i := 1; i < len(args); i += 2 {
-		c.put(p, anna.Write{Key: string(args[i]), Delta: putDelta(encode(args[i+1]), 0), Replace: true})
+		c.put(p, anna.Write{Key: textOf(args[i]), Put: encode(args[i+1]), Replace: true})
 	}
 	c.await(p)
 }
@@ -331,12 +338,12 @@ func (c *conn) add(key []byte, n int64) {
 	}
 	p := c.loop.begin(c)
 	p.answer = answerSum
-	if !c.server.cfg.SoleMaster && n != 0 {
-		c.put(p, anna.Write{Key: name, Add: n})
-	} else {
+	w := anna.Write{Key: name, Add: n}
+	if c.server.cfg.SoleMaster || n == 0 {
 		p.change = change{make: makeAdd, by: n}
-		c.put(p, anna.Write{Key: name, Make: p, Replace: true})
+		w.Make, w.Replace = p, true
 	}
+	c.put(p, w)
 	c.await(p)
 }
 
