@@ -307,14 +307,36 @@ func (f *follower) decode(token string, data []byte, applied *Applied) error {
 	return err
 }
 
+// replay brings everything that the stream holds. In a cluster that is still forming this takes more than one attempt; each goes on
+// where the one before has ended.
+func (f *follower) replay(ctx context.Context) error {
+	position, since := f.position(), time.Now()
+	for {
+		err := f.follow(ctx, func(caughtUp bool) bool { return caughtUp })
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if now := f.position(); now != position {
+			position, since = now, time.Now()
+		}
+		if time.Since(since) > f.server.cfg.ReplayTimeout {
+			return err
+		}
+		f.server.cfg.Logger.Warn("replaying the log", "stream", f.server.cfg.streamName(f.partition), "at", position, "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(openRetryDelay):
+		}
+	}
+}
+
 // replay brings everything that the log holds.
 func (s *Server) replay(ctx context.Context) error {
 	began := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, f := range s.followers {
-		group.Go(func() error {
-			return f.follow(ctx, func(caughtUp bool) bool { return caughtUp })
-		})
+		group.Go(func() error { return f.replay(ctx) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%w: %w", errReplay, err)
