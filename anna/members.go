@@ -28,6 +28,7 @@ type members struct {
 	keyValue jetstream.KeyValue
 	changed  chan struct{} // holds a token when something has
 	saying   sync.Mutex    // announcements keep their order
+	gone     bool          // this node has left, and must not seem to be there again; guarded by saying
 
 	mu        sync.Mutex
 	own       *pb.Presence
@@ -102,6 +103,9 @@ func (m *members) succeed(ctx context.Context) error {
 func (m *members) announce(ctx context.Context) error {
 	m.saying.Lock()
 	defer m.saying.Unlock()
+	if m.gone {
+		return nil
+	}
 	m.mu.Lock()
 	body, err := proto.Marshal(m.own)
 	m.mu.Unlock()
@@ -140,8 +144,11 @@ func (m *members) change(change func(*pb.Presence)) {
 	change(m.own)
 }
 
-// leave removes this node's presence.
+// leave removes this node's presence for good.
 func (m *members) leave(ctx context.Context) error {
+	m.saying.Lock()
+	defer m.saying.Unlock()
+	m.gone = true
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	return m.keyValue.Purge(ctx, m.self)
