@@ -34,7 +34,8 @@ func TestRecords(t *testing.T) {
 	t.Parallel()
 	state := lattice.Put(lattice.Timestamp{Time: 5, Writer: 6}, []byte("value"))
 	for _, r := range []record{
-		{publisher: 7}, {publisher: 7, key: "long", whole: true},
+		{publisher: 7},
+		{publisher: 7, key: "long", whole: true},
 		{publisher: 1 << 63, chunked: &chunked{upload: "u", count: 3, bytes: 99, kind: lattice.TypeSet, latest: lattice.Timestamp{Time: 1, Writer: 2}}},
 	} {
 		data := appendRecord(nil, &r)

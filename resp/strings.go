@@ -204,14 +204,14 @@ func (c *conn) set(key, content []byte, flags options, at int64) {
 	if !ok {
 		return
 	}
-	switch {
-	case flags == 0:
+	switch flags {
+	case 0:
 		p := c.loop.begin(c)
 		p.answer = answerOK
 		c.put(p, anna.Write{Key: name, Put: encode(content), Replace: true})
 		c.await(p)
 		return
-	case flags == expires:
+	case expires:
 		p := c.loop.begin(c)
 		p.answer = answerOK
 		c.put(p, anna.Write{Key: name, Delta: putDelta(encode(content), at), Replace: true})
