@@ -44,7 +44,7 @@ func (s *Server) Watch(cache uint16, key string) error {
 		return err
 	}
 	slot, shard := s.shardOf(key)
-	s.stats.reads.Add(1)
+	shard.count(key, slot)
 	if s.serves[slot].Load() {
 		s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
 	} else {

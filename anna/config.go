@@ -50,6 +50,8 @@ type Config struct {
 	MemberFile string
 	// Guest makes this node a master of nothing: it only asks others. Not a setting of its own; a node's roles decide.
 	Guest bool
+	// Name is what the operator calls this node. Not a setting of its own. Default: the name that it makes up.
+	Name string
 	// Kernels is how many kernels share the keys. Default: one per core, at most one per stream.
 	Kernels int
 	// PublishesMax bounds the publishes of one stream that have not been acknowledged. Default 512.

@@ -103,6 +103,7 @@ func (k *Kernel) list(now int64, it *item) {
 	}
 	it.flags |= listed
 	k.stats.Keys++
+	k.slots[it.slot].Keys++
 	if !it.flags.has(indexed) {
 		it.flags |= indexed
 		k.index.add(it)
@@ -115,6 +116,7 @@ func (k *Kernel) unlist(it *item) {
 	}
 	it.flags &^= listed
 	k.stats.Keys--
+	k.slots[it.slot].Keys--
 	if it.flags.has(indexed) && k.index.remove(it) {
 		it.flags &^= indexed
 	}

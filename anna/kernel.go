@@ -69,6 +69,7 @@ type Kernel struct {
 	now, elapsed int64
 
 	memory    int // bytes of items and their states
+	slots     []SlotStats
 	changeset int // bytes that are not in the log
 	stats     KernelStats
 }
@@ -91,6 +92,18 @@ type KernelStats struct {
 	Publishes, RollUps, Refused, Failed uint64
 	// Pushes to caches; Loads from the log; Evictions; Expired and Collected keys.
 	Pushes, Loads, Evictions, Expired, Collected uint64
+	// ReadThrough counts reads that had to wait for a Load.
+	ReadThrough uint64
+}
+
+// SlotStats is what a kernel holds of a slot, and how often it has been written to.
+type SlotStats struct {
+	// Keys that have something to show.
+	Keys int
+	// Bytes of memory, as accounted.
+	Bytes int
+	// Writes that changed something.
+	Writes uint64
 }
 
 // NewKernel returns a kernel without keys. The log of its partitions is to be applied before the first Write.
@@ -154,6 +167,10 @@ func (k *Kernel) Stats() KernelStats {
 	return s
 }
 
+// Slots returns what the kernel holds of every slot, by number, as far as there has been a key in one. Several goroutines may
+// call it at once; what it returns is valid until the next Step.
+func (k *Kernel) Slots() []SlotStats { return k.slots }
+
 // Wake returns when the next Tick is due, in Unix microseconds; math.MaxInt64 = not at all. Several goroutines may call it
 // at once.
 func (k *Kernel) Wake() int64 {
@@ -211,7 +228,10 @@ func (k *Kernel) add(key string, slot uint16) *item {
 	it := &item{key: key, slot: slot, place: uint32(len(k.ring))}
 	k.items[key] = it
 	k.ring = append(k.ring, it)
-	k.memory += itemBytes + len(key)
+	for len(k.slots) <= int(slot) {
+		k.slots = append(k.slots, SlotStats{})
+	}
+	k.account(it, itemBytes+len(key))
 	return it
 }
 
@@ -226,15 +246,23 @@ func (k *Kernel) forget(it *item) {
 	last.place = it.place
 	k.ring[len(k.ring)-1] = nil
 	k.ring = k.ring[:len(k.ring)-1]
-	k.memory -= itemBytes + len(it.key) + int(it.bytes)*accountUnit
+	k.account(it, -itemBytes-len(it.key)-int(it.bytes)*accountUnit)
 	it.bytes = 0
+}
+
+// account takes note that an item takes so many bytes more.
+func (k *Kernel) account(it *item, bytes int) {
+	k.memory += bytes
+	k.slots[it.slot].Bytes += bytes
 }
 
 // resize accounts for the size that an item's state has now.
 func (k *Kernel) resize(it *item) {
 	units := uint32(min(it.state.Bytes()/accountUnit, math.MaxUint32))
-	k.memory += (int(units) - int(it.bytes)) * accountUnit
-	it.bytes = units
+	if units != it.bytes {
+		k.account(it, (int(units)-int(it.bytes))*accountUnit)
+		it.bytes = units
+	}
 }
 
 func (k *Kernel) more(it *item) *busy {

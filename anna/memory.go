@@ -104,6 +104,7 @@ func (k *Kernel) listCold(it *item) {
 	}
 	it.flags |= listed
 	k.stats.Keys++
+	k.slots[it.slot].Keys++
 	if !it.flags.has(indexed) {
 		it.flags |= indexed
 		k.index.add(it)
@@ -116,6 +117,7 @@ func (k *Kernel) read(m *Read, out *Effects) {
 		reply(out, m.Ticket, nil, 0)
 		return
 	}
+	k.stats.ReadThrough++
 	k.park(it, parked{ticket: m.Ticket}, out)
 }
 

@@ -38,10 +38,11 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 	if done != nil {
 		w.Ticket = done
 	}
-	// The slot may be given up just now; and of several masters one decides on what is held.
+	// The slot may be given up just now, or the server stop, which has what is not in the log yet written and takes no more; and of
+	// several masters one decides on what is held.
 	return s.stepIf(shard, w, func(k *Kernel) bool {
 		tenure := k.Tenure(w.Slot)
-		return tenure == Leading || tenure < Joining && w.Make == nil && w.Expect == 0
+		return s.state.Load() != stopping && (tenure == Leading || tenure < Joining && w.Make == nil && w.Expect == 0)
 	})
 }
 
@@ -150,23 +151,33 @@ func (s *Server) readThere(q *question, key string, done func(*lattice.State, *p
 // View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch brings
 // it there. The state may not be changed, or kept in any part but the bytes of values, and read must not block.
 func (s *Server) View(key string, read func(*lattice.State)) bool {
-	s.stats.reads.Add(1)
-	if !s.serves[slotOf(key, s.cfg.Slots)].Load() {
-		return s.borrowed.view(key, time.Now(), read)
+	slot, shard := s.shardOf(key)
+	if s.serves[slot].Load() {
+		return shard.look(key, slot, read)
 	}
-	return s.look(key, read)
+	if !s.borrowed.view(key, time.Now(), read) {
+		return false
+	}
+	shard.count(key, slot)
+	return true
+}
+
+// count counts a read that is answered.
+func (s *shard) count(key string, slot uint16) {
+	s.reads.Add(1)
+	s.heat.read(key, slot)
 }
 
 // look is View for a key of which this node is a master.
-func (s *Server) look(key string, read func(*lattice.State)) bool {
-	_, shard := s.shardOf(key)
+func (s *shard) look(key string, slot uint16, read func(*lattice.State)) bool {
 	now := time.Now().UnixMicro()
-	shard.mu.RLock()
-	defer shard.mu.RUnlock()
-	state, found := shard.kernel.Get(now, key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	state, found := s.kernel.Get(now, key)
 	if found == InLog {
 		return false
 	}
+	s.count(key, slot)
 	read(state)
 	return true
 }

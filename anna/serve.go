@@ -146,6 +146,8 @@ func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 		}
 	case *pb.Ask_List:
 		s.askedList(what.List, answer)
+	case *pb.Ask_GetShare:
+		answer(&pb.Answer{Share: s.share()})
 	default:
 		answer(failure(wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the node does not know what it was asked; it may be older than the one that asks")))
 	}
@@ -196,6 +198,7 @@ func (s *Server) askedRead(key string, answer func(*pb.Answer)) {
 	}
 	shard.mu.RUnlock()
 	if found != InLog {
+		shard.count(key, slot)
 		answer(reply)
 		return
 	}

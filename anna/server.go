@@ -78,7 +78,9 @@ const (
 // shard is a kernel and the lock that lets one goroutine at a time into it.
 type shard struct {
 	mu     sync.RWMutex
+	reads  atomic.Uint64 // beside the lock, which whoever reads has changed just before
 	kernel *Kernel
+	heat   *heat
 
 	publisher *publisher
 	armed     atomic.Int64 // when the clock looks at the kernel next
@@ -105,6 +107,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		stamps:    stamps{clock: lattice.NewClock(randomWriter())},
 	}
 	s.members = newMembers(&s.cfg, s.log, s.id)
+	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
 	s.asks = newAsker(s)
 	s.remote = &remotes{server: s, watches: map[placeKey]string{}, sources: map[string]*source{}}
 	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
@@ -128,7 +131,7 @@ func (s *Server) newShard(number int) *shard {
 		memory = s.cfg.MemoryBytesMax / s.cfg.Kernels
 	}
 	writer := randomWriter()
-	shard := &shard{poke: make(chan struct{}, 1)}
+	shard := &shard{poke: make(chan struct{}, 1), heat: newHeat(s.cfg.Slots)}
 	shard.kernel = NewKernel(KernelConfig{
 		Writer:            writer,
 		Partitions:        partitions,

@@ -1,11 +1,14 @@
 package anna
 
-import "sync/atomic"
+import (
+	"strconv"
+	"sync/atomic"
+)
 
 // Stats is what a server has done since it began, and what it holds.
 type Stats struct {
 	KernelStats
-	// Reads through Server.View and caches' misses.
+	// Reads that were answered: those through Server.View, other nodes' and caches' misses.
 	Reads uint64
 	// Lag is how many records of the log are known to be there and not merged.
 	Lag uint64 `metric:"gauge"`
@@ -17,15 +20,52 @@ type Stats struct {
 	Kernels, Streams int
 }
 
+// Metrics is Stats, and what takes longer to find out. A slice with a label is a set of metrics for each of its elements, told
+// apart by the first field.
+type Metrics struct {
+	Stats
+	// Members is how many nodes the store has, as far as this one knows.
+	Members int
+	// Slots is how many there are: SlotsServed by this node, SlotsLed among them, SlotsJoining that it is taking over, and
+	// SlotsMoving that are not served by just those nodes whom they belong to.
+	Slots, SlotsServed, SlotsLed, SlotsJoining, SlotsMoving int
+	// SlotKeysMax is how many keys the fullest slot has here, and SlotBytesMax what the largest takes.
+	SlotKeysMax, SlotBytesMax int
+	// Stream has a share of the slots, and its part of the log.
+	Stream []StreamStats `label:"stream"`
+	// Tier is a place where keys are kept.
+	Tier []TierStats `label:"tier"`
+}
+
+// StreamStats is what a server has of the slots of one stream of the log.
+type StreamStats struct {
+	Number string
+	// Lag is how many records are known to be there and not merged.
+	Lag uint64 `metric:"gauge"`
+	// Keys that have something to show, and Bytes that they take in memory.
+	Keys, Bytes int
+	// Reads, estimated from a sample, and Writes.
+	Reads, Writes uint64
+}
+
+// TierStats is what is kept in one place.
+type TierStats struct {
+	Name string
+	// Keys that have something to show; in the log those that are nowhere else.
+	Keys int
+	// Reads that were answered from there.
+	Reads uint64
+}
+
 // counters is what a server counts itself.
 type counters struct {
-	reads, replayed, replayMilliseconds, uploadsRemoved atomic.Uint64
+	replayed, replayMilliseconds, uploadsRemoved atomic.Uint64
 }
 
 // Stats returns what the server has done and holds.
 func (s *Server) Stats() Stats {
 	total := Stats{
-		Reads: s.stats.reads.Load(), Replayed: s.stats.replayed.Load(), ReplayMilliseconds: s.stats.replayMilliseconds.Load(),
+		Replayed: s.stats.replayed.Load(), ReplayMilliseconds: s.stats.replayMilliseconds.Load(),
 		UploadsRemoved: s.stats.uploadsRemoved.Load(), Kernels: len(s.shards), Streams: s.cfg.Streams,
 	}
 	for _, shard := range s.shards {
@@ -33,11 +73,51 @@ func (s *Server) Stats() Stats {
 		k := shard.kernel.Stats()
 		shard.mu.RUnlock()
 		total.add(&k)
+		total.Reads += shard.reads.Load()
 	}
 	for i := range s.followers {
 		total.Lag += s.followers[i].lag()
 	}
 	return total
+}
+
+// Metrics returns what the server has done and holds, in detail.
+func (s *Server) Metrics() Metrics {
+	total := Metrics{Stats: s.Stats(), Slots: s.cfg.Slots, SlotsJoining: int(s.moving.Load())}
+	for i, f := range s.followers {
+		total.Stream = append(total.Stream, StreamStats{Number: strconv.Itoa(i), Lag: f.lag()})
+	}
+	for _, slot := range s.slotShares() {
+		stream := &total.Stream[s.cfg.partitionOf(uint16(slot.GetSlot()))]
+		stream.Keys += int(slot.GetKeys())
+		stream.Bytes += int(slot.GetSizeBytes())
+		stream.Reads += slot.GetReads()
+		stream.Writes += slot.GetWrites()
+		total.SlotKeysMax = max(total.SlotKeysMax, int(slot.GetKeys()))
+		total.SlotBytesMax = max(total.SlotBytesMax, int(slot.GetSizeBytes()))
+	}
+	total.Tier = total.tiers()
+	st := s.Status()
+	total.Members, total.SlotsMoving = len(st.Members), st.Moving
+	for _, m := range st.Members {
+		if m.Member == s.id {
+			total.SlotsServed, total.SlotsLed = m.Serves, m.Leads
+		}
+	}
+	return total
+}
+
+// Names of the tiers.
+const (
+	tierMemory = "memory"
+	tierLog    = "log"
+)
+
+func (s *Stats) tiers() []TierStats {
+	return []TierStats{
+		{Name: tierMemory, Keys: max(0, s.Keys-s.Cold), Reads: max(s.Reads, s.ReadThrough) - s.ReadThrough},
+		{Name: tierLog, Keys: s.Cold, Reads: s.ReadThrough},
+	}
 }
 
 func (s *KernelStats) add(k *KernelStats) {
@@ -59,4 +139,5 @@ func (s *KernelStats) add(k *KernelStats) {
 	s.Evictions += k.Evictions
 	s.Expired += k.Expired
 	s.Collected += k.Collected
+	s.ReadThrough += k.ReadThrough
 }

@@ -19,6 +19,7 @@ func (k *Kernel) watch(now int64, m *Watch, out *Effects) {
 	it = k.fresh(now, it, out)
 	k.subscribe(it, m.Cache)
 	if it.flags.has(cold) {
+		k.stats.ReadThrough++
 		k.park(it, parked{cache: m.Cache}, out)
 		return
 	}

@@ -57,7 +57,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	}
 	before := measure(it, now)
 	k.setCold(it, false)
-	k.stats.Merges++
+	k.countMerge(it)
 	volatileOnly := w.Volatile && tenure != Parting || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
 	joins := w.Cache != 0 && !it.watchedBy(w.Cache)
 	if it.state.Merge(delta) {
@@ -105,11 +105,16 @@ func (k *Kernel) inPlace(now int64, it *item, w *Write) (value int64, ok bool) {
 		value, ok = it.state.Count(k.cfg.Writer, w.Add)
 	}
 	if ok {
-		k.stats.Merges++
+		k.countMerge(it)
 		k.resize(it)
 		k.change(it, nil, false)
 	}
 	return value, ok
+}
+
+func (k *Kernel) countMerge(it *item) {
+	k.stats.Merges++
+	k.slots[it.slot].Writes++
 }
 
 // joinBytesMax bounds what a cache is given unasked when it writes to a key; last-writer-wins values are shared and cost

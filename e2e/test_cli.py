@@ -112,6 +112,29 @@ def test_status(node: Node, registered: str) -> None:
     assert "workers" in node.cli("status").stdout.lower()
 
 
+def test_anna_status(node: Node, cloud: CloudburstConnection, name: str) -> None:
+    for i in range(10):
+        cloud.put_object(f"{name}-{i}", i)
+    status = node.json("anna", "status")
+    (member,) = status["members"]
+    assert member["name"] == status["asked"]
+    assert member["answers"]
+    assert len(status["slots"]) == member["serves"] == member["leads"] == 1024
+    assert status["moving"] == 0
+    assert sum(slot["keys"] for slot in status["slots"]) == member["memory"]["keys"] + member["log"]["keys"] >= 10
+    assert sum(slot["writes"] for slot in status["slots"]) >= 10
+    assert sum(slot["bytes"] for slot in status["slots"]) == member["memory"]["bytes"] > 0
+    assert [stream["lag"] for stream in member["streams"]] == [0] * 4
+    table = node.cli("anna", "status").stdout
+    assert "none moving" in table
+    assert "busiest slots" in table
+    assert len(node.cli("anna", "status", "--slots").stdout.splitlines()) > 1024
+    _, metrics = node.http("/metrics")
+    assert "\ncloudburst_anna_slots_led 1024\n" in metrics
+    assert '\ncloudburst_anna_stream_lag{stream="3"} 0\n' in metrics
+    assert '\ncloudburst_anna_tier_keys{tier="log"} 0\n' in metrics
+
+
 def test_another_address_and_token(node: Node, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     done = node.cli("status", "--address", node.address, "--token", node.token)
     assert done.stdout

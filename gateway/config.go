@@ -165,6 +165,8 @@ type Backend struct {
 	Registry  Registry
 	// Status returns what `cloudburst status` shows.
 	Status func() *pb.Status
+	// AnnaStatus returns what `cloudburst anna status` shows.
+	AnnaStatus func(ctx context.Context) *pb.AnnaStatus
 	// Unready returns a line for every part of the node that is not ready; none = ready.
 	Unready func() []string
 	// Stats returns, by the name of a part of the node, how to take a reading of its Stats struct: one metric a field.
@@ -172,8 +174,8 @@ type Backend struct {
 }
 
 func (b Backend) validate() error {
-	if b.Scheduler == nil || b.Store == nil || b.Registry == nil || b.Status == nil || b.Unready == nil {
-		return errors.New("a gateway needs a scheduler, a store, a registry, and functions for status and readiness")
+	if b.Scheduler == nil || b.Store == nil || b.Registry == nil || b.Status == nil || b.AnnaStatus == nil || b.Unready == nil {
+		return errors.New("a gateway needs a scheduler, a store, a registry, and functions for the node's status, the store's and readiness")
 	}
 	return nil
 }

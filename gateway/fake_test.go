@@ -71,7 +71,8 @@ func open(t testing.TB, cfg Config) *house {
 	cfg.Version = "1.2.3"
 	h.Gateway, err = New(cfg, Backend{
 		Scheduler: h.scheduler, Store: h.store, Registry: h.registry,
-		Status: func() *pb.Status { return &pb.Status{Version: "1.2.3", Workers: 4} },
+		Status:     func() *pb.Status { return &pb.Status{Version: "1.2.3", Workers: 4} },
+		AnnaStatus: func(context.Context) *pb.AnnaStatus { return &pb.AnnaStatus{Masters: 3} },
 		Unready: func() []string {
 			if reasons := h.unready.Load(); reasons != nil {
 				return *reasons

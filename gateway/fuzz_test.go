@@ -38,6 +38,7 @@ func FuzzStream(f *testing.F) {
 		frame(&pb.Header{Id: 9, Body: &pb.Header_RegisterDag{}}),
 		frame(&pb.Header{Id: 10, Body: &pb.Header_Call{Call: &pb.Call{RunId: make([]byte, 16), Target: &pb.Call_Dag{Dag: "d"}}}}),
 		frame(&pb.Header{Id: 11, Body: &pb.Header_GetStatus{}}),
+		frame(&pb.Header{Id: 12, Body: &pb.Header_GetAnnaStatus{}}),
 		frame(&pb.Header{Id: 12, Body: &pb.Header_Cells{Cells: &pb.Cells{Cells: cell}}}),
 		frame(&pb.Header{Id: 13, Body: &pb.Header_Call{}}),
 		{0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0},

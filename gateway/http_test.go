@@ -205,6 +205,13 @@ type partStats struct {
 	Replay  struct{ TookMilliseconds uint64 }
 	hidden  int
 	Name    string
+	Shelf   []shelf `label:"shelf"`
+}
+
+// shelf is one of several.
+type shelf struct {
+	Name string
+	Read uint64
 }
 
 // Deeper is embedded.
@@ -214,6 +221,7 @@ func TestParts(t *testing.T) {
 	t.Parallel()
 	stats := partStats{Deeper: Deeper{1}, Held: 2, Done: 3, Waiting: 4, Ratio: 0.5, Age: time.Second, hidden: 9, Name: "x"}
 	stats.Replay.TookMilliseconds = 1500
+	stats.Shelf = []shelf{{"a", 5}, {"b", 6}}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&partsCollector{parts: map[string]func() any{
 		"store": func() any { return stats }, "other": func() any { return &stats }, "none": func() any { return 1 },
@@ -226,16 +234,24 @@ func TestParts(t *testing.T) {
 	for _, family := range gathered {
 		m := family.GetMetric()[0]
 		got[family.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		if family.GetName() == "cloudburst_store_shelf_read_total" {
+			second := family.GetMetric()[1]
+			if len(family.GetMetric()) != 2 || second.GetLabel()[0].GetName() != "shelf" || second.GetLabel()[0].GetValue() != "b" ||
+				second.GetCounter().GetValue() != 6 {
+				t.Errorf("of several shelves: %v", family)
+			}
+		}
 	}
 	for name, want := range map[string]float64{
 		"cloudburst_store_keys": 1, "cloudburst_store_held": 2, "cloudburst_store_done_total": 3, "cloudburst_store_waiting": 4,
 		"cloudburst_store_ratio": 0.5, "cloudburst_store_age_seconds": 1, "cloudburst_store_replay_took_seconds_total": 1.5, "cloudburst_other_keys": 1,
+		"cloudburst_store_shelf_read_total": 5,
 	} {
 		if got[name] != want {
 			t.Errorf("%s: %v, want %v", name, got[name], want)
 		}
 	}
-	if len(got) != 14 {
+	if len(got) != 16 {
 		t.Errorf("%d metrics: %v", len(got), got)
 	}
 }

@@ -35,12 +35,14 @@ const (
 	kindGetStatus
 	kindWatch
 	kindUnwatch
+	kindGetAnnaStatus
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"none", "unknown", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag",
 	"delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch",
+	"get_anna_status",
 }
 
 func (k kind) String() string { return kindNames[k] }
@@ -79,6 +81,8 @@ func kindOf(h *pb.Header) kind {
 		return kindWatch
 	case *pb.Header_Unwatch:
 		return kindUnwatch
+	case *pb.Header_GetAnnaStatus:
+		return kindGetAnnaStatus
 	default:
 		return kindNone
 	}
@@ -169,7 +173,8 @@ func codeName(code pb.Code) string {
 
 // partsCollector turns the Stats structs of the node's parts into metrics. An unsigned field is a counter, any other number a
 // gauge, a Duration a gauge in seconds; a field tagged `metric:"gauge"` or `metric:"counter"` is that. What has Buckets is a
-// histogram. Its metrics are not known before they are collected.
+// histogram. A slice of structs with a label, such as `label:"stream"`, is a set of metrics for each of them, told apart by the
+// value of its first field, which is a string. Its metrics are not known before they are collected.
 type partsCollector struct {
 	parts map[string]func() any
 }
@@ -187,21 +192,28 @@ func (c *partsCollector) Collect(out chan<- prometheus.Metric) {
 	for part, read := range c.parts {
 		stats := reflect.Indirect(reflect.ValueOf(read()))
 		if stats.Kind() == reflect.Struct {
-			walk(out, namespace+"_"+part, stats)
+			walk(out, namespace+"_"+part, stats, nil)
 		}
 	}
 }
 
-func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
+func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value, labels prometheus.Labels) {
 	for field, value := range stats.Fields() {
 		if !field.IsExported() {
+			continue
+		}
+		if label := field.Tag.Get("label"); label != "" {
+			for i := range value.Len() {
+				element := value.Index(i)
+				walk(out, prefix+"_"+snake(field.Name), element, prometheus.Labels{label: element.Field(0).String()})
+			}
 			continue
 		}
 		name := prefix + "_" + snake(field.Name)
 		help := field.Name + " of the part " + strings.TrimPrefix(prefix, namespace+"_") + "."
 		if h, ok := reflect.TypeAssert[histogram](value); ok {
 			cumulative, count, sum := h.Buckets()
-			out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name+"_seconds", help, nil, nil), count, sum, cumulative)
+			out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name+"_seconds", help, nil, labels), count, sum, cumulative)
 			continue
 		}
 		kind, number := prometheus.GaugeValue, 0.0
@@ -215,10 +227,10 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
 		case value.CanFloat():
 			number = value.Float()
 		case field.Anonymous && value.Kind() == reflect.Struct:
-			walk(out, prefix, value)
+			walk(out, prefix, value, labels)
 			continue
 		case value.Kind() == reflect.Struct:
-			walk(out, name, value)
+			walk(out, name, value, labels)
 			continue
 		default:
 			continue
@@ -235,7 +247,7 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value) {
 		if kind == prometheus.CounterValue {
 			name += "_total"
 		}
-		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), kind, number)
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, number)
 	}
 }
 

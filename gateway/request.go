@@ -54,6 +54,10 @@ func (q *request) handle(ctx context.Context, frame wire.Frame) {
 		q.later(ctx, storeTimeout, func(context.Context) {
 			q.replyWith(&pb.Header{Body: &pb.Header_Status_{Status_: q.stream.gateway.backend.Status()}}, nil)
 		})
+	case *pb.Header_GetAnnaStatus:
+		q.later(ctx, storeTimeout, func(ctx context.Context) {
+			q.replyWith(&pb.Header{Body: &pb.Header_AnnaStatus_{AnnaStatus_: q.stream.gateway.backend.AnnaStatus(ctx)}}, nil)
+		})
 	case *pb.Header_Watch:
 		q.watch(ctx, body.Watch)
 	case *pb.Header_Unwatch:

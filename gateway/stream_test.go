@@ -186,6 +186,10 @@ func TestRegistry(t *testing.T) {
 	if reply.Header.GetStatus_().GetWorkers() != 4 {
 		t.Errorf("status: %v", reply.Header)
 	}
+	reply = c.do(t, &pb.Header{Body: &pb.Header_GetAnnaStatus{GetAnnaStatus: &pb.GetAnnaStatus{}}})
+	if reply.Header.GetAnnaStatus_().GetMasters() != 3 {
+		t.Errorf("status of the store: %v", reply.Header)
+	}
 	if err := failure(c.do(t, &pb.Header{})); !errors.Is(err, wire.ErrUnsupported) || !strings.Contains(err.Error(), "1.2.3") {
 		t.Errorf("an unknown request: %v", err)
 	}

@@ -219,6 +219,7 @@ func (n *Node) build() error {
 	c.Anna.Logger, c.Cache.Logger, c.Executor.Logger = c.Logger, c.Logger, c.Logger
 	c.Scheduler.Logger, c.Gateway.Logger = c.Logger, c.Logger
 	c.Anna.Replicas = c.NATS.Replicas
+	c.Anna.Name = n.member()
 	c.Anna.MemberFile = filepath.Join(c.Node.Data, memberFile)
 	c.Gateway.Version = c.Version
 	c.Executor.Address = c.Gateway.Listen
@@ -231,7 +232,7 @@ func (n *Node) build() error {
 	}
 	n.registry = registry.New(registry.Config{Replicas: c.NATS.Replicas, Logger: c.Logger}, n.bus, definitions{n.cache})
 	stats := map[string]func() any{
-		"anna":  func() any { return n.anna.Stats() },
+		"anna":  func() any { return n.anna.Metrics() },
 		"cache": func() any { return n.cache.Stats() },
 	}
 	if n.has(roleExecutor) {
@@ -258,7 +259,7 @@ func (n *Node) build() error {
 		calls = n.scheduler
 	}
 	n.gateway, err = gateway.New(c.Gateway, gateway.Backend{
-		Scheduler: calls, Store: n.cache, Registry: n.registry, Status: n.status, Unready: n.unready, Stats: stats,
+		Scheduler: calls, Store: n.cache, Registry: n.registry, Status: n.status, AnnaStatus: n.anna.Overview, Unready: n.unready, Stats: stats,
 	})
 	if err != nil {
 		return fmt.Errorf("gateway settings: %w", err)

@@ -33,7 +33,7 @@ func (c *Config) sections() []struct {
 		{"node", &c.Node, nil},
 		{"nats", &c.NATS, nil},
 		{"cluster", &c.Cluster, nil},
-		{"anna", &c.Anna, []string{"replicas", "member_file", "guest"}},
+		{"anna", &c.Anna, []string{"replicas", "member_file", "guest", "name"}},
 		{"cache", &c.Cache, nil},
 		{"executor", &c.Executor, []string{"address"}},
 		{"scheduler", &c.Scheduler, nil},

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,18 @@ func (n *Node) url() string {
 		return "https://" + n.gateway.Address()
 	}
 	return "http://" + n.gateway.Address()
+}
+
+// member is this node's name in its cluster; empty when it is alone.
+func (n *Node) member() string {
+	if n.server == nil {
+		return ""
+	}
+	members := n.server.Members()
+	if at := slices.IndexFunc(members, func(m embedded.Member) bool { return m.Self }); at >= 0 {
+		return members[at].Name
+	}
+	return ""
 }
 
 // status is what `cloudburst status` shows.

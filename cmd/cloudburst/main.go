@@ -102,7 +102,7 @@ Commands find the node that was last started on this machine by themselves; CLOU
 		return usage("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.statusCommand(), c.versionCommand(),
+		c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(), c.versionCommand(),
 	)
 	return root
 }

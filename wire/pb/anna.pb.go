@@ -182,6 +182,7 @@ type Presence struct {
 	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`     // it is a master of nothing and only asks
 	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`    // a bit for every slot of which it is a serving master
 	Leads         []byte                 `protobuf:"bytes,4,opt,name=leads,proto3" json:"leads,omitempty"`      // a bit for every slot that it leads; no other leads one before this is taken back
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`        // how its operator calls it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +245,13 @@ func (x *Presence) GetLeads() []byte {
 	return nil
 }
 
+func (x *Presence) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Ask is a request to a master: of a slot, or a certain one.
 type Ask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -254,6 +262,7 @@ type Ask struct {
 	//	*Ask_Watch
 	//	*Ask_Unwatch
 	//	*Ask_List
+	//	*Ask_GetShare
 	What          isAsk_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -341,6 +350,15 @@ func (x *Ask) GetList() *Listing {
 	return nil
 }
 
+func (x *Ask) GetGetShare() *GetShare {
+	if x != nil {
+		if x, ok := x.What.(*Ask_GetShare); ok {
+			return x.GetShare
+		}
+	}
+	return nil
+}
+
 type isAsk_What interface {
 	isAsk_What()
 }
@@ -365,6 +383,10 @@ type Ask_List struct {
 	List *Listing `protobuf:"bytes,5,opt,name=list,proto3,oneof"` // → keys, more, elsewhere
 }
 
+type Ask_GetShare struct {
+	GetShare *GetShare `protobuf:"bytes,6,opt,name=get_share,json=getShare,proto3,oneof"` // → share
+}
+
 func (*Ask_Change) isAsk_What() {}
 
 func (*Ask_Read) isAsk_What() {}
@@ -374,6 +396,8 @@ func (*Ask_Watch) isAsk_What() {}
 func (*Ask_Unwatch) isAsk_What() {}
 
 func (*Ask_List) isAsk_What() {}
+
+func (*Ask_GetShare) isAsk_What() {}
 
 // Change is a write.
 type Change struct {
@@ -624,6 +648,7 @@ type Answer struct {
 	Keys          [][]byte               `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
 	More          bool                   `protobuf:"varint,9,opt,name=more,proto3" json:"more,omitempty"`
 	Elsewhere     []byte                 `protobuf:"bytes,10,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // of the slots that were asked about, those that others are the masters of
+	Share         *Share                 `protobuf:"bytes,11,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -728,6 +753,545 @@ func (x *Answer) GetElsewhere() []byte {
 	return nil
 }
 
+func (x *Answer) GetShare() *Share {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+type GetShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShare) Reset() {
+	*x = GetShare{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShare) ProtoMessage() {}
+
+func (x *GetShare) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShare.ProtoReflect.Descriptor instead.
+func (*GetShare) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
+}
+
+// Share is what one node has of the store, and has done with it since it began.
+type Share struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Streams       []*StreamShare         `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`  // all of them
+	Tiers         []*TierShare           `protobuf:"bytes,2,rep,name=tiers,proto3" json:"tiers,omitempty"`      // all of them
+	Slots         []*SlotShare           `protobuf:"bytes,3,rep,name=slots,proto3" json:"slots,omitempty"`      // those that it has something of, in their order
+	Joining       uint32                 `protobuf:"varint,4,opt,name=joining,proto3" json:"joining,omitempty"` // slots that it is taking over
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Share) Reset() {
+	*x = Share{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Share) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Share) ProtoMessage() {}
+
+func (x *Share) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Share.ProtoReflect.Descriptor instead.
+func (*Share) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Share) GetStreams() []*StreamShare {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+func (x *Share) GetTiers() []*TierShare {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
+func (x *Share) GetSlots() []*SlotShare {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+func (x *Share) GetJoining() uint32 {
+	if x != nil {
+		return x.Joining
+	}
+	return 0
+}
+
+// StreamShare is one stream of the log.
+type StreamShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Lag           uint64                 `protobuf:"varint,2,opt,name=lag,proto3" json:"lag,omitempty"` // records that are known to be there and are not merged
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamShare) Reset() {
+	*x = StreamShare{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamShare) ProtoMessage() {}
+
+func (x *StreamShare) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamShare.ProtoReflect.Descriptor instead.
+func (*StreamShare) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StreamShare) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StreamShare) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+// TierShare is one place where keys are kept.
+type TierShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                             // memory or log
+	Keys          uint64                 `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`                            // log: those that are there alone
+	SizeBytes     uint64                 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // memory only
+	Reads         uint64                 `protobuf:"varint,4,opt,name=reads,proto3" json:"reads,omitempty"`                          // answered from there
+	Evictions     uint64                 `protobuf:"varint,5,opt,name=evictions,proto3" json:"evictions,omitempty"`                  // keys that were left to the log
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TierShare) Reset() {
+	*x = TierShare{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TierShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TierShare) ProtoMessage() {}
+
+func (x *TierShare) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TierShare.ProtoReflect.Descriptor instead.
+func (*TierShare) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TierShare) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TierShare) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *TierShare) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *TierShare) GetReads() uint64 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *TierShare) GetEvictions() uint64 {
+	if x != nil {
+		return x.Evictions
+	}
+	return 0
+}
+
+type SlotShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slot          uint32                 `protobuf:"varint,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	Keys          uint64                 `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	SizeBytes     uint64                 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // in memory
+	Reads         uint64                 `protobuf:"varint,4,opt,name=reads,proto3" json:"reads,omitempty"`                          // estimated from a sample
+	Writes        uint64                 `protobuf:"varint,5,opt,name=writes,proto3" json:"writes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlotShare) Reset() {
+	*x = SlotShare{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlotShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlotShare) ProtoMessage() {}
+
+func (x *SlotShare) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlotShare.ProtoReflect.Descriptor instead.
+func (*SlotShare) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SlotShare) GetSlot() uint32 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+func (x *SlotShare) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *SlotShare) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *SlotShare) GetReads() uint64 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *SlotShare) GetWrites() uint64 {
+	if x != nil {
+		return x.Writes
+	}
+	return 0
+}
+
+// AnnaStatus is what `cloudburst anna status` shows: how the store is spread over its nodes, as one of them sees it.
+type AnnaStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`    // who was asked
+	Masters       uint32                 `protobuf:"varint,2,opt,name=masters,proto3" json:"masters,omitempty"` // how many nodes are to hold each key, as far as there are as many
+	Moving        uint32                 `protobuf:"varint,3,opt,name=moving,proto3" json:"moving,omitempty"`   // slots that are not served by just those masters whom they belong to
+	Members       []*AnnaMember          `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`  // in the order of their names
+	Slots         []*AnnaSlot            `protobuf:"bytes,5,rep,name=slots,proto3" json:"slots,omitempty"`      // all of them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnaStatus) Reset() {
+	*x = AnnaStatus{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnaStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnaStatus) ProtoMessage() {}
+
+func (x *AnnaStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnaStatus.ProtoReflect.Descriptor instead.
+func (*AnnaStatus) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AnnaStatus) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *AnnaStatus) GetMasters() uint32 {
+	if x != nil {
+		return x.Masters
+	}
+	return 0
+}
+
+func (x *AnnaStatus) GetMoving() uint32 {
+	if x != nil {
+		return x.Moving
+	}
+	return 0
+}
+
+func (x *AnnaStatus) GetMembers() []*AnnaMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *AnnaStatus) GetSlots() []*AnnaSlot {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+type AnnaMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Guest         bool                   `protobuf:"varint,3,opt,name=guest,proto3" json:"guest,omitempty"`
+	Leaving       bool                   `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Serves        uint32                 `protobuf:"varint,5,opt,name=serves,proto3" json:"serves,omitempty"` // slots
+	Leads         uint32                 `protobuf:"varint,6,opt,name=leads,proto3" json:"leads,omitempty"`
+	Share         *Share                 `protobuf:"bytes,7,opt,name=share,proto3" json:"share,omitempty"` // unset when it has not answered
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnaMember) Reset() {
+	*x = AnnaMember{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnaMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnaMember) ProtoMessage() {}
+
+func (x *AnnaMember) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnaMember.ProtoReflect.Descriptor instead.
+func (*AnnaMember) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AnnaMember) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *AnnaMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AnnaMember) GetGuest() bool {
+	if x != nil {
+		return x.Guest
+	}
+	return false
+}
+
+func (x *AnnaMember) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
+}
+
+func (x *AnnaMember) GetServes() uint32 {
+	if x != nil {
+		return x.Serves
+	}
+	return 0
+}
+
+func (x *AnnaMember) GetLeads() uint32 {
+	if x != nil {
+		return x.Leads
+	}
+	return 0
+}
+
+func (x *AnnaMember) GetShare() *Share {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+type AnnaSlot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Masters       []uint32               `protobuf:"varint,1,rep,packed,name=masters,proto3" json:"masters,omitempty"` // places in members; the one who leads first
+	Serving       []uint32               `protobuf:"varint,2,rep,packed,name=serving,proto3" json:"serving,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnaSlot) Reset() {
+	*x = AnnaSlot{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnaSlot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnaSlot) ProtoMessage() {}
+
+func (x *AnnaSlot) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnaSlot.ProtoReflect.Descriptor instead.
+func (*AnnaSlot) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AnnaSlot) GetMasters() []uint32 {
+	if x != nil {
+		return x.Masters
+	}
+	return nil
+}
+
+func (x *AnnaSlot) GetServing() []uint32 {
+	if x != nil {
+		return x.Serving
+	}
+	return nil
+}
+
 // Pushes is what one master tells the caches of one member at a time.
 type Pushes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -741,7 +1305,7 @@ type Pushes struct {
 
 func (x *Pushes) Reset() {
 	*x = Pushes{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +1317,7 @@ func (x *Pushes) String() string {
 func (*Pushes) ProtoMessage() {}
 
 func (x *Pushes) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +1330,7 @@ func (x *Pushes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pushes.ProtoReflect.Descriptor instead.
 func (*Pushes) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Pushes) GetMember() string {
@@ -811,7 +1375,7 @@ type Pushed struct {
 
 func (x *Pushed) Reset() {
 	*x = Pushed{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +1387,7 @@ func (x *Pushed) String() string {
 func (*Pushed) ProtoMessage() {}
 
 func (x *Pushed) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +1400,7 @@ func (x *Pushed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pushed.ProtoReflect.Descriptor instead.
 func (*Pushed) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Pushed) GetKey() []byte {
@@ -898,18 +1462,20 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x120\n" +
-	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"h\n" +
+	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"|\n" +
 	"\bPresence\x12\x18\n" +
 	"\aleaving\x18\x01 \x01(\bR\aleaving\x12\x14\n" +
 	"\x05guest\x18\x02 \x01(\bR\x05guest\x12\x16\n" +
 	"\x06serves\x18\x03 \x01(\fR\x06serves\x12\x14\n" +
-	"\x05leads\x18\x04 \x01(\fR\x05leads\"\xe8\x01\n" +
+	"\x05leads\x18\x04 \x01(\fR\x05leads\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\"\xa0\x02\n" +
 	"\x03Ask\x12/\n" +
 	"\x06change\x18\x01 \x01(\v2\x15.cloudburst.v1.ChangeH\x00R\x06change\x12\x14\n" +
 	"\x04read\x18\x02 \x01(\fH\x00R\x04read\x12/\n" +
 	"\x05watch\x18\x03 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\x05watch\x123\n" +
 	"\aunwatch\x18\x04 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\aunwatch\x12,\n" +
-	"\x04list\x18\x05 \x01(\v2\x16.cloudburst.v1.ListingH\x00R\x04listB\x06\n" +
+	"\x04list\x18\x05 \x01(\v2\x16.cloudburst.v1.ListingH\x00R\x04list\x126\n" +
+	"\tget_share\x18\x06 \x01(\v2\x17.cloudburst.v1.GetShareH\x00R\bgetShareB\x06\n" +
 	"\x04what\"\xda\x01\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
@@ -929,7 +1495,7 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\fR\x05after\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x14\n" +
-	"\x05slots\x18\x04 \x01(\fR\x05slots\"\x90\x02\n" +
+	"\x05slots\x18\x04 \x01(\fR\x05slots\"\xbc\x02\n" +
 	"\x06Answer\x12*\n" +
 	"\x05error\x18\x01 \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05moved\x18\x02 \x01(\bR\x05moved\x12\x18\n" +
@@ -941,7 +1507,51 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x04keys\x18\b \x03(\fR\x04keys\x12\x12\n" +
 	"\x04more\x18\t \x01(\bR\x04more\x12\x1c\n" +
 	"\telsewhere\x18\n" +
-	" \x01(\fR\telsewhere\"}\n" +
+	" \x01(\fR\telsewhere\x12*\n" +
+	"\x05share\x18\v \x01(\v2\x14.cloudburst.v1.ShareR\x05share\"\n" +
+	"\n" +
+	"\bGetShare\"\xb7\x01\n" +
+	"\x05Share\x124\n" +
+	"\astreams\x18\x01 \x03(\v2\x1a.cloudburst.v1.StreamShareR\astreams\x12.\n" +
+	"\x05tiers\x18\x02 \x03(\v2\x18.cloudburst.v1.TierShareR\x05tiers\x12.\n" +
+	"\x05slots\x18\x03 \x03(\v2\x18.cloudburst.v1.SlotShareR\x05slots\x12\x18\n" +
+	"\ajoining\x18\x04 \x01(\rR\ajoining\"3\n" +
+	"\vStreamShare\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03lag\x18\x02 \x01(\x04R\x03lag\"\x86\x01\n" +
+	"\tTierShare\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12\x14\n" +
+	"\x05reads\x18\x04 \x01(\x04R\x05reads\x12\x1c\n" +
+	"\tevictions\x18\x05 \x01(\x04R\tevictions\"\x80\x01\n" +
+	"\tSlotShare\x12\x12\n" +
+	"\x04slot\x18\x01 \x01(\rR\x04slot\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12\x14\n" +
+	"\x05reads\x18\x04 \x01(\x04R\x05reads\x12\x16\n" +
+	"\x06writes\x18\x05 \x01(\x04R\x06writes\"\xba\x01\n" +
+	"\n" +
+	"AnnaStatus\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x18\n" +
+	"\amasters\x18\x02 \x01(\rR\amasters\x12\x16\n" +
+	"\x06moving\x18\x03 \x01(\rR\x06moving\x123\n" +
+	"\amembers\x18\x04 \x03(\v2\x19.cloudburst.v1.AnnaMemberR\amembers\x12-\n" +
+	"\x05slots\x18\x05 \x03(\v2\x17.cloudburst.v1.AnnaSlotR\x05slots\"\xc2\x01\n" +
+	"\n" +
+	"AnnaMember\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05guest\x18\x03 \x01(\bR\x05guest\x12\x18\n" +
+	"\aleaving\x18\x04 \x01(\bR\aleaving\x12\x16\n" +
+	"\x06serves\x18\x05 \x01(\rR\x06serves\x12\x14\n" +
+	"\x05leads\x18\x06 \x01(\rR\x05leads\x12*\n" +
+	"\x05share\x18\a \x01(\v2\x14.cloudburst.v1.ShareR\x05share\">\n" +
+	"\bAnnaSlot\x12\x18\n" +
+	"\amasters\x18\x01 \x03(\rR\amasters\x12\x18\n" +
+	"\aserving\x18\x02 \x03(\rR\aserving\"}\n" +
 	"\x06Pushes\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -967,40 +1577,56 @@ func file_cloudburst_v1_anna_proto_rawDescGZIP() []byte {
 	return file_cloudburst_v1_anna_proto_rawDescData
 }
 
-var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_cloudburst_v1_anna_proto_goTypes = []any{
-	(*Record)(nil),    // 0: cloudburst.v1.Record
-	(*Chunked)(nil),   // 1: cloudburst.v1.Chunked
-	(*Presence)(nil),  // 2: cloudburst.v1.Presence
-	(*Ask)(nil),       // 3: cloudburst.v1.Ask
-	(*Change)(nil),    // 4: cloudburst.v1.Change
-	(*Watching)(nil),  // 5: cloudburst.v1.Watching
-	(*Listing)(nil),   // 6: cloudburst.v1.Listing
-	(*Answer)(nil),    // 7: cloudburst.v1.Answer
-	(*Pushes)(nil),    // 8: cloudburst.v1.Pushes
-	(*Pushed)(nil),    // 9: cloudburst.v1.Pushed
-	(*State)(nil),     // 10: cloudburst.v1.State
-	(LatticeType)(0),  // 11: cloudburst.v1.LatticeType
-	(*Timestamp)(nil), // 12: cloudburst.v1.Timestamp
-	(*Error)(nil),     // 13: cloudburst.v1.Error
+	(*Record)(nil),      // 0: cloudburst.v1.Record
+	(*Chunked)(nil),     // 1: cloudburst.v1.Chunked
+	(*Presence)(nil),    // 2: cloudburst.v1.Presence
+	(*Ask)(nil),         // 3: cloudburst.v1.Ask
+	(*Change)(nil),      // 4: cloudburst.v1.Change
+	(*Watching)(nil),    // 5: cloudburst.v1.Watching
+	(*Listing)(nil),     // 6: cloudburst.v1.Listing
+	(*Answer)(nil),      // 7: cloudburst.v1.Answer
+	(*GetShare)(nil),    // 8: cloudburst.v1.GetShare
+	(*Share)(nil),       // 9: cloudburst.v1.Share
+	(*StreamShare)(nil), // 10: cloudburst.v1.StreamShare
+	(*TierShare)(nil),   // 11: cloudburst.v1.TierShare
+	(*SlotShare)(nil),   // 12: cloudburst.v1.SlotShare
+	(*AnnaStatus)(nil),  // 13: cloudburst.v1.AnnaStatus
+	(*AnnaMember)(nil),  // 14: cloudburst.v1.AnnaMember
+	(*AnnaSlot)(nil),    // 15: cloudburst.v1.AnnaSlot
+	(*Pushes)(nil),      // 16: cloudburst.v1.Pushes
+	(*Pushed)(nil),      // 17: cloudburst.v1.Pushed
+	(*State)(nil),       // 18: cloudburst.v1.State
+	(LatticeType)(0),    // 19: cloudburst.v1.LatticeType
+	(*Timestamp)(nil),   // 20: cloudburst.v1.Timestamp
+	(*Error)(nil),       // 21: cloudburst.v1.Error
 }
 var file_cloudburst_v1_anna_proto_depIdxs = []int32{
-	10, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
+	18, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
 	1,  // 1: cloudburst.v1.Record.chunked:type_name -> cloudburst.v1.Chunked
-	11, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
-	12, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
+	19, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
+	20, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
 	4,  // 4: cloudburst.v1.Ask.change:type_name -> cloudburst.v1.Change
 	5,  // 5: cloudburst.v1.Ask.watch:type_name -> cloudburst.v1.Watching
 	5,  // 6: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
 	6,  // 7: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
-	13, // 8: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
-	9,  // 9: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
-	13, // 10: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	8,  // 8: cloudburst.v1.Ask.get_share:type_name -> cloudburst.v1.GetShare
+	21, // 9: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
+	9,  // 10: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
+	10, // 11: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
+	11, // 12: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
+	12, // 13: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
+	14, // 14: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
+	15, // 15: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
+	9,  // 16: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
+	17, // 17: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
+	21, // 18: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_anna_proto_init() }
@@ -1016,6 +1642,7 @@ func file_cloudburst_v1_anna_proto_init() {
 		(*Ask_Watch)(nil),
 		(*Ask_Unwatch)(nil),
 		(*Ask_List)(nil),
+		(*Ask_GetShare)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1023,7 +1650,7 @@ func file_cloudburst_v1_anna_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_anna_proto_rawDesc), len(file_cloudburst_v1_anna_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -158,12 +158,14 @@ type Header struct {
 	//	*Header_GetStatus
 	//	*Header_Watch
 	//	*Header_Unwatch
+	//	*Header_GetAnnaStatus
 	//	*Header_Cells
 	//	*Header_Keys
 	//	*Header_Functions
 	//	*Header_Dags
 	//	*Header_Status_
 	//	*Header_Changed
+	//	*Header_AnnaStatus_
 	//	*Header_Load
 	//	*Header_Invoke
 	//	*Header_Unload
@@ -371,6 +373,15 @@ func (x *Header) GetUnwatch() *Unwatch {
 	return nil
 }
 
+func (x *Header) GetGetAnnaStatus() *GetAnnaStatus {
+	if x != nil {
+		if x, ok := x.Body.(*Header_GetAnnaStatus); ok {
+			return x.GetAnnaStatus
+		}
+	}
+	return nil
+}
+
 func (x *Header) GetCells() *Cells {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Cells); ok {
@@ -420,6 +431,15 @@ func (x *Header) GetChanged() *Changed {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Changed); ok {
 			return x.Changed
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetAnnaStatus_() *AnnaStatus {
+	if x != nil {
+		if x, ok := x.Body.(*Header_AnnaStatus_); ok {
+			return x.AnnaStatus_
 		}
 	}
 	return nil
@@ -558,6 +578,10 @@ type Header_Unwatch struct {
 	Unwatch *Unwatch `protobuf:"bytes,23,opt,name=unwatch,proto3,oneof"` // → Done
 }
 
+type Header_GetAnnaStatus struct {
+	GetAnnaStatus *GetAnnaStatus `protobuf:"bytes,24,opt,name=get_anna_status,json=getAnnaStatus,proto3,oneof"` // → AnnaStatus
+}
+
 type Header_Cells struct {
 	// Replies with a body of their own.
 	Cells *Cells `protobuf:"bytes,30,opt,name=cells,proto3,oneof"` // values: those of the cells
@@ -581,6 +605,10 @@ type Header_Status_ struct {
 
 type Header_Changed struct {
 	Changed *Changed `protobuf:"bytes,35,opt,name=changed,proto3,oneof"` // values: those of the cells
+}
+
+type Header_AnnaStatus_ struct {
+	AnnaStatus_ *AnnaStatus `protobuf:"bytes,36,opt,name=anna_status,json=annaStatus,proto3,oneof"`
 }
 
 type Header_Load struct {
@@ -645,6 +673,8 @@ func (*Header_Watch) isHeader_Body() {}
 
 func (*Header_Unwatch) isHeader_Body() {}
 
+func (*Header_GetAnnaStatus) isHeader_Body() {}
+
 func (*Header_Cells) isHeader_Body() {}
 
 func (*Header_Keys) isHeader_Body() {}
@@ -656,6 +686,8 @@ func (*Header_Dags) isHeader_Body() {}
 func (*Header_Status_) isHeader_Body() {}
 
 func (*Header_Changed) isHeader_Body() {}
+
+func (*Header_AnnaStatus_) isHeader_Body() {}
 
 func (*Header_Load) isHeader_Body() {}
 
@@ -1594,6 +1626,42 @@ func (*GetStatus) Descriptor() ([]byte, []int) {
 	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{17}
 }
 
+type GetAnnaStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAnnaStatus) Reset() {
+	*x = GetAnnaStatus{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAnnaStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAnnaStatus) ProtoMessage() {}
+
+func (x *GetAnnaStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAnnaStatus.ProtoReflect.Descriptor instead.
+func (*GetAnnaStatus) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{18}
+}
+
 type Cells struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cells         []*Cell                `protobuf:"bytes,1,rep,name=cells,proto3" json:"cells,omitempty"`
@@ -1603,7 +1671,7 @@ type Cells struct {
 
 func (x *Cells) Reset() {
 	*x = Cells{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1683,7 @@ func (x *Cells) String() string {
 func (*Cells) ProtoMessage() {}
 
 func (x *Cells) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1696,7 @@ func (x *Cells) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cells.ProtoReflect.Descriptor instead.
 func (*Cells) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{18}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Cells) GetCells() []*Cell {
@@ -1648,7 +1716,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1728,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1741,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{19}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Keys) GetKeys() []string {
@@ -1699,7 +1767,7 @@ type Functions struct {
 
 func (x *Functions) Reset() {
 	*x = Functions{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1779,7 @@ func (x *Functions) String() string {
 func (*Functions) ProtoMessage() {}
 
 func (x *Functions) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1792,7 @@ func (x *Functions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Functions.ProtoReflect.Descriptor instead.
 func (*Functions) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{20}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Functions) GetFunctions() []*Function {
@@ -1743,7 +1811,7 @@ type Dags struct {
 
 func (x *Dags) Reset() {
 	*x = Dags{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1823,7 @@ func (x *Dags) String() string {
 func (*Dags) ProtoMessage() {}
 
 func (x *Dags) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1836,7 @@ func (x *Dags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dags.ProtoReflect.Descriptor instead.
 func (*Dags) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{21}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Dags) GetDags() []*Dag {
@@ -1804,7 +1872,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1884,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1897,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{22}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Status) GetVersion() string {
@@ -1964,7 +2032,7 @@ type ClusterMember struct {
 
 func (x *ClusterMember) Reset() {
 	*x = ClusterMember{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2044,7 @@ func (x *ClusterMember) String() string {
 func (*ClusterMember) ProtoMessage() {}
 
 func (x *ClusterMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2057,7 @@ func (x *ClusterMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterMember.ProtoReflect.Descriptor instead.
 func (*ClusterMember) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{23}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClusterMember) GetName() string {
@@ -2029,7 +2097,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2109,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2122,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{24}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Load) GetFunction() *Function {
@@ -2074,7 +2142,7 @@ type Unload struct {
 
 func (x *Unload) Reset() {
 	*x = Unload{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2154,7 @@ func (x *Unload) String() string {
 func (*Unload) ProtoMessage() {}
 
 func (x *Unload) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2167,7 @@ func (x *Unload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unload.ProtoReflect.Descriptor instead.
 func (*Unload) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{25}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Unload) GetName() string {
@@ -2132,7 +2200,7 @@ type Invoke struct {
 
 func (x *Invoke) Reset() {
 	*x = Invoke{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2212,7 @@ func (x *Invoke) String() string {
 func (*Invoke) ProtoMessage() {}
 
 func (x *Invoke) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2225,7 @@ func (x *Invoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invoke.ProtoReflect.Descriptor instead.
 func (*Invoke) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{26}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Invoke) GetRunId() []byte {
@@ -2209,7 +2277,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2289,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2302,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{27}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Step) GetFunction() string {
@@ -2282,7 +2350,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2362,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2375,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{28}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Send) GetAddress() string {
@@ -2334,7 +2402,7 @@ type Receive struct {
 
 func (x *Receive) Reset() {
 	*x = Receive{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2414,7 @@ func (x *Receive) String() string {
 func (*Receive) ProtoMessage() {}
 
 func (x *Receive) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2427,7 @@ func (x *Receive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receive.ProtoReflect.Descriptor instead.
 func (*Receive) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{29}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Receive) GetWaitMilliseconds() uint64 {
@@ -2385,7 +2453,7 @@ type Messages struct {
 
 func (x *Messages) Reset() {
 	*x = Messages{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2465,7 @@ func (x *Messages) String() string {
 func (*Messages) ProtoMessage() {}
 
 func (x *Messages) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2478,7 @@ func (x *Messages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Messages.ProtoReflect.Descriptor instead.
 func (*Messages) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{30}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Messages) GetSenders() []*Sender {
@@ -2430,7 +2498,7 @@ type Sender struct {
 
 func (x *Sender) Reset() {
 	*x = Sender{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2510,7 @@ func (x *Sender) String() string {
 func (*Sender) ProtoMessage() {}
 
 func (x *Sender) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2523,7 @@ func (x *Sender) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sender.ProtoReflect.Descriptor instead.
 func (*Sender) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{31}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Sender) GetAddress() string {
@@ -2485,7 +2553,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2565,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2578,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{32}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Log) GetRunId() []byte {
@@ -2552,7 +2620,7 @@ var File_cloudburst_v1_frame_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
-	"\x19cloudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x1ccloudburst/v1/function.proto\x1a\x19cloudburst/v1/store.proto\"\x93\f\n" +
+	"\x19cloudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x18cloudburst/v1/anna.proto\x1a\x19cloudburst/v1/error.proto\x1a\x1ccloudburst/v1/function.proto\x1a\x19cloudburst/v1/store.proto\"\x99\r\n" +
 	"\x06Header\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05sizes\x18\x02 \x03(\rR\x05sizes\x12,\n" +
@@ -2574,13 +2642,16 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"get_status\x18\x15 \x01(\v2\x18.cloudburst.v1.GetStatusH\x00R\tgetStatus\x12,\n" +
 	"\x05watch\x18\x16 \x01(\v2\x14.cloudburst.v1.WatchH\x00R\x05watch\x122\n" +
-	"\aunwatch\x18\x17 \x01(\v2\x16.cloudburst.v1.UnwatchH\x00R\aunwatch\x12,\n" +
+	"\aunwatch\x18\x17 \x01(\v2\x16.cloudburst.v1.UnwatchH\x00R\aunwatch\x12F\n" +
+	"\x0fget_anna_status\x18\x18 \x01(\v2\x1c.cloudburst.v1.GetAnnaStatusH\x00R\rgetAnnaStatus\x12,\n" +
 	"\x05cells\x18\x1e \x01(\v2\x14.cloudburst.v1.CellsH\x00R\x05cells\x12)\n" +
 	"\x04keys\x18\x1f \x01(\v2\x13.cloudburst.v1.KeysH\x00R\x04keys\x128\n" +
 	"\tfunctions\x18  \x01(\v2\x18.cloudburst.v1.FunctionsH\x00R\tfunctions\x12)\n" +
 	"\x04dags\x18! \x01(\v2\x13.cloudburst.v1.DagsH\x00R\x04dags\x12/\n" +
 	"\x06status\x18\" \x01(\v2\x15.cloudburst.v1.StatusH\x00R\x06status\x122\n" +
-	"\achanged\x18# \x01(\v2\x16.cloudburst.v1.ChangedH\x00R\achanged\x12)\n" +
+	"\achanged\x18# \x01(\v2\x16.cloudburst.v1.ChangedH\x00R\achanged\x12<\n" +
+	"\vanna_status\x18$ \x01(\v2\x19.cloudburst.v1.AnnaStatusH\x00R\n" +
+	"annaStatus\x12)\n" +
 	"\x04load\x18( \x01(\v2\x13.cloudburst.v1.LoadH\x00R\x04load\x12/\n" +
 	"\x06invoke\x18) \x01(\v2\x15.cloudburst.v1.InvokeH\x00R\x06invoke\x12/\n" +
 	"\x06unload\x18* \x01(\v2\x15.cloudburst.v1.UnloadH\x00R\x06unload\x12)\n" +
@@ -2643,7 +2714,8 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\bversions\x18\x02 \x01(\bR\bversions\"\"\n" +
 	"\bListDags\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\"\v\n" +
-	"\tGetStatus\"2\n" +
+	"\tGetStatus\"\x0f\n" +
+	"\rGetAnnaStatus\"2\n" +
 	"\x05Cells\x12)\n" +
 	"\x05cells\x18\x01 \x03(\v2\x13.cloudburst.v1.CellR\x05cells\".\n" +
 	"\x04Keys\x12\x12\n" +
@@ -2739,7 +2811,7 @@ func file_cloudburst_v1_frame_proto_rawDescGZIP() []byte {
 }
 
 var file_cloudburst_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cloudburst_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_cloudburst_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_cloudburst_v1_frame_proto_goTypes = []any{
 	(Level)(0),               // 0: cloudburst.v1.Level
 	(Stream)(0),              // 1: cloudburst.v1.Stream
@@ -2761,29 +2833,31 @@ var file_cloudburst_v1_frame_proto_goTypes = []any{
 	(*ListFunctions)(nil),    // 17: cloudburst.v1.ListFunctions
 	(*ListDags)(nil),         // 18: cloudburst.v1.ListDags
 	(*GetStatus)(nil),        // 19: cloudburst.v1.GetStatus
-	(*Cells)(nil),            // 20: cloudburst.v1.Cells
-	(*Keys)(nil),             // 21: cloudburst.v1.Keys
-	(*Functions)(nil),        // 22: cloudburst.v1.Functions
-	(*Dags)(nil),             // 23: cloudburst.v1.Dags
-	(*Status)(nil),           // 24: cloudburst.v1.Status
-	(*ClusterMember)(nil),    // 25: cloudburst.v1.ClusterMember
-	(*Load)(nil),             // 26: cloudburst.v1.Load
-	(*Unload)(nil),           // 27: cloudburst.v1.Unload
-	(*Invoke)(nil),           // 28: cloudburst.v1.Invoke
-	(*Step)(nil),             // 29: cloudburst.v1.Step
-	(*Send)(nil),             // 30: cloudburst.v1.Send
-	(*Receive)(nil),          // 31: cloudburst.v1.Receive
-	(*Messages)(nil),         // 32: cloudburst.v1.Messages
-	(*Sender)(nil),           // 33: cloudburst.v1.Sender
-	(*Log)(nil),              // 34: cloudburst.v1.Log
-	(*Error)(nil),            // 35: cloudburst.v1.Error
-	(*Cell)(nil),             // 36: cloudburst.v1.Cell
-	(Ack)(0),                 // 37: cloudburst.v1.Ack
-	(*Function)(nil),         // 38: cloudburst.v1.Function
-	(*Dag)(nil),              // 39: cloudburst.v1.Dag
+	(*GetAnnaStatus)(nil),    // 20: cloudburst.v1.GetAnnaStatus
+	(*Cells)(nil),            // 21: cloudburst.v1.Cells
+	(*Keys)(nil),             // 22: cloudburst.v1.Keys
+	(*Functions)(nil),        // 23: cloudburst.v1.Functions
+	(*Dags)(nil),             // 24: cloudburst.v1.Dags
+	(*Status)(nil),           // 25: cloudburst.v1.Status
+	(*ClusterMember)(nil),    // 26: cloudburst.v1.ClusterMember
+	(*Load)(nil),             // 27: cloudburst.v1.Load
+	(*Unload)(nil),           // 28: cloudburst.v1.Unload
+	(*Invoke)(nil),           // 29: cloudburst.v1.Invoke
+	(*Step)(nil),             // 30: cloudburst.v1.Step
+	(*Send)(nil),             // 31: cloudburst.v1.Send
+	(*Receive)(nil),          // 32: cloudburst.v1.Receive
+	(*Messages)(nil),         // 33: cloudburst.v1.Messages
+	(*Sender)(nil),           // 34: cloudburst.v1.Sender
+	(*Log)(nil),              // 35: cloudburst.v1.Log
+	(*Error)(nil),            // 36: cloudburst.v1.Error
+	(*AnnaStatus)(nil),       // 37: cloudburst.v1.AnnaStatus
+	(*Cell)(nil),             // 38: cloudburst.v1.Cell
+	(Ack)(0),                 // 39: cloudburst.v1.Ack
+	(*Function)(nil),         // 40: cloudburst.v1.Function
+	(*Dag)(nil),              // 41: cloudburst.v1.Dag
 }
 var file_cloudburst_v1_frame_proto_depIdxs = []int32{
-	35, // 0: cloudburst.v1.Header.error:type_name -> cloudburst.v1.Error
+	36, // 0: cloudburst.v1.Header.error:type_name -> cloudburst.v1.Error
 	3,  // 1: cloudburst.v1.Header.done:type_name -> cloudburst.v1.Done
 	5,  // 2: cloudburst.v1.Header.call:type_name -> cloudburst.v1.Call
 	6,  // 3: cloudburst.v1.Header.get:type_name -> cloudburst.v1.Get
@@ -2799,42 +2873,44 @@ var file_cloudburst_v1_frame_proto_depIdxs = []int32{
 	19, // 13: cloudburst.v1.Header.get_status:type_name -> cloudburst.v1.GetStatus
 	7,  // 14: cloudburst.v1.Header.watch:type_name -> cloudburst.v1.Watch
 	8,  // 15: cloudburst.v1.Header.unwatch:type_name -> cloudburst.v1.Unwatch
-	20, // 16: cloudburst.v1.Header.cells:type_name -> cloudburst.v1.Cells
-	21, // 17: cloudburst.v1.Header.keys:type_name -> cloudburst.v1.Keys
-	22, // 18: cloudburst.v1.Header.functions:type_name -> cloudburst.v1.Functions
-	23, // 19: cloudburst.v1.Header.dags:type_name -> cloudburst.v1.Dags
-	24, // 20: cloudburst.v1.Header.status:type_name -> cloudburst.v1.Status
-	9,  // 21: cloudburst.v1.Header.changed:type_name -> cloudburst.v1.Changed
-	26, // 22: cloudburst.v1.Header.load:type_name -> cloudburst.v1.Load
-	28, // 23: cloudburst.v1.Header.invoke:type_name -> cloudburst.v1.Invoke
-	27, // 24: cloudburst.v1.Header.unload:type_name -> cloudburst.v1.Unload
-	30, // 25: cloudburst.v1.Header.send:type_name -> cloudburst.v1.Send
-	31, // 26: cloudburst.v1.Header.receive:type_name -> cloudburst.v1.Receive
-	34, // 27: cloudburst.v1.Header.log:type_name -> cloudburst.v1.Log
-	32, // 28: cloudburst.v1.Header.messages:type_name -> cloudburst.v1.Messages
-	4,  // 29: cloudburst.v1.Call.arguments:type_name -> cloudburst.v1.Arguments
-	0,  // 30: cloudburst.v1.Call.level:type_name -> cloudburst.v1.Level
-	5,  // 31: cloudburst.v1.Call.continuation:type_name -> cloudburst.v1.Call
-	36, // 32: cloudburst.v1.Changed.cells:type_name -> cloudburst.v1.Cell
-	36, // 33: cloudburst.v1.Put.cells:type_name -> cloudburst.v1.Cell
-	37, // 34: cloudburst.v1.Put.ack:type_name -> cloudburst.v1.Ack
-	37, // 35: cloudburst.v1.Delete.ack:type_name -> cloudburst.v1.Ack
-	38, // 36: cloudburst.v1.RegisterFunction.function:type_name -> cloudburst.v1.Function
-	39, // 37: cloudburst.v1.RegisterDag.dag:type_name -> cloudburst.v1.Dag
-	36, // 38: cloudburst.v1.Cells.cells:type_name -> cloudburst.v1.Cell
-	38, // 39: cloudburst.v1.Functions.functions:type_name -> cloudburst.v1.Function
-	39, // 40: cloudburst.v1.Dags.dags:type_name -> cloudburst.v1.Dag
-	25, // 41: cloudburst.v1.Status.members:type_name -> cloudburst.v1.ClusterMember
-	38, // 42: cloudburst.v1.Load.function:type_name -> cloudburst.v1.Function
-	29, // 43: cloudburst.v1.Invoke.steps:type_name -> cloudburst.v1.Step
-	0,  // 44: cloudburst.v1.Invoke.level:type_name -> cloudburst.v1.Level
-	33, // 45: cloudburst.v1.Messages.senders:type_name -> cloudburst.v1.Sender
-	1,  // 46: cloudburst.v1.Log.stream:type_name -> cloudburst.v1.Stream
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	20, // 16: cloudburst.v1.Header.get_anna_status:type_name -> cloudburst.v1.GetAnnaStatus
+	21, // 17: cloudburst.v1.Header.cells:type_name -> cloudburst.v1.Cells
+	22, // 18: cloudburst.v1.Header.keys:type_name -> cloudburst.v1.Keys
+	23, // 19: cloudburst.v1.Header.functions:type_name -> cloudburst.v1.Functions
+	24, // 20: cloudburst.v1.Header.dags:type_name -> cloudburst.v1.Dags
+	25, // 21: cloudburst.v1.Header.status:type_name -> cloudburst.v1.Status
+	9,  // 22: cloudburst.v1.Header.changed:type_name -> cloudburst.v1.Changed
+	37, // 23: cloudburst.v1.Header.anna_status:type_name -> cloudburst.v1.AnnaStatus
+	27, // 24: cloudburst.v1.Header.load:type_name -> cloudburst.v1.Load
+	29, // 25: cloudburst.v1.Header.invoke:type_name -> cloudburst.v1.Invoke
+	28, // 26: cloudburst.v1.Header.unload:type_name -> cloudburst.v1.Unload
+	31, // 27: cloudburst.v1.Header.send:type_name -> cloudburst.v1.Send
+	32, // 28: cloudburst.v1.Header.receive:type_name -> cloudburst.v1.Receive
+	35, // 29: cloudburst.v1.Header.log:type_name -> cloudburst.v1.Log
+	33, // 30: cloudburst.v1.Header.messages:type_name -> cloudburst.v1.Messages
+	4,  // 31: cloudburst.v1.Call.arguments:type_name -> cloudburst.v1.Arguments
+	0,  // 32: cloudburst.v1.Call.level:type_name -> cloudburst.v1.Level
+	5,  // 33: cloudburst.v1.Call.continuation:type_name -> cloudburst.v1.Call
+	38, // 34: cloudburst.v1.Changed.cells:type_name -> cloudburst.v1.Cell
+	38, // 35: cloudburst.v1.Put.cells:type_name -> cloudburst.v1.Cell
+	39, // 36: cloudburst.v1.Put.ack:type_name -> cloudburst.v1.Ack
+	39, // 37: cloudburst.v1.Delete.ack:type_name -> cloudburst.v1.Ack
+	40, // 38: cloudburst.v1.RegisterFunction.function:type_name -> cloudburst.v1.Function
+	41, // 39: cloudburst.v1.RegisterDag.dag:type_name -> cloudburst.v1.Dag
+	38, // 40: cloudburst.v1.Cells.cells:type_name -> cloudburst.v1.Cell
+	40, // 41: cloudburst.v1.Functions.functions:type_name -> cloudburst.v1.Function
+	41, // 42: cloudburst.v1.Dags.dags:type_name -> cloudburst.v1.Dag
+	26, // 43: cloudburst.v1.Status.members:type_name -> cloudburst.v1.ClusterMember
+	40, // 44: cloudburst.v1.Load.function:type_name -> cloudburst.v1.Function
+	30, // 45: cloudburst.v1.Invoke.steps:type_name -> cloudburst.v1.Step
+	0,  // 46: cloudburst.v1.Invoke.level:type_name -> cloudburst.v1.Level
+	34, // 47: cloudburst.v1.Messages.senders:type_name -> cloudburst.v1.Sender
+	1,  // 48: cloudburst.v1.Log.stream:type_name -> cloudburst.v1.Stream
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_frame_proto_init() }
@@ -2842,6 +2918,7 @@ func file_cloudburst_v1_frame_proto_init() {
 	if File_cloudburst_v1_frame_proto != nil {
 		return
 	}
+	file_cloudburst_v1_anna_proto_init()
 	file_cloudburst_v1_error_proto_init()
 	file_cloudburst_v1_function_proto_init()
 	file_cloudburst_v1_store_proto_init()
@@ -2862,12 +2939,14 @@ func file_cloudburst_v1_frame_proto_init() {
 		(*Header_GetStatus)(nil),
 		(*Header_Watch)(nil),
 		(*Header_Unwatch)(nil),
+		(*Header_GetAnnaStatus)(nil),
 		(*Header_Cells)(nil),
 		(*Header_Keys)(nil),
 		(*Header_Functions)(nil),
 		(*Header_Dags)(nil),
 		(*Header_Status_)(nil),
 		(*Header_Changed)(nil),
+		(*Header_AnnaStatus_)(nil),
 		(*Header_Load)(nil),
 		(*Header_Invoke)(nil),
 		(*Header_Unload)(nil),
@@ -2886,7 +2965,7 @@ func file_cloudburst_v1_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_frame_proto_rawDesc), len(file_cloudburst_v1_frame_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

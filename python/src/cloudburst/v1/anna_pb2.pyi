@@ -36,30 +36,34 @@ class Chunked(_message.Message):
     def __init__(self, upload: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., type: _Optional[_Union[_store_pb2.LatticeType, str]] = ..., latest: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("leaving", "guest", "serves", "leads")
+    __slots__ = ("leaving", "guest", "serves", "leads", "name")
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     GUEST_FIELD_NUMBER: _ClassVar[int]
     SERVES_FIELD_NUMBER: _ClassVar[int]
     LEADS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     leaving: bool
     guest: bool
     serves: bytes
     leads: bytes
-    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ...) -> None: ...
+    name: str
+    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Ask(_message.Message):
-    __slots__ = ("change", "read", "watch", "unwatch", "list")
+    __slots__ = ("change", "read", "watch", "unwatch", "list", "get_share")
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     READ_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
     UNWATCH_FIELD_NUMBER: _ClassVar[int]
     LIST_FIELD_NUMBER: _ClassVar[int]
+    GET_SHARE_FIELD_NUMBER: _ClassVar[int]
     change: Change
     read: bytes
     watch: Watching
     unwatch: Watching
     list: Listing
-    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ...) -> None: ...
+    get_share: GetShare
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("key", "delta", "add", "delete", "persist", "replace", "volatile", "memory", "expect")
@@ -106,7 +110,7 @@ class Listing(_message.Message):
     def __init__(self, prefix: _Optional[bytes] = ..., after: _Optional[bytes] = ..., limit: _Optional[int] = ..., slots: _Optional[bytes] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere")
+    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere", "share")
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +121,7 @@ class Answer(_message.Message):
     KEYS_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
     ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     error: _error_pb2.Error
     moved: bool
     changed: bool
@@ -127,7 +132,100 @@ class Answer(_message.Message):
     keys: _containers.RepeatedScalarFieldContainer[bytes]
     more: bool
     elsewhere: bytes
-    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ...) -> None: ...
+    share: Share
+    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ..., share: _Optional[_Union[Share, _Mapping]] = ...) -> None: ...
+
+class GetShare(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Share(_message.Message):
+    __slots__ = ("streams", "tiers", "slots", "joining")
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    JOINING_FIELD_NUMBER: _ClassVar[int]
+    streams: _containers.RepeatedCompositeFieldContainer[StreamShare]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierShare]
+    slots: _containers.RepeatedCompositeFieldContainer[SlotShare]
+    joining: int
+    def __init__(self, streams: _Optional[_Iterable[_Union[StreamShare, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierShare, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[SlotShare, _Mapping]]] = ..., joining: _Optional[int] = ...) -> None: ...
+
+class StreamShare(_message.Message):
+    __slots__ = ("name", "lag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    lag: int
+    def __init__(self, name: _Optional[str] = ..., lag: _Optional[int] = ...) -> None: ...
+
+class TierShare(_message.Message):
+    __slots__ = ("name", "keys", "size_bytes", "reads", "evictions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    EVICTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    keys: int
+    size_bytes: int
+    reads: int
+    evictions: int
+    def __init__(self, name: _Optional[str] = ..., keys: _Optional[int] = ..., size_bytes: _Optional[int] = ..., reads: _Optional[int] = ..., evictions: _Optional[int] = ...) -> None: ...
+
+class SlotShare(_message.Message):
+    __slots__ = ("slot", "keys", "size_bytes", "reads", "writes")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    keys: int
+    size_bytes: int
+    reads: int
+    writes: int
+    def __init__(self, slot: _Optional[int] = ..., keys: _Optional[int] = ..., size_bytes: _Optional[int] = ..., reads: _Optional[int] = ..., writes: _Optional[int] = ...) -> None: ...
+
+class AnnaStatus(_message.Message):
+    __slots__ = ("member", "masters", "moving", "members", "slots")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    MASTERS_FIELD_NUMBER: _ClassVar[int]
+    MOVING_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    masters: int
+    moving: int
+    members: _containers.RepeatedCompositeFieldContainer[AnnaMember]
+    slots: _containers.RepeatedCompositeFieldContainer[AnnaSlot]
+    def __init__(self, member: _Optional[str] = ..., masters: _Optional[int] = ..., moving: _Optional[int] = ..., members: _Optional[_Iterable[_Union[AnnaMember, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[AnnaSlot, _Mapping]]] = ...) -> None: ...
+
+class AnnaMember(_message.Message):
+    __slots__ = ("member", "name", "guest", "leaving", "serves", "leads", "share")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    GUEST_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    SERVES_FIELD_NUMBER: _ClassVar[int]
+    LEADS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    name: str
+    guest: bool
+    leaving: bool
+    serves: int
+    leads: int
+    share: Share
+    def __init__(self, member: _Optional[str] = ..., name: _Optional[str] = ..., guest: bool = ..., leaving: bool = ..., serves: _Optional[int] = ..., leads: _Optional[int] = ..., share: _Optional[_Union[Share, _Mapping]] = ...) -> None: ...
+
+class AnnaSlot(_message.Message):
+    __slots__ = ("masters", "serving")
+    MASTERS_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    masters: _containers.RepeatedScalarFieldContainer[int]
+    serving: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, masters: _Optional[_Iterable[int]] = ..., serving: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Pushes(_message.Message):
     __slots__ = ("member", "number", "pulse", "pushed")

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from cloudburst.v1 import anna_pb2 as cloudburst_dot_v1_dot_anna__pb2
 from cloudburst.v1 import error_pb2 as cloudburst_dot_v1_dot_error__pb2
 from cloudburst.v1 import function_pb2 as cloudburst_dot_v1_dot_function__pb2
 from cloudburst.v1 import store_pb2 as cloudburst_dot_v1_dot_store__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63loudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x19\x63loudburst/v1/error.proto\x1a\x1c\x63loudburst/v1/function.proto\x1a\x19\x63loudburst/v1/store.proto\"\x88\n\n\x06Header\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05sizes\x18\x02 \x03(\r\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.cloudburst.v1.ErrorH\x00\x12#\n\x04\x64one\x18\x04 \x01(\x0b\x32\x13.cloudburst.v1.DoneH\x00\x12#\n\x04\x63\x61ll\x18\n \x01(\x0b\x32\x13.cloudburst.v1.CallH\x00\x12!\n\x03get\x18\x0b \x01(\x0b\x32\x12.cloudburst.v1.GetH\x00\x12!\n\x03put\x18\x0c \x01(\x0b\x32\x12.cloudburst.v1.PutH\x00\x12\'\n\x06\x64\x65lete\x18\r \x01(\x0b\x32\x15.cloudburst.v1.DeleteH\x00\x12,\n\tlist_keys\x18\x0e \x01(\x0b\x32\x17.cloudburst.v1.ListKeysH\x00\x12<\n\x11register_function\x18\x0f \x01(\x0b\x32\x1f.cloudburst.v1.RegisterFunctionH\x00\x12\x32\n\x0cregister_dag\x18\x10 \x01(\x0b\x32\x1a.cloudburst.v1.RegisterDagH\x00\x12\x38\n\x0f\x64\x65lete_function\x18\x11 \x01(\x0b\x32\x1d.cloudburst.v1.DeleteFunctionH\x00\x12.\n\ndelete_dag\x18\x12 \x01(\x0b\x32\x18.cloudburst.v1.DeleteDagH\x00\x12\x36\n\x0elist_functions\x18\x13 \x01(\x0b\x32\x1c.cloudburst.v1.ListFunctionsH\x00\x12,\n\tlist_dags\x18\x14 \x01(\x0b\x32\x17.cloudburst.v1.ListDagsH\x00\x12.\n\nget_status\x18\x15 \x01(\x0b\x32\x18.cloudburst.v1.GetStatusH\x00\x12%\n\x05watch\x18\x16 \x01(\x0b\x32\x14.cloudburst.v1.WatchH\x00\x12)\n\x07unwatch\x18\x17 \x01(\x0b\x32\x16.cloudburst.v1.UnwatchH\x00\x12%\n\x05\x63\x65lls\x18\x1e \x01(\x0b\x32\x14.cloudburst.v1.CellsH\x00\x12#\n\x04keys\x18\x1f \x01(\x0b\x32\x13.cloudburst.v1.KeysH\x00\x12-\n\tfunctions\x18  \x01(\x0b\x32\x18.cloudburst.v1.FunctionsH\x00\x12#\n\x04\x64\x61gs\x18! \x01(\x0b\x32\x13.cloudburst.v1.DagsH\x00\x12\'\n\x06status\x18\" \x01(\x0b\x32\x15.cloudburst.v1.StatusH\x00\x12)\n\x07\x63hanged\x18# \x01(\x0b\x32\x16.cloudburst.v1.ChangedH\x00\x12#\n\x04load\x18( \x01(\x0b\x32\x13.cloudburst.v1.LoadH\x00\x12\'\n\x06invoke\x18) \x01(\x0b\x32\x15.cloudburst.v1.InvokeH\x00\x12\'\n\x06unload\x18* \x01(\x0b\x32\x15.cloudburst.v1.UnloadH\x00\x12#\n\x04send\x18\x32 \x01(\x0b\x32\x13.cloudburst.v1.SendH\x00\x12)\n\x07receive\x18\x33 \x01(\x0b\x32\x16.cloudburst.v1.ReceiveH\x00\x12!\n\x03log\x18\x34 \x01(\x0b\x32\x12.cloudburst.v1.LogH\x00\x12+\n\x08messages\x18\x35 \x01(\x0b\x32\x17.cloudburst.v1.MessagesH\x00\x42\x06\n\x04\x62ody\"\x06\n\x04\x44one\"C\n\tArguments\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x12\n\npositional\x18\x02 \x01(\r\x12\x10\n\x08keywords\x18\x03 \x03(\t\"\x81\x02\n\x04\x43\x61ll\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\x12\n\x08\x66unction\x18\x02 \x01(\tH\x00\x12\r\n\x03\x64\x61g\x18\x03 \x01(\tH\x00\x12+\n\targuments\x18\x04 \x03(\x0b\x32\x18.cloudburst.v1.Arguments\x12#\n\x05level\x18\x05 \x01(\x0e\x32\x14.cloudburst.v1.Level\x12\x1c\n\x14timeout_milliseconds\x18\x06 \x01(\x04\x12\r\n\x05store\x18\x07 \x01(\x08\x12\x12\n\noutput_key\x18\x08 \x01(\t\x12)\n\x0c\x63ontinuation\x18\t \x01(\x0b\x32\x13.cloudburst.v1.CallB\x08\n\x06target\">\n\x03Get\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x19\n\x11wait_milliseconds\x18\x02 \x01(\x04\x12\x0e\n\x06states\x18\x03 \x01(\x08\"%\n\x05Watch\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x0e\n\x06states\x18\x02 \x01(\x08\"\x15\n\x07Unwatch\x12\n\n\x02id\x18\x01 \x01(\x04\"<\n\x07\x43hanged\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.cloudburst.v1.Cell\x12\r\n\x05whole\x18\x02 \x01(\x08\"J\n\x03Put\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.cloudburst.v1.Cell\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0e\x32\x12.cloudburst.v1.Ack\"7\n\x06\x44\x65lete\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0e\x32\x12.cloudburst.v1.Ack\"8\n\x08ListKeys\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"=\n\x10RegisterFunction\x12)\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x17.cloudburst.v1.Function\".\n\x0bRegisterDag\x12\x1f\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x12.cloudburst.v1.Dag\"\x1e\n\x0e\x44\x65leteFunction\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\tDeleteDag\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\rListFunctions\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x01(\x08\"\x1a\n\x08ListDags\x12\x0e\n\x06prefix\x18\x01 \x01(\t\"\x0b\n\tGetStatus\"+\n\x05\x43\x65lls\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.cloudburst.v1.Cell\"\"\n\x04Keys\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x0c\n\x04more\x18\x02 \x01(\x08\"7\n\tFunctions\x12*\n\tfunctions\x18\x01 \x03(\x0b\x32\x17.cloudburst.v1.Function\"(\n\x04\x44\x61gs\x12 \n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32\x12.cloudburst.v1.Dag\"\xea\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x1c\n\x14started_milliseconds\x18\x03 \x01(\x03\x12\x16\n\x0e\x64\x61ta_directory\x18\x04 \x01(\t\x12\x0f\n\x07workers\x18\x05 \x01(\r\x12\x14\n\x0cworkers_busy\x18\x06 \x01(\r\x12\x13\n\x0bworkers_max\x18\x07 \x01(\r\x12\x0e\n\x06queued\x18\x08 \x01(\r\x12\x0c\n\x04runs\x18\t \x01(\x04\x12\x13\n\x0bruns_failed\x18\n \x01(\x04\x12\x0c\n\x04keys\x18\x0b \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x0c \x01(\x04\x12\x16\n\x0epython_version\x18\r \x01(\t\x12\x11\n\tfunctions\x18\x0e \x01(\r\x12\x0c\n\x04\x64\x61gs\x18\x0f \x01(\r\x12\r\n\x05roles\x18\x10 \x03(\t\x12-\n\x07members\x18\x11 \x03(\x0b\x32\x1c.cloudburst.v1.ClusterMember\"O\n\rClusterMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treachable\x18\x02 \x01(\x08\x12\x0e\n\x06leader\x18\x03 \x01(\x08\x12\r\n\x05\x61sked\x18\x04 \x01(\x08\"1\n\x04Load\x12)\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x17.cloudburst.v1.Function\"\'\n\x06Unload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x91\x01\n\x06Invoke\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\"\n\x05steps\x18\x02 \x03(\x0b\x32\x13.cloudburst.v1.Step\x12#\n\x05level\x18\x03 \x01(\x0e\x32\x14.cloudburst.v1.Level\x12\x1d\n\x15\x64\x65\x61\x64line_milliseconds\x18\x04 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\"_\n\x04Step\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\npositional\x18\x03 \x01(\r\x12\x10\n\x08keywords\x18\x04 \x03(\t\x12\x0e\n\x06spread\x18\x05 \x03(\r\"\'\n\x04Send\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"3\n\x07Receive\x12\x19\n\x11wait_milliseconds\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\"2\n\x08Messages\x12&\n\x07senders\x18\x01 \x03(\x0b\x32\x15.cloudburst.v1.Sender\")\n\x06Sender\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"m\n\x03Log\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12%\n\x06stream\x18\x04 \x01(\x0e\x32\x15.cloudburst.v1.Stream\x12\x0c\n\x04text\x18\x05 \x01(\t*n\n\x05Level\x12\r\n\tLEVEL_LWW\x10\x00\x12\x19\n\x15LEVEL_REPEATABLE_READ\x10\x01\x12\x14\n\x10LEVEL_SINGLE_KEY\x10\x02\x12\x13\n\x0fLEVEL_MULTI_KEY\x10\x03\x12\x10\n\x0cLEVEL_CAUSAL\x10\x04*F\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n\rSTREAM_STDOUT\x10\x01\x12\x11\n\rSTREAM_STDERR\x10\x02\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63loudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x18\x63loudburst/v1/anna.proto\x1a\x19\x63loudburst/v1/error.proto\x1a\x1c\x63loudburst/v1/function.proto\x1a\x19\x63loudburst/v1/store.proto\"\xf3\n\n\x06Header\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05sizes\x18\x02 \x03(\r\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.cloudburst.v1.ErrorH\x00\x12#\n\x04\x64one\x18\x04 \x01(\x0b\x32\x13.cloudburst.v1.DoneH\x00\x12#\n\x04\x63\x61ll\x18\n \x01(\x0b\x32\x13.cloudburst.v1.CallH\x00\x12!\n\x03get\x18\x0b \x01(\x0b\x32\x12.cloudburst.v1.GetH\x00\x12!\n\x03put\x18\x0c \x01(\x0b\x32\x12.cloudburst.v1.PutH\x00\x12\'\n\x06\x64\x65lete\x18\r \x01(\x0b\x32\x15.cloudburst.v1.DeleteH\x00\x12,\n\tlist_keys\x18\x0e \x01(\x0b\x32\x17.cloudburst.v1.ListKeysH\x00\x12<\n\x11register_function\x18\x0f \x01(\x0b\x32\x1f.cloudburst.v1.RegisterFunctionH\x00\x12\x32\n\x0cregister_dag\x18\x10 \x01(\x0b\x32\x1a.cloudburst.v1.RegisterDagH\x00\x12\x38\n\x0f\x64\x65lete_function\x18\x11 \x01(\x0b\x32\x1d.cloudburst.v1.DeleteFunctionH\x00\x12.\n\ndelete_dag\x18\x12 \x01(\x0b\x32\x18.cloudburst.v1.DeleteDagH\x00\x12\x36\n\x0elist_functions\x18\x13 \x01(\x0b\x32\x1c.cloudburst.v1.ListFunctionsH\x00\x12,\n\tlist_dags\x18\x14 \x01(\x0b\x32\x17.cloudburst.v1.ListDagsH\x00\x12.\n\nget_status\x18\x15 \x01(\x0b\x32\x18.cloudburst.v1.GetStatusH\x00\x12%\n\x05watch\x18\x16 \x01(\x0b\x32\x14.cloudburst.v1.WatchH\x00\x12)\n\x07unwatch\x18\x17 \x01(\x0b\x32\x16.cloudburst.v1.UnwatchH\x00\x12\x37\n\x0fget_anna_status\x18\x18 \x01(\x0b\x32\x1c.cloudburst.v1.GetAnnaStatusH\x00\x12%\n\x05\x63\x65lls\x18\x1e \x01(\x0b\x32\x14.cloudburst.v1.CellsH\x00\x12#\n\x04keys\x18\x1f \x01(\x0b\x32\x13.cloudburst.v1.KeysH\x00\x12-\n\tfunctions\x18  \x01(\x0b\x32\x18.cloudburst.v1.FunctionsH\x00\x12#\n\x04\x64\x61gs\x18! \x01(\x0b\x32\x13.cloudburst.v1.DagsH\x00\x12\'\n\x06status\x18\" \x01(\x0b\x32\x15.cloudburst.v1.StatusH\x00\x12)\n\x07\x63hanged\x18# \x01(\x0b\x32\x16.cloudburst.v1.ChangedH\x00\x12\x30\n\x0b\x61nna_status\x18$ \x01(\x0b\x32\x19.cloudburst.v1.AnnaStatusH\x00\x12#\n\x04load\x18( \x01(\x0b\x32\x13.cloudburst.v1.LoadH\x00\x12\'\n\x06invoke\x18) \x01(\x0b\x32\x15.cloudburst.v1.InvokeH\x00\x12\'\n\x06unload\x18* \x01(\x0b\x32\x15.cloudburst.v1.UnloadH\x00\x12#\n\x04send\x18\x32 \x01(\x0b\x32\x13.cloudburst.v1.SendH\x00\x12)\n\x07receive\x18\x33 \x01(\x0b\x32\x16.cloudburst.v1.ReceiveH\x00\x12!\n\x03log\x18\x34 \x01(\x0b\x32\x12.cloudburst.v1.LogH\x00\x12+\n\x08messages\x18\x35 \x01(\x0b\x32\x17.cloudburst.v1.MessagesH\x00\x42\x06\n\x04\x62ody\"\x06\n\x04\x44one\"C\n\tArguments\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x12\n\npositional\x18\x02 \x01(\r\x12\x10\n\x08keywords\x18\x03 \x03(\t\"\x81\x02\n\x04\x43\x61ll\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\x12\n\x08\x66unction\x18\x02 \x01(\tH\x00\x12\r\n\x03\x64\x61g\x18\x03 \x01(\tH\x00\x12+\n\targuments\x18\x04 \x03(\x0b\x32\x18.cloudburst.v1.Arguments\x12#\n\x05level\x18\x05 \x01(\x0e\x32\x14.cloudburst.v1.Level\x12\x1c\n\x14timeout_milliseconds\x18\x06 \x01(\x04\x12\r\n\x05store\x18\x07 \x01(\x08\x12\x12\n\noutput_key\x18\x08 \x01(\t\x12)\n\x0c\x63ontinuation\x18\t \x01(\x0b\x32\x13.cloudburst.v1.CallB\x08\n\x06target\">\n\x03Get\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x19\n\x11wait_milliseconds\x18\x02 \x01(\x04\x12\x0e\n\x06states\x18\x03 \x01(\x08\"%\n\x05Watch\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x0e\n\x06states\x18\x02 \x01(\x08\"\x15\n\x07Unwatch\x12\n\n\x02id\x18\x01 \x01(\x04\"<\n\x07\x43hanged\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.cloudburst.v1.Cell\x12\r\n\x05whole\x18\x02 \x01(\x08\"J\n\x03Put\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.cloudburst.v1.Cell\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0e\x32\x12.cloudburst.v1.Ack\"7\n\x06\x44\x65lete\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0e\x32\x12.cloudburst.v1.Ack\"8\n\x08ListKeys\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"=\n\x10RegisterFunction\x12)\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x17.cloudburst.v1.Function\".\n\x0bRegisterDag\x12\x1f\n\x03\x64\x61g\x18\x01 \x01(\x0b\x32\x12.cloudburst.v1.Dag\"\x1e\n\x0e\x44\x65leteFunction\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x19\n\tDeleteDag\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\rListFunctions\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x01(\x08\"\x1a\n\x08ListDags\x12\x0e\n\x06prefix\x18\x01 \x01(\t\"\x0b\n\tGetStatus\"\x0f\n\rGetAnnaStatus\"+\n\x05\x43\x65lls\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.cloudburst.v1.Cell\"\"\n\x04Keys\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x0c\n\x04more\x18\x02 \x01(\x08\"7\n\tFunctions\x12*\n\tfunctions\x18\x01 \x03(\x0b\x32\x17.cloudburst.v1.Function\"(\n\x04\x44\x61gs\x12 \n\x04\x64\x61gs\x18\x01 \x03(\x0b\x32\x12.cloudburst.v1.Dag\"\xea\x02\n\x06Status\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x1c\n\x14started_milliseconds\x18\x03 \x01(\x03\x12\x16\n\x0e\x64\x61ta_directory\x18\x04 \x01(\t\x12\x0f\n\x07workers\x18\x05 \x01(\r\x12\x14\n\x0cworkers_busy\x18\x06 \x01(\r\x12\x13\n\x0bworkers_max\x18\x07 \x01(\r\x12\x0e\n\x06queued\x18\x08 \x01(\r\x12\x0c\n\x04runs\x18\t \x01(\x04\x12\x13\n\x0bruns_failed\x18\n \x01(\x04\x12\x0c\n\x04keys\x18\x0b \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x0c \x01(\x04\x12\x16\n\x0epython_version\x18\r \x01(\t\x12\x11\n\tfunctions\x18\x0e \x01(\r\x12\x0c\n\x04\x64\x61gs\x18\x0f \x01(\r\x12\r\n\x05roles\x18\x10 \x03(\t\x12-\n\x07members\x18\x11 \x03(\x0b\x32\x1c.cloudburst.v1.ClusterMember\"O\n\rClusterMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treachable\x18\x02 \x01(\x08\x12\x0e\n\x06leader\x18\x03 \x01(\x08\x12\r\n\x05\x61sked\x18\x04 \x01(\x08\"1\n\x04Load\x12)\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x17.cloudburst.v1.Function\"\'\n\x06Unload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x91\x01\n\x06Invoke\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\"\n\x05steps\x18\x02 \x03(\x0b\x32\x13.cloudburst.v1.Step\x12#\n\x05level\x18\x03 \x01(\x0e\x32\x14.cloudburst.v1.Level\x12\x1d\n\x15\x64\x65\x61\x64line_milliseconds\x18\x04 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\"_\n\x04Step\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\npositional\x18\x03 \x01(\r\x12\x10\n\x08keywords\x18\x04 \x03(\t\x12\x0e\n\x06spread\x18\x05 \x03(\r\"\'\n\x04Send\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"3\n\x07Receive\x12\x19\n\x11wait_milliseconds\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\"2\n\x08Messages\x12&\n\x07senders\x18\x01 \x03(\x0b\x32\x15.cloudburst.v1.Sender\")\n\x06Sender\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"m\n\x03Log\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12%\n\x06stream\x18\x04 \x01(\x0e\x32\x15.cloudburst.v1.Stream\x12\x0c\n\x04text\x18\x05 \x01(\t*n\n\x05Level\x12\r\n\tLEVEL_LWW\x10\x00\x12\x19\n\x15LEVEL_REPEATABLE_READ\x10\x01\x12\x14\n\x10LEVEL_SINGLE_KEY\x10\x02\x12\x13\n\x0fLEVEL_MULTI_KEY\x10\x03\x12\x10\n\x0cLEVEL_CAUSAL\x10\x04*F\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n\rSTREAM_STDOUT\x10\x01\x12\x11\n\rSTREAM_STDERR\x10\x02\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,74 +36,76 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cloudburst.v1.frame_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\022cloudburst/wire/pb'
-  _globals['_LEVEL']._serialized_start=3660
-  _globals['_LEVEL']._serialized_end=3770
-  _globals['_STREAM']._serialized_start=3772
-  _globals['_STREAM']._serialized_end=3842
-  _globals['_HEADER']._serialized_start=129
-  _globals['_HEADER']._serialized_end=1417
-  _globals['_DONE']._serialized_start=1419
-  _globals['_DONE']._serialized_end=1425
-  _globals['_ARGUMENTS']._serialized_start=1427
-  _globals['_ARGUMENTS']._serialized_end=1494
-  _globals['_CALL']._serialized_start=1497
-  _globals['_CALL']._serialized_end=1754
-  _globals['_GET']._serialized_start=1756
-  _globals['_GET']._serialized_end=1818
-  _globals['_WATCH']._serialized_start=1820
-  _globals['_WATCH']._serialized_end=1857
-  _globals['_UNWATCH']._serialized_start=1859
-  _globals['_UNWATCH']._serialized_end=1880
-  _globals['_CHANGED']._serialized_start=1882
-  _globals['_CHANGED']._serialized_end=1942
-  _globals['_PUT']._serialized_start=1944
-  _globals['_PUT']._serialized_end=2018
-  _globals['_DELETE']._serialized_start=2020
-  _globals['_DELETE']._serialized_end=2075
-  _globals['_LISTKEYS']._serialized_start=2077
-  _globals['_LISTKEYS']._serialized_end=2133
-  _globals['_REGISTERFUNCTION']._serialized_start=2135
-  _globals['_REGISTERFUNCTION']._serialized_end=2196
-  _globals['_REGISTERDAG']._serialized_start=2198
-  _globals['_REGISTERDAG']._serialized_end=2244
-  _globals['_DELETEFUNCTION']._serialized_start=2246
-  _globals['_DELETEFUNCTION']._serialized_end=2276
-  _globals['_DELETEDAG']._serialized_start=2278
-  _globals['_DELETEDAG']._serialized_end=2303
-  _globals['_LISTFUNCTIONS']._serialized_start=2305
-  _globals['_LISTFUNCTIONS']._serialized_end=2354
-  _globals['_LISTDAGS']._serialized_start=2356
-  _globals['_LISTDAGS']._serialized_end=2382
-  _globals['_GETSTATUS']._serialized_start=2384
-  _globals['_GETSTATUS']._serialized_end=2395
-  _globals['_CELLS']._serialized_start=2397
-  _globals['_CELLS']._serialized_end=2440
-  _globals['_KEYS']._serialized_start=2442
-  _globals['_KEYS']._serialized_end=2476
-  _globals['_FUNCTIONS']._serialized_start=2478
-  _globals['_FUNCTIONS']._serialized_end=2533
-  _globals['_DAGS']._serialized_start=2535
-  _globals['_DAGS']._serialized_end=2575
-  _globals['_STATUS']._serialized_start=2578
-  _globals['_STATUS']._serialized_end=2940
-  _globals['_CLUSTERMEMBER']._serialized_start=2942
-  _globals['_CLUSTERMEMBER']._serialized_end=3021
-  _globals['_LOAD']._serialized_start=3023
-  _globals['_LOAD']._serialized_end=3072
-  _globals['_UNLOAD']._serialized_start=3074
-  _globals['_UNLOAD']._serialized_end=3113
-  _globals['_INVOKE']._serialized_start=3116
-  _globals['_INVOKE']._serialized_end=3261
-  _globals['_STEP']._serialized_start=3263
-  _globals['_STEP']._serialized_end=3358
-  _globals['_SEND']._serialized_start=3360
-  _globals['_SEND']._serialized_end=3399
-  _globals['_RECEIVE']._serialized_start=3401
-  _globals['_RECEIVE']._serialized_end=3452
-  _globals['_MESSAGES']._serialized_start=3454
-  _globals['_MESSAGES']._serialized_end=3504
-  _globals['_SENDER']._serialized_start=3506
-  _globals['_SENDER']._serialized_end=3547
-  _globals['_LOG']._serialized_start=3549
-  _globals['_LOG']._serialized_end=3658
+  _globals['_LEVEL']._serialized_start=3810
+  _globals['_LEVEL']._serialized_end=3920
+  _globals['_STREAM']._serialized_start=3922
+  _globals['_STREAM']._serialized_end=3992
+  _globals['_HEADER']._serialized_start=155
+  _globals['_HEADER']._serialized_end=1550
+  _globals['_DONE']._serialized_start=1552
+  _globals['_DONE']._serialized_end=1558
+  _globals['_ARGUMENTS']._serialized_start=1560
+  _globals['_ARGUMENTS']._serialized_end=1627
+  _globals['_CALL']._serialized_start=1630
+  _globals['_CALL']._serialized_end=1887
+  _globals['_GET']._serialized_start=1889
+  _globals['_GET']._serialized_end=1951
+  _globals['_WATCH']._serialized_start=1953
+  _globals['_WATCH']._serialized_end=1990
+  _globals['_UNWATCH']._serialized_start=1992
+  _globals['_UNWATCH']._serialized_end=2013
+  _globals['_CHANGED']._serialized_start=2015
+  _globals['_CHANGED']._serialized_end=2075
+  _globals['_PUT']._serialized_start=2077
+  _globals['_PUT']._serialized_end=2151
+  _globals['_DELETE']._serialized_start=2153
+  _globals['_DELETE']._serialized_end=2208
+  _globals['_LISTKEYS']._serialized_start=2210
+  _globals['_LISTKEYS']._serialized_end=2266
+  _globals['_REGISTERFUNCTION']._serialized_start=2268
+  _globals['_REGISTERFUNCTION']._serialized_end=2329
+  _globals['_REGISTERDAG']._serialized_start=2331
+  _globals['_REGISTERDAG']._serialized_end=2377
+  _globals['_DELETEFUNCTION']._serialized_start=2379
+  _globals['_DELETEFUNCTION']._serialized_end=2409
+  _globals['_DELETEDAG']._serialized_start=2411
+  _globals['_DELETEDAG']._serialized_end=2436
+  _globals['_LISTFUNCTIONS']._serialized_start=2438
+  _globals['_LISTFUNCTIONS']._serialized_end=2487
+  _globals['_LISTDAGS']._serialized_start=2489
+  _globals['_LISTDAGS']._serialized_end=2515
+  _globals['_GETSTATUS']._serialized_start=2517
+  _globals['_GETSTATUS']._serialized_end=2528
+  _globals['_GETANNASTATUS']._serialized_start=2530
+  _globals['_GETANNASTATUS']._serialized_end=2545
+  _globals['_CELLS']._serialized_start=2547
+  _globals['_CELLS']._serialized_end=2590
+  _globals['_KEYS']._serialized_start=2592
+  _globals['_KEYS']._serialized_end=2626
+  _globals['_FUNCTIONS']._serialized_start=2628
+  _globals['_FUNCTIONS']._serialized_end=2683
+  _globals['_DAGS']._serialized_start=2685
+  _globals['_DAGS']._serialized_end=2725
+  _globals['_STATUS']._serialized_start=2728
+  _globals['_STATUS']._serialized_end=3090
+  _globals['_CLUSTERMEMBER']._serialized_start=3092
+  _globals['_CLUSTERMEMBER']._serialized_end=3171
+  _globals['_LOAD']._serialized_start=3173
+  _globals['_LOAD']._serialized_end=3222
+  _globals['_UNLOAD']._serialized_start=3224
+  _globals['_UNLOAD']._serialized_end=3263
+  _globals['_INVOKE']._serialized_start=3266
+  _globals['_INVOKE']._serialized_end=3411
+  _globals['_STEP']._serialized_start=3413
+  _globals['_STEP']._serialized_end=3508
+  _globals['_SEND']._serialized_start=3510
+  _globals['_SEND']._serialized_end=3549
+  _globals['_RECEIVE']._serialized_start=3551
+  _globals['_RECEIVE']._serialized_end=3602
+  _globals['_MESSAGES']._serialized_start=3604
+  _globals['_MESSAGES']._serialized_end=3654
+  _globals['_SENDER']._serialized_start=3656
+  _globals['_SENDER']._serialized_end=3697
+  _globals['_LOG']._serialized_start=3699
+  _globals['_LOG']._serialized_end=3808
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from cloudburst.v1 import anna_pb2 as _anna_pb2
 from cloudburst.v1 import error_pb2 as _error_pb2
 from cloudburst.v1 import function_pb2 as _function_pb2
 from cloudburst.v1 import store_pb2 as _store_pb2
@@ -32,7 +33,7 @@ STREAM_STDOUT: Stream
 STREAM_STDERR: Stream
 
 class Header(_message.Message):
-    __slots__ = ("id", "sizes", "error", "done", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag", "delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch", "cells", "keys", "functions", "dags", "status", "changed", "load", "invoke", "unload", "send", "receive", "log", "messages")
+    __slots__ = ("id", "sizes", "error", "done", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag", "delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch", "get_anna_status", "cells", "keys", "functions", "dags", "status", "changed", "anna_status", "load", "invoke", "unload", "send", "receive", "log", "messages")
     ID_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -51,12 +52,14 @@ class Header(_message.Message):
     GET_STATUS_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
     UNWATCH_FIELD_NUMBER: _ClassVar[int]
+    GET_ANNA_STATUS_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     DAGS_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    ANNA_STATUS_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     INVOKE_FIELD_NUMBER: _ClassVar[int]
     UNLOAD_FIELD_NUMBER: _ClassVar[int]
@@ -82,12 +85,14 @@ class Header(_message.Message):
     get_status: GetStatus
     watch: Watch
     unwatch: Unwatch
+    get_anna_status: GetAnnaStatus
     cells: Cells
     keys: Keys
     functions: Functions
     dags: Dags
     status: Status
     changed: Changed
+    anna_status: _anna_pb2.AnnaStatus
     load: Load
     invoke: Invoke
     unload: Unload
@@ -95,7 +100,7 @@ class Header(_message.Message):
     receive: Receive
     log: Log
     messages: Messages
-    def __init__(self, id: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., get: _Optional[_Union[Get, _Mapping]] = ..., put: _Optional[_Union[Put, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., list_keys: _Optional[_Union[ListKeys, _Mapping]] = ..., register_function: _Optional[_Union[RegisterFunction, _Mapping]] = ..., register_dag: _Optional[_Union[RegisterDag, _Mapping]] = ..., delete_function: _Optional[_Union[DeleteFunction, _Mapping]] = ..., delete_dag: _Optional[_Union[DeleteDag, _Mapping]] = ..., list_functions: _Optional[_Union[ListFunctions, _Mapping]] = ..., list_dags: _Optional[_Union[ListDags, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., cells: _Optional[_Union[Cells, _Mapping]] = ..., keys: _Optional[_Union[Keys, _Mapping]] = ..., functions: _Optional[_Union[Functions, _Mapping]] = ..., dags: _Optional[_Union[Dags, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., changed: _Optional[_Union[Changed, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., invoke: _Optional[_Union[Invoke, _Mapping]] = ..., unload: _Optional[_Union[Unload, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., receive: _Optional[_Union[Receive, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., messages: _Optional[_Union[Messages, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., call: _Optional[_Union[Call, _Mapping]] = ..., get: _Optional[_Union[Get, _Mapping]] = ..., put: _Optional[_Union[Put, _Mapping]] = ..., delete: _Optional[_Union[Delete, _Mapping]] = ..., list_keys: _Optional[_Union[ListKeys, _Mapping]] = ..., register_function: _Optional[_Union[RegisterFunction, _Mapping]] = ..., register_dag: _Optional[_Union[RegisterDag, _Mapping]] = ..., delete_function: _Optional[_Union[DeleteFunction, _Mapping]] = ..., delete_dag: _Optional[_Union[DeleteDag, _Mapping]] = ..., list_functions: _Optional[_Union[ListFunctions, _Mapping]] = ..., list_dags: _Optional[_Union[ListDags, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., get_anna_status: _Optional[_Union[GetAnnaStatus, _Mapping]] = ..., cells: _Optional[_Union[Cells, _Mapping]] = ..., keys: _Optional[_Union[Keys, _Mapping]] = ..., functions: _Optional[_Union[Functions, _Mapping]] = ..., dags: _Optional[_Union[Dags, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., changed: _Optional[_Union[Changed, _Mapping]] = ..., anna_status: _Optional[_Union[_anna_pb2.AnnaStatus, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., invoke: _Optional[_Union[Invoke, _Mapping]] = ..., unload: _Optional[_Union[Unload, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., receive: _Optional[_Union[Receive, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., messages: _Optional[_Union[Messages, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -230,6 +235,10 @@ class ListDags(_message.Message):
     def __init__(self, prefix: _Optional[str] = ...) -> None: ...
 
 class GetStatus(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetAnnaStatus(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

@@ -1,0 +1,47 @@
+package anna
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+)
+
+const (
+	// sampleOf is how many reads one stands for that is looked at: readers share nothing on account of the others.
+	sampleOf = 64
+	// sketchKeys is how many keys of a kernel the most frequent ones are found among.
+	sketchKeys = 256
+)
+
+// heat is how often the keys of one kernel are read at this node, from a sample. Safe for concurrent use.
+type heat struct {
+	mu     sync.Mutex
+	sketch *Sketch
+	reads  []uint64 // by slot, of the sample
+}
+
+func newHeat(slots int) *heat {
+	return &heat{sketch: NewSketch(sketchKeys), reads: make([]uint64, slots)}
+}
+
+// read counts a read of a key, which is only lent, if it falls into the sample.
+func (h *heat) read(key string, slot uint16) {
+	if rand.Uint32()%sampleOf != 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reads[slot]++
+	h.sketch.Add(key, slot)
+}
+
+// slots returns about how many reads there have been in every slot.
+func (h *heat) slots() []uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	reads := slices.Clone(h.reads)
+	for slot := range reads {
+		reads[slot] *= sampleOf
+	}
+	return reads
+}
