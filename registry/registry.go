@@ -130,11 +130,12 @@ func (r *Registry) open(ctx context.Context) error {
 	}
 }
 
-// forming reports whether err is one that a cluster gives that is still coming up.
+// forming reports whether err is one that a cluster gives that is still coming up. A server that has just been elected may not
+// know yet of a bucket that was there a moment ago.
 func forming(err error) bool {
 	const noSuitablePeers = 10005
 	refusal, ok := errors.AsType[*jetstream.APIError](err)
-	return !ok || refusal.Code == http.StatusServiceUnavailable || refusal.ErrorCode == noSuitablePeers
+	return !ok || refusal.Code == http.StatusServiceUnavailable || refusal.Code == http.StatusNotFound || refusal.ErrorCode == noSuitablePeers
 }
 
 func (r *Registry) tryOpen(ctx context.Context) error {
