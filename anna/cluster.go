@@ -51,7 +51,7 @@ func (s *Server) takePart(ctx context.Context, group *errgroup.Group) error {
 	if err := m.succeed(ctx); err != nil {
 		return err
 	}
-	if err := m.announce(ctx); err != nil {
+	if err := insist(ctx, m.announce); err != nil {
 		return err
 	}
 	loaded := make(chan struct{})
@@ -98,7 +98,7 @@ func (g *governor) begin(ctx context.Context) error {
 	if len(own) > 0 {
 		s.sweep.Store(len(others) == 0)
 	}
-	return g.serve(ctx, own)
+	return insist(ctx, func(ctx context.Context) error { return g.serve(ctx, own) })
 }
 
 // wanted returns the slots that the table gives to this node, and the others.

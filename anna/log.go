@@ -149,3 +149,21 @@ func (l *streams) last(ctx context.Context, partition int) (uint64, error) {
 		}
 	}
 }
+
+// insist does again what fails until it does not, or for openTimeout: a cluster that is coming up, or electing, refuses what it
+// takes a moment later, or drops it without a word.
+func insist(ctx context.Context, what func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	for {
+		err := what(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(openRetryDelay):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}

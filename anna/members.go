@@ -49,31 +49,25 @@ func newMembers(cfg *Config, log *streams, self string) *members {
 
 // open finds or makes the bucket.
 func (m *members) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
 	bucket := m.cfg.Prefix + "-members"
-	for {
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		var err error
-		m.keyValue, err = m.log.conn.JetStream.CreateKeyValue(attempt, jetstream.KeyValueConfig{
+	err := insist(ctx, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		m.keyValue, err = m.log.conn.JetStream.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket:      bucket,
 			Description: "the nodes of the store, for as long as they are there",
 			TTL:         m.cfg.MemberTTL,
 			Replicas:    m.cfg.Replicas,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) {
-			m.keyValue, err = m.log.conn.JetStream.KeyValue(attempt, bucket)
+			m.keyValue, err = m.log.conn.JetStream.KeyValue(ctx, bucket)
 		}
-		cancel()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(openRetryDelay):
-		case <-ctx.Done():
-			return fmt.Errorf("open the bucket of the store's nodes: %w", err)
-		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open the bucket of the store's nodes: %w", err)
 	}
+	return nil
 }
 
 // succeed removes the presence that this node has left under its former name, if it was killed, and notes the name that it has
