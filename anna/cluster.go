@@ -271,8 +271,8 @@ func (g *governor) settle(ctx context.Context, partitions map[int][]uint16) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for p := range partitions {
-		end, err := s.log.last(ctx, p)
-		for err == nil && s.followers[p].position() < end {
+		record, err := s.log.lastRecord(ctx, p)
+		for err == nil && s.followers[p].position() < record {
 			select {
 			case <-ctx.Done():
 				err = ctx.Err()

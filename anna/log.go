@@ -2,6 +2,7 @@ package anna
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -132,22 +133,72 @@ func (l *streams) checkStream(name string, held *jetstream.StreamConfig) error {
 	return nil
 }
 
-// last returns the last sequence of a stream. One that is electing its leader drops the question without a word, so it is asked
-// again.
-func (l *streams) last(ctx context.Context, partition int) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	for {
-		attempt, done := context.WithTimeout(ctx, answerTimeout)
-		info, err := l.streams[partition].Info(attempt)
-		done()
-		if err == nil {
-			return info.State.LastSeq, nil
-		}
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return 0, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
-		}
+// extent is how far a stream goes.
+type extent struct {
+	// record is the sequence of the last record that the stream holds; 0 without any.
+	record uint64
+	// end is a sequence up to which there is no further one.
+	end uint64
+}
+
+var errElecting = errors.New("the stream has no leader; its servers are electing one")
+
+// extent asks the leader of a stream how far it goes. No other server's word will do, since it may be behind.
+func (l *streams) extent(ctx context.Context, partition int) (extent, error) {
+	// In this order, so that a record which comes meanwhile is not taken for one that is not there.
+	end, err := l.end(ctx, partition)
+	if err != nil {
+		return extent{}, err
 	}
+	record, err := l.lastRecord(ctx, partition)
+	return extent{record, max(end, record)}, err
+}
+
+// end returns the last sequence of a stream. While that elects, it may be what a server says that is behind.
+func (l *streams) end(ctx context.Context, partition int) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	info, err := l.streams[partition].Info(ctx)
+	if err == nil && info.Cluster != nil && info.Cluster.Leader == "" {
+		err = errElecting
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
+	}
+	return info.State.LastSeq, nil
+}
+
+// lastRecord returns the sequence of the last record of a stream. Only its leader answers: an ordinary read of the last message
+// can be answered by any server.
+func (l *streams) lastRecord(ctx context.Context, partition int) (uint64, error) {
+	failed := func(err error) (uint64, error) {
+		return 0, fmt.Errorf("ask stream %s for its last record: %w", l.cfg.streamName(partition), err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	question := fmt.Sprintf(`{"last_by_subj":%q}`, l.recordSubjects(partition))
+	m, err := l.conn.NATS.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.cfg.streamName(partition), []byte(question))
+	if err != nil {
+		return failed(err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Sequence uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return failed(err)
+	}
+	if answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
+		return failed(answer.Error)
+	}
+	return answer.Message.Sequence, nil
+}
+
+// recordSubjects matches the subjects of all records of a stream.
+func (l *streams) recordSubjects(partition int) string {
+	return fmt.Sprintf("%s.%d.*.%c.>", l.cfg.Prefix, partition, recordKind)
 }
 
 // insist does again what fails until it does not, or for openTimeout: a cluster that is coming up, or electing, refuses what it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,6 +72,18 @@ func (c *natsCluster) start(i int) {
 	c.options[i].Port = portOf(s)
 }
 
+// current waits until a server has what it has missed: of three that hold a log, one may lack something at a time.
+func (c *natsCluster) current(i int) {
+	c.t.Helper()
+	var health *natsserver.HealthStatus
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if health = c.servers[i].Healthz(nil); health.Error == "" {
+			return
+		}
+	}
+	c.t.Fatalf("server %d does not catch up: %s", i, health.Error)
+}
+
 // connect connects to all servers, beginning with one, when they have elected.
 func (c *natsCluster) connect(i int) *bus.Conn {
 	c.t.Helper()
@@ -91,6 +104,19 @@ func (c *natsCluster) connect(i int) *bus.Conn {
 // as durable is lost.
 func TestServersOfTheLogGo(t *testing.T) {
 	t.Parallel()
+	serversGo(t, func(*natsserver.Options) {})
+}
+
+// TestServersOfTheLogLoseTheirDisks: those that come back begin with nothing. Nodes that follow the log from there while it catches
+// up miss nothing.
+func TestServersOfTheLogLoseTheirDisks(t *testing.T) {
+	t.Parallel()
+	serversGo(t, func(o *natsserver.Options) { o.StoreDir = t.TempDir() })
+}
+
+// serversGo stops every server of a log under load, and starts it again after something has been done to it.
+func serversGo(t *testing.T, between func(*natsserver.Options)) {
+	t.Helper()
 	cluster := startNATSCluster(t)
 	cfg := fewSlots(2)
 	cfg.Replicas, cfg.PublishTimeout = 3, time.Second
@@ -101,12 +127,19 @@ func TestServersOfTheLogGo(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	acknowledged := make([]atomic.Int64, 6)
+	once := make([][]string, len(acknowledged)) // keys that were written once only
 	for w := range acknowledged {
 		wg.Go(func() {
 			for i := int64(1); !stop.Load(); i++ {
-				write := &anna.Write{Key: fmt.Sprint("w", w), Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i))}
-				if _, err := nodes[w%3].write(t, write); err == nil {
-					acknowledged[w].Store(i)
+				for _, key := range []string{fmt.Sprint("w", w), fmt.Sprint("w", w, "-", i)} {
+					write := &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i))}
+					if _, err := nodes[w%3].write(t, write); err != nil {
+						break
+					}
+					if key != fmt.Sprint("w", w) {
+						acknowledged[w].Store(i)
+						once[w] = append(once[w], key)
+					}
 				}
 			}
 		})
@@ -126,8 +159,10 @@ func TestServersOfTheLogGo(t *testing.T) {
 	for i := range cluster.servers {
 		stopTCP(cluster.servers[i])
 		progress()
+		between(&cluster.options[i])
 		cluster.start(i)
 		progress()
+		cluster.current(i)
 	}
 	stop.Store(true)
 	wg.Wait()
@@ -139,6 +174,10 @@ func TestServersOfTheLogGo(t *testing.T) {
 					t.Fatalf("w%d is %d, %d was acknowledged", w, got, acknowledged[w].Load())
 				}
 				_, _ = fmt.Sscan(n.get(t, fmt.Sprint("w", w)), &got)
+			}
+			for _, key := range once[w] {
+				_, value, _ := strings.Cut(key, "-")
+				n.eventually(t, key, value)
 			}
 		}
 	}
