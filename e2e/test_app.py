@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, List
 
 import pytest
@@ -42,6 +43,32 @@ def test_calls_run_elsewhere(app: cloudburst.App, name: str) -> None:
     where = app.function(os.getpid, name=name)
     assert where() == os.getpid()
     assert where.remote().get() != os.getpid()
+
+
+def test_a_program_that_is_started_again(node: Node, name: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    text = f"""
+        import math
+        import cloudburst
+        app = cloudburst.connect()
+        SCALE = {{"two": 2, "three": 3}}
+
+        @app.function(name="{name}", retries=2)
+        def area(r):
+            \"\"\"The area of a circle, in several units.\"\"\"
+            return {{key: round(math.pi * r * r * scale, 3) for key, scale in SCALE.items() if key not in {{"one", "four"}}}}
+
+        print(area.remote(1).get()["two"], area.ref)
+    """
+
+    def start(text: str) -> str:
+        program.write_text(textwrap.dedent(text))
+        return subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60).stdout
+
+    assert start(text) == f"6.283 {name}@1\n"
+    assert start(text) == f"6.283 {name}@1\n", "nothing has changed"
+    assert start(text.replace('"two": 2', '"two": 3')) == f"9.425 {name}@2\n"
+    assert start(text) == f"6.283 {name}@3\n"
 
 
 def test_await(app: cloudburst.App, name: str) -> None:

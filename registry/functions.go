@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Register stores a new version of the function that meta describes: version, time, size and definition key are set here. The
+// Register stores a new version of the function that meta describes, unless the latest is just the same: version, time, size and definition key are set here. The
 // definition is stored first, so whoever sees the function can load it. When Register returns the function is durable and the
 // next call of this process finds it. meta and definition are not kept.
 func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition []byte) (*pb.Function, error) {
@@ -32,7 +33,12 @@ func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition [
 		return nil, err
 	}
 	f := proto.CloneOf(meta)
-	f.DefinitionKey = name + "/" + newID()
+	digest := sha256.Sum256(definition)
+	contents := fmt.Sprintf("%s/%x-", name, digest[:16])
+	if known, err := r.known(ctx, f, contents); known != nil || err != nil {
+		return known, err
+	}
+	f.DefinitionKey = contents + newID()
 	f.SizeBytes = uint64(len(definition))
 	f.RegisteredMilliseconds = time.Now().UnixMilli()
 	if err := checkRecord("function", name, f); err != nil {
@@ -58,6 +64,37 @@ func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition [
 	}
 	r.cached.put(f.GetDefinitionKey(), definition)
 	return registered, nil
+}
+
+// known returns the latest version of a function if that is just what is to be registered, so that a program which is started
+// again makes no further version. Those that keep state always get a new one, with which their state begins anew.
+func (r *Registry) known(ctx context.Context, f *pb.Function, contents string) (*pb.Function, error) {
+	if f.GetConvention() == pb.Convention_CONVENTION_CLASS {
+		return nil, nil
+	}
+	same := func() *pb.Function {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		latest := r.state.function(f.GetName())
+		if latest == nil || !strings.HasPrefix(latest.GetDefinitionKey(), contents) {
+			return nil
+		}
+		next := proto.CloneOf(f)
+		next.Version, next.DefinitionKey = latest.GetVersion(), latest.GetDefinitionKey()
+		next.SizeBytes, next.RegisteredMilliseconds = latest.GetSizeBytes(), latest.GetRegisteredMilliseconds()
+		if !proto.Equal(next, latest) {
+			return nil
+		}
+		return latest
+	}
+	if same() == nil {
+		return nil, nil
+	}
+	// Another node may have registered something else since.
+	if err := r.Sync(ctx); err != nil {
+		return nil, fmt.Errorf("register function %q: %w", f.GetName(), err)
+	}
+	return same(), nil
 }
 
 // Function returns the latest version of a function ("sq") or the one named ("sq@3"). It answers from memory, without

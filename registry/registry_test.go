@@ -197,6 +197,39 @@ func TestVersions(t *testing.T) {
 	want(t, []int{functions, dags}, nil, []int{2, 0})
 }
 
+func TestTheSameIsNoNewVersion(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	one := register(t, r, "sq", "one")
+	if again := register(t, r, "sq", "one"); again.GetVersion() != 1 || again.GetDefinitionKey() != one.GetDefinitionKey() {
+		t.Errorf("registered %v, want %v", again, one)
+	}
+	patient := meta("sq")
+	patient.Retries = 3
+	if _, err := r.Register(t.Context(), patient, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	register(t, r, "sq", "one")
+	register(t, r, "sq", "two")
+	if back := register(t, r, "sq", "one"); back.GetVersion() != 5 {
+		t.Errorf("version %d after others, want 5", back.GetVersion())
+	}
+	definition, err := r.Definition(t.Context(), one)
+	want(t, string(definition), err, "one")
+
+	for version := range uint64(2) {
+		counter := meta("counter")
+		counter.Convention = pb.Convention_CONVENTION_CLASS
+		f, err := r.Register(t.Context(), counter, []byte("state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.GetVersion() != version+1 {
+			t.Errorf("version %d of what keeps state, want %d", f.GetVersion(), version+1)
+		}
+	}
+}
+
 func TestNotFoundSuggests(t *testing.T) {
 	t.Parallel()
 	r := start(t)
@@ -205,7 +238,7 @@ func TestNotFoundSuggests(t *testing.T) {
 	for _, name := range []string{"sq", "sqrt", "tokenise", "embed", "rank"} {
 		register(t, r, name, "x")
 	}
-	register(t, r, "sq", "x")
+	register(t, r, "sq", "y")
 	tests := []struct{ ref, want string }{
 		{"sqq", `function "sqq" not found; registered: sq, sqrt (cloudburst fn ls lists all)`},
 		{"tokenize", `function "tokenize" not found; registered: tokenise (cloudburst fn ls lists all)`},

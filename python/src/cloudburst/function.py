@@ -218,7 +218,8 @@ class Function(Stage[P, R]):
         return self._description.timeout_milliseconds / 1000 * (1 + self._description.retries)
 
     def register(self) -> str:
-        """Register the function as it is now, as a new version, and return its name and version, as in "sq@3".
+        """Register the function as it is now, and return its name and version, as in "sq@3": a new one, unless the latest is
+        just the same and keeps no state.
 
         Raises UnpicklableError, naming the variable at fault, when its code refers to something that cannot travel.
         """
