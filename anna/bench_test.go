@@ -28,23 +28,43 @@ func benchKeys(n int) []string {
 
 // BenchmarkMerge merges writes into one kernel: one core's share of the work without the log.
 func BenchmarkMerge(b *testing.B) {
-	for _, n := range []int{1, 100_000} {
-		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
-			k := newKernel(func(*anna.KernelConfig) {})
-			keys := benchKeys(n)
-			var out anna.Effects
-			now := int64(1)
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				now++
-				k.Step(now, &anna.Write{Key: keys[i%n], Delta: lattice.Put(lattice.Timestamp{}, value100), Ack: anna.Memory}, &out)
-				for _, p := range out.Publishes {
-					k.Step(now, &anna.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
+	members := benchKeys(1000)
+	kinds := []struct {
+		name  string
+		write func(i int, w *anna.Write)
+	}{
+		{"value", func(_ int, w *anna.Write) { w.Delta = lattice.Put(lattice.Timestamp{}, value100) }},
+		{"counter", func(_ int, w *anna.Write) { w.Add = 1 }},
+		{"set", func(i int, w *anna.Write) {
+			w.Delta = lattice.SetAdd(lattice.Timestamp{}, []byte(members[i/7%len(members)]))
+		}},
+	}
+	for _, kind := range kinds {
+		for _, n := range []int{1, 100_000} {
+			b.Run(fmt.Sprintf("%s/keys=%d", kind.name, n), func(b *testing.B) {
+				k := newKernel(func(*anna.KernelConfig) {})
+				keys := benchKeys(n)
+				var out anna.Effects
+				var w anna.Write
+				merge := func(i int) {
+					w = anna.Write{Key: keys[i%n], Ack: anna.Memory}
+					kind.write(i, &w)
+					k.Step(int64(i+1), &w, &out)
+					for _, p := range out.Publishes {
+						k.Step(int64(i+1), &anna.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
+					}
+					out.Reset()
 				}
-				out.Reset()
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "merges/s")
-		})
+				for i := range n {
+					merge(i)
+				}
+				b.ReportAllocs()
+				for i := n; b.Loop(); i++ {
+					merge(i)
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "merges/s")
+			})
+		}
 	}
 }
 
@@ -56,6 +76,7 @@ func BenchmarkPutDurable(b *testing.B) {
 	var next atomic.Int64
 	latencies := make([][]time.Duration, callers)
 	b.ResetTimer()
+	cpu := processorTime(b)
 	var wg sync.WaitGroup
 	for c := range callers {
 		wg.Go(func() {
@@ -77,11 +98,7 @@ func BenchmarkPutDurable(b *testing.B) {
 		})
 	}
 	wg.Wait()
-	all := slices.Concat(latencies...)
-	slices.Sort(all)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
-	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
-	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+	reportRate(b, cpu, slices.Concat(latencies...))
 }
 
 // BenchmarkGet reads from the server without a cache.
@@ -112,9 +129,12 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// recoverRecords is how many keys, or messages, are read from a log at the start.
+const recoverRecords = 1_000_000
+
 // BenchmarkRecover fills a log once and replays it b.N times.
 func BenchmarkRecover(b *testing.B) {
-	const records = 1_000_000
+	const records = recoverRecords
 	dir := b.TempDir()
 	s := startServer(b, anna.Config{}, dir)
 	var wg sync.WaitGroup
