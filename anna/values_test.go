@@ -76,6 +76,36 @@ func TestLargeValues(t *testing.T) {
 	s.stop()
 }
 
+// TestVeryLargeValues: 256 MiB are durable, are the same after a restart, and fit beside a changeset bound of as much.
+func TestVeryLargeValues(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const long = 3 * time.Minute // on a slow disk, with the race detector
+	cfg := anna.Config{DurableTimeout: long, PublishTimeout: long}
+	s := startServer(t, cfg, dir)
+	value := make([]byte, 256<<20)
+	random := rand.NewChaCha8([32]byte{1})
+	_, _ = random.Read(value)
+	done := make(chan error, 1)
+	s.server.Write(&anna.Write{Key: "very large", Delta: lattice.Put(lattice.Timestamp{}, value), Ack: anna.Durable},
+		anna.CompletionFunc(func(_ int64, err error) { done <- err }))
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(long):
+		t.Fatal("the write was not answered")
+	}
+	s.stop()
+
+	s = startServer(t, cfg, dir)
+	if s.get(t, "very large") != string(value) {
+		t.Fatal("not the value that was written")
+	}
+	s.stop()
+}
+
 // TestMemoryBound writes more than fits into memory and reads everything.
 func TestMemoryBound(t *testing.T) {
 	t.Parallel()
