@@ -2,6 +2,7 @@ package anna
 
 import (
 	"math"
+	"slices"
 
 	"cloudburst/lattice"
 )
@@ -35,7 +36,7 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	whole := m.Whole && m.Sequence == it.sequence // otherwise there are later records of this kernel
 	if whole {
 		it.records, it.logged = 0, 0
-		k.supersede(it, out) // in case whoever rolled them up ended before
+		k.supersede(it, m.Upload, out) // in case whoever rolled them up ended before
 	}
 	it.records += uint16(min(1, math.MaxUint16-int(it.records)))
 	if !whole {
@@ -81,7 +82,9 @@ func (k *Kernel) applyChunked(now int64, it *item, m *Applied, out *Effects) {
 	}
 	k.listCold(it)
 	b := k.more(it)
-	b.uploads = append(b.uploads, m.Upload)
+	if !slices.Contains(b.uploads, m.Upload) {
+		b.uploads = append(b.uploads, m.Upload)
+	}
 	if it.watched() {
 		k.load(it, out)
 	}

@@ -3,6 +3,7 @@ package anna
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"cloudburst/lattice"
 )
@@ -185,7 +186,7 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	it.flags &^= fleeting
 	if f.rollUp {
 		it.records, it.logged = 1, 0
-		k.supersede(it, out)
+		k.supersede(it, m.Upload, out)
 		if f.fleeting {
 			it.flags |= fleeting
 		}
@@ -194,8 +195,9 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 		it.logged += uint32(min(f.bytes, 1<<30))
 	}
 	if m.Upload != "" {
-		b := k.more(it)
-		b.uploads = append(b.uploads, m.Upload)
+		if b := k.more(it); !slices.Contains(b.uploads, m.Upload) {
+			b.uploads = append(b.uploads, m.Upload)
+		}
 	}
 	k.spare(f)
 	if !it.dirty() {
@@ -216,12 +218,16 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	k.departed()
 }
 
-// supersede gives free the pieces of what a roll-up has replaced.
-func (k *Kernel) supersede(it *item, out *Effects) {
+// supersede gives free the pieces of what a roll-up has replaced. Its own, if it has any, are kept: the log may have told of it
+// before.
+func (k *Kernel) supersede(it *item, own string, out *Effects) {
 	if it.busy == nil || len(it.busy.uploads) == 0 {
 		return
 	}
 	for _, name := range it.busy.uploads {
+		if name == own {
+			continue
+		}
 		out.Superseded = append(out.Superseded, Upload{Slot: it.slot, Partition: k.cfg.PartitionOf(it.slot), Name: name})
 	}
 	it.busy.uploads = nil
