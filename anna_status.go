@@ -17,6 +17,19 @@ type AnnaStatus struct {
 	Moving  int          `json:"moving"`
 	Members []AnnaMember `json:"members"`
 	Slots   []AnnaSlot   `json:"slots"`
+	// Hot are the keys that are read so often that further nodes are to hold them, the one that is read most first.
+	Hot []AnnaHotKey `json:"hot"`
+}
+
+// AnnaHotKey is a key that is read very often.
+type AnnaHotKey struct {
+	Key  string `json:"key"`
+	Slot int    `json:"slot"`
+	// Rate is how many reads a second of the clients of all nodes reach the store; estimated from a sample.
+	Rate float64 `json:"reads_per_second"`
+	// Replicas are the nodes that are to hold it beside its masters, and Serving those of them who do and answer for it.
+	Replicas []string `json:"replicas"`
+	Serving  []string `json:"serving"`
 }
 
 // AnnaMember is a node of the store.
@@ -65,7 +78,7 @@ type AnnaSlot struct {
 	// Keys that have something to show, and the Bytes that they take in memory, at the member that has most of them.
 	Keys  uint64 `json:"keys"`
 	Bytes uint64 `json:"bytes"`
-	// Reads, estimated from a sample, and Writes at all members since they began.
+	// Reads of the clients of all members, estimated from a sample, and Writes since they began.
 	Reads  uint64 `json:"reads"`
 	Writes uint64 `json:"writes"`
 }
@@ -89,10 +102,16 @@ func (c *Client) AnnaStatus(ctx context.Context) (AnnaStatus, error) {
 
 func annaStatus(s *pb.AnnaStatus) AnnaStatus {
 	status := AnnaStatus{
-		Masters: int(s.GetMasters()), Moving: int(s.GetMoving()), Members: []AnnaMember{}, Slots: make([]AnnaSlot, len(s.GetSlots())),
+		Masters: int(s.GetMasters()), Moving: int(s.GetMoving()), Members: []AnnaMember{}, Hot: []AnnaHotKey{}, Slots: make([]AnnaSlot, len(s.GetSlots())),
 	}
 	for i, slot := range s.GetSlots() {
 		status.Slots[i] = AnnaSlot{Slot: i, Masters: named(s, slot.GetMasters()), Serving: named(s, slot.GetServing())}
+	}
+	for _, hot := range s.GetHot() {
+		status.Hot = append(status.Hot, AnnaHotKey{
+			Key: string(hot.GetKey()), Slot: int(hot.GetSlot()), Rate: hot.GetRate(),
+			Replicas: named(s, hot.GetReplicas()), Serving: named(s, hot.GetServing()),
+		})
 	}
 	for _, m := range s.GetMembers() {
 		share := m.GetShare()

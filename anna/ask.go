@@ -49,6 +49,8 @@ type question struct {
 	member string
 	// direct asks one certain master of the slot, always the same as long as it serves: so that what one is asked keeps its order.
 	direct bool
+	// replica is a node that holds the key, which is hot, beside the masters; it is asked first. Guarded by asker.mu.
+	replica string
 	// lead asks the master of the slot who leads.
 	lead bool
 	// once says that it must not be asked again when it may have been heard.
@@ -110,6 +112,9 @@ func (a *asker) send(q *question) {
 	answer := s.nodeSubject(s.id, "answer") + "." + strconv.FormatUint(q.id, 36)
 	subject := s.slotSubject(q.slot)
 	member := q.member
+	if replica := a.replica(q); replica != "" {
+		member = replica
+	}
 	if q.lead {
 		if member = s.leaderOf(q.slot); member == "" {
 			a.later(q, "no node leads its slot")
@@ -117,7 +122,10 @@ func (a *asker) send(q *question) {
 		}
 	}
 	if member == "" && (q.direct || len(q.data) > partBytes) {
-		if member = s.masterOf(q.slot, q.attempts); member == "" {
+		if member = s.masterOf(q.slot, q.attempts); member == "" && s.serves[q.slot].Load() {
+			member = s.id // it has become the only one since this was asked
+		}
+		if member == "" {
 			a.later(q, "no node serves its slot")
 			return
 		}
@@ -131,6 +139,24 @@ func (a *asker) send(q *question) {
 	if err != nil {
 		a.later(q, err.Error())
 	}
+}
+
+func (a *asker) replica(q *question) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return q.replica
+}
+
+// turn asks the masters instead of a replica, and reports whether it was one that was asked.
+func (a *asker) turn(q *question) bool {
+	a.mu.Lock()
+	was := q.replica != ""
+	q.replica = ""
+	a.mu.Unlock()
+	if was {
+		a.send(q)
+	}
+	return was
 }
 
 // later asks again after a pause: the question has not been heard.
@@ -155,6 +181,9 @@ func (a *asker) answered(m *nats.Msg) {
 		return
 	}
 	if m.Header.Get("Status") == "503" {
+		if a.turn(q) {
+			return
+		}
 		if q.member != "" {
 			a.finish(q, nil, ErrMoved) // it is gone
 			return
@@ -172,6 +201,7 @@ func (a *asker) answered(m *nats.Msg) {
 		return
 	}
 	switch {
+	case answer.GetMoved() && a.turn(q):
 	case answer.GetMoved() && q.member == "":
 		a.later(q, "its slot is moving")
 	case answer.GetMoved():
@@ -226,7 +256,7 @@ func (a *asker) look(now time.Time) bool {
 		case now.After(q.deadline):
 			over = append(over, q)
 		case !q.again.IsZero() && now.After(q.again), q.again.IsZero() && !q.once && now.Sub(q.asked) > askRepeat:
-			q.again, q.asked = time.Time{}, now
+			q.again, q.asked, q.replica = time.Time{}, now, ""
 			again = append(again, q)
 		}
 	}

@@ -72,6 +72,22 @@ type Config struct {
 	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log and read through. Default
 	// 0: as much as there is.
 	MemoryBytesMax int
+	// HotRate is how many reads of one key a second a node is to answer. A key that is read so often that its masters would have to
+	// answer more is hot: further nodes hold it too. Default 10,000.
+	HotRate int
+	// ColdRate is how few these reads must have become before fewer nodes hold the key. Default: half of HotRate.
+	ColdRate int
+	// ColdAfter is for how long they must. Default 30s.
+	ColdAfter time.Duration
+	// HotInterval is how often this is decided. Default 1s.
+	HotInterval time.Duration
+	// HotReplicasMax bounds the nodes that hold a hot key beside its masters. Default 4.
+	HotReplicasMax int
+	// HotKeysMax bounds the keys that are hot at a time, for each node of those whose slots it leads. Default 64.
+	HotKeysMax int
+	// HotBytesMax bounds what the hot keys of which a node is no master take there; one that has no room is not held. Default
+	// 256 MiB.
+	HotBytesMax int
 	// CompactRecords is how many records of one key the log holds before they are rolled up. Default 16.
 	CompactRecords int
 	// TombstoneGrace is how long deleted keys are remembered; a master that was cut off for longer may bring them back. Default
@@ -100,6 +116,13 @@ func (c Config) WithDefaults() Config {
 	c.PublishTimeout = cmp.Or(c.PublishTimeout, 2*time.Second)
 	c.DurableTimeout = cmp.Or(c.DurableTimeout, 5*time.Second)
 	c.ChangesetBytesMax = cmp.Or(c.ChangesetBytesMax, 256<<20)
+	c.HotRate = cmp.Or(c.HotRate, 10_000)
+	c.ColdRate = cmp.Or(c.ColdRate, max(1, c.HotRate/2))
+	c.ColdAfter = cmp.Or(c.ColdAfter, 30*time.Second)
+	c.HotInterval = cmp.Or(c.HotInterval, time.Second)
+	c.HotReplicasMax = cmp.Or(c.HotReplicasMax, 4)
+	c.HotKeysMax = cmp.Or(c.HotKeysMax, 64)
+	c.HotBytesMax = cmp.Or(c.HotBytesMax, 256<<20)
 	c.CompactRecords = cmp.Or(c.CompactRecords, 16)
 	c.TombstoneGrace = cmp.Or(c.TombstoneGrace, 15*time.Minute)
 	c.ReplayTimeout = cmp.Or(c.ReplayTimeout, 30*time.Second)
@@ -129,6 +152,13 @@ func (c Config) validate() error {
 	bound("kernels", c.Kernels, 1, c.Streams)
 	bound("publishes_max", c.PublishesMax, 1, 8192)
 	bound("changeset_bytes_max", c.ChangesetBytesMax, 1<<20, 1<<50)
+	bound("hot_rate", c.HotRate, 1, 1<<30)
+	bound("cold_rate", c.ColdRate, 1, c.HotRate)
+	least("cold_after", c.ColdAfter, 0)
+	least("hot_interval", c.HotInterval, 10*time.Millisecond)
+	bound("hot_replicas_max", c.HotReplicasMax, 1, 64)
+	bound("hot_keys_max", c.HotKeysMax, 1, 1024)
+	bound("hot_bytes_max", c.HotBytesMax, 1<<20, 1<<50)
 	bound("compact_records", c.CompactRecords, 1, math.MaxUint16-1)
 	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
 		faults = append(faults, fmt.Errorf("replicas %d: must be 1, 3 or 5", c.Replicas))

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -11,9 +12,12 @@ const (
 	sampleOf = 64
 	// sketchKeys is how many keys of a kernel the most frequent ones are found among.
 	sketchKeys = 256
+	// rateLeast is what is left of one read after so long that it does not matter.
+	rateLeast = 1.0 / 64
 )
 
-// heat is how often the keys of one kernel are read at this node, from a sample. Safe for concurrent use.
+// heat is how often clients of this node read the keys of one kernel, from a sample; those too that other nodes hold. Safe for
+// concurrent use.
 type heat struct {
 	mu     sync.Mutex
 	sketch *Sketch
@@ -33,6 +37,20 @@ func (h *heat) read(key string, slot uint16) {
 	defer h.mu.Unlock()
 	h.reads[slot]++
 	h.sketch.Add(key, slot)
+}
+
+// rates returns how often the keys that are read most are read, in reads a second, as Count, when it is called again after some
+// time. What was read longer ago counts less: half after each call.
+func (h *heat) rates(passed time.Duration) []Frequency {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	found := h.sketch.Frequent(rateLeast)
+	h.sketch.Decay()
+	perSecond := sampleOf / 2 / max(passed, time.Millisecond).Seconds()
+	for i := range found {
+		found[i].Count = found[i].Least() * perSecond
+	}
+	return found
 }
 
 // slots returns about how many reads there have been in every slot.

@@ -3,6 +3,7 @@ package anna
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,7 @@ type remotes struct {
 	server *Server
 	parts  assemblies
 
+	began   time.Time
 	mu      sync.Mutex
 	watches map[placeKey]string // and at whom, empty while nobody has said what the key holds
 	sources map[string]*source
@@ -26,8 +28,18 @@ type remotes struct {
 // source is a master on another node from which changes come.
 type source struct {
 	number uint64
-	heard  time.Time
+	heard  atomic.Int64 // when something came from it, in nanoseconds since remotes.began
 	keys   map[placeKey]struct{}
+}
+
+// elapsed is the time by which masters are heard of; it takes no notice of clocks that are set.
+func (r *remotes) elapsed() time.Duration { return time.Since(r.began) }
+
+// sourceOf returns the master that has said what a key holds that a cache watches; nil while none has.
+func (r *remotes) sourceOf(key string, cache uint16) *source {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sources[r.watches[placeKey{key, uint32(cache)}]]
 }
 
 // watch asks a master for a key and its changes.
@@ -105,7 +117,7 @@ func (r *remotes) silent(present map[string]*pb.Presence) {
 	var lost []Push
 	r.mu.Lock()
 	for member, source := range r.sources {
-		if present[member] == nil || time.Since(source.heard) > silenceMax*pulseInterval {
+		if present[member] == nil || r.elapsed()-time.Duration(source.heard.Load()) > silenceMax*pulseInterval {
 			lost = append(lost, r.lose(member)...)
 		}
 	}
@@ -131,7 +143,8 @@ func (r *remotes) take(m *pb.Pushes) (*source, []Push) {
 		known = &source{keys: map[placeKey]struct{}{}}
 		r.sources[m.GetMember()] = known
 	}
-	known.number, known.heard = m.GetNumber(), time.Now()
+	known.number = m.GetNumber()
+	known.heard.Store(int64(r.elapsed()))
 	return known, lost
 }
 

@@ -78,12 +78,15 @@ func (s *Server) writeThere(w *Write, done Completion) {
 	}
 	// To be made twice does no harm to most writes: nobody has been told yet that it was made once.
 	once := w.Add != 0 || w.Expect != 0
-	s.asks.ask(&question{slot: w.Slot, lead: w.Expect != 0, once: once, done: func(answer *pb.Answer, err error) {
-		s.borrowed.forget(w.Key)
+	// Whoever reads a hot key that was written here lately asks the same master.
+	direct := (*s.hot.Load())[w.Key] != nil
+	s.asks.ask(&question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once, done: func(answer *pb.Answer, err error) {
+		s.borrowed.written(w.Key, time.Now())
 		if err != nil {
 			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
 			return
 		}
+		s.replicas.written(w.Key)
 		done.Complete(answer.GetValue(), nil)
 	}}, &pb.Ask{What: &pb.Ask_Change{Change: c}})
 }
@@ -121,9 +124,10 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			Expect: answer.GetFingerprint(),
 		}
 		s.asks.ask(&question{slot: w.Slot, lead: true, once: true, done: func(_ *pb.Answer, err error) {
-			s.borrowed.forget(w.Key)
+			s.borrowed.written(w.Key, time.Now())
 			switch {
 			case err == nil:
+				s.replicas.written(w.Key)
 				done.Complete(value, nil)
 			case attempts > 1 && err == error(ErrChanged): //nolint:errorlint // it is never wrapped here
 				s.makeThere(w, done, attempts-1)
@@ -145,7 +149,7 @@ func (s *Server) readThere(q *question, key string, done func(*lattice.State, *p
 		}
 		done(state, answer, err)
 	}
-	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Read{Read: []byte(key)}})
+	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Read{Read: []byte(key)}, Replica: q.replica != ""})
 }
 
 // View lets read see what a key holds, nil if nothing, and returns true; or false when the key is not in memory, and Fetch brings
@@ -155,14 +159,14 @@ func (s *Server) View(key string, read func(*lattice.State)) bool {
 	if s.serves[slot].Load() {
 		return shard.look(key, slot, read)
 	}
-	if !s.borrowed.view(key, time.Now(), read) {
+	if now := time.Now(); !s.replicas.view(key, now, read) && !s.borrowed.view(key, now, read) {
 		return false
 	}
 	shard.count(key, slot)
 	return true
 }
 
-// count counts a read that is answered.
+// count counts a read of this node's clients that is answered.
 func (s *shard) count(key string, slot uint16) {
 	s.reads.Add(1)
 	s.heat.read(key, slot)
@@ -193,17 +197,37 @@ func (s *Server) Fetch(key string, done Completion) {
 		done.Complete(0, err)
 		return
 	}
-	s.readThere(&question{slot: slot}, key, func(state *lattice.State, _ *pb.Answer, err error) {
-		if err != nil {
-			done.Complete(0, fmt.Errorf("read %.64q: %w", key, err))
-			return
+	s.fetchThere(key, slot, done, fetchAttempts)
+}
+
+// fetchThere fetches a key from another node. What was asked for before a write was acknowledged is of no use to whoever reads
+// after that, so it is asked for again.
+func (s *Server) fetchThere(key string, slot uint16, done Completion, attempts int) {
+	began := time.Now()
+	q := &question{slot: slot}
+	if hot := (*s.hot.Load())[key]; hot != nil {
+		// Replicas are behind the master that hot keys are written to, by no more than they may be.
+		q.direct = s.replicas.find(key) != nil || s.borrowed.writtenSince(key, began.Add(-replicaLagMax))
+		if !q.direct {
+			q.replica = s.replicaOf(hot, slot)
 		}
-		s.borrowed.keep(key, state, time.Now())
-		done.Complete(0, nil)
+	}
+	s.readThere(q, key, func(state *lattice.State, _ *pb.Answer, err error) {
+		switch {
+		case err != nil:
+			done.Complete(0, fmt.Errorf("read %.64q: %w", key, err))
+		case attempts > 1 && s.borrowed.writtenSince(key, began):
+			s.fetchThere(key, slot, done, attempts-1)
+		default:
+			s.borrowed.keep(key, state, time.Now())
+			done.Complete(0, nil)
+		}
 	})
 }
 
 const (
+	// fetchAttempts is how often a key is fetched that is written through this node all the time.
+	fetchAttempts = 8
 	// borrowedFor is how long a state that was fetched from another node can be viewed.
 	borrowedFor = 50 * time.Millisecond
 	borrowedMax = 4096
@@ -213,6 +237,7 @@ const (
 type borrowed struct {
 	mu     sync.Mutex
 	states map[string]borrowedState
+	writes map[string]time.Time // when writes through this node were acknowledged last
 }
 
 type borrowedState struct {
@@ -233,6 +258,23 @@ func (b *borrowed) forget(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.states, key)
+}
+
+// written takes note that a write through this node is about to be acknowledged.
+func (b *borrowed) written(key string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.states, key)
+	if b.writes == nil || len(b.writes) >= borrowedMax {
+		b.writes = map[string]time.Time{}
+	}
+	b.writes[key] = now
+}
+
+func (b *borrowed) writtenSince(key string, then time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writes[key].After(then)
 }
 
 func (b *borrowed) view(key string, now time.Time, read func(*lattice.State)) bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -135,7 +136,7 @@ func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 	case *pb.Ask_Change:
 		s.askedChange(what.Change, answer)
 	case *pb.Ask_Read:
-		s.askedRead(string(what.Read), answer)
+		s.askedRead(string(what.Read), ask.GetReplica(), answer)
 	case *pb.Ask_Watch:
 		s.askedWatch(what.Watch, answer)
 	case *pb.Ask_Unwatch:
@@ -181,10 +182,10 @@ func (s *Server) askedChange(c *pb.Change, answer func(*pb.Answer)) {
 	}
 }
 
-func (s *Server) askedRead(key string, answer func(*pb.Answer)) {
+func (s *Server) askedRead(key string, replica bool, answer func(*pb.Answer)) {
 	slot, shard := s.shardOf(key)
 	if !s.serves[slot].Load() {
-		answer(&pb.Answer{Moved: true})
+		answer(s.askedReplica(key, replica))
 		return
 	}
 	shard.mu.RLock()
@@ -198,7 +199,7 @@ func (s *Server) askedRead(key string, answer func(*pb.Answer)) {
 	}
 	shard.mu.RUnlock()
 	if found != InLog {
-		shard.count(key, slot)
+		shard.reads.Add(1) // where it came from it is counted as a read of the key
 		answer(reply)
 		return
 	}
@@ -207,8 +208,23 @@ func (s *Server) askedRead(key string, answer func(*pb.Answer)) {
 			answer(failure(err))
 			return
 		}
-		s.askedRead(key, answer)
+		s.askedRead(key, replica, answer)
 	})})
+}
+
+// askedReplica answers for a key of which this node is no master: if it may, and holds the key because it is hot.
+func (s *Server) askedReplica(key string, may bool) *pb.Answer {
+	reply := &pb.Answer{}
+	if !may || !s.replicas.view(key, time.Now(), func(state *lattice.State) {
+		if state != nil {
+			reply.State = wire.AppendState(nil, state)
+		}
+	}) {
+		return &pb.Answer{Moved: true}
+	}
+	_, shard := s.shardOf(key)
+	shard.reads.Add(1)
+	return reply
 }
 
 func (s *Server) askedWatch(w *pb.Watching, answer func(*pb.Answer)) {

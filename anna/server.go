@@ -54,6 +54,8 @@ type Server struct {
 	remote   *remotes
 	boxes    *outboxes
 	borrowed borrowed
+	replicas *replicas
+	hot      atomic.Pointer[hotTable]
 	stamps   stamps
 	parts    assemblies
 	inbox    chan *nats.Msg
@@ -109,7 +111,9 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s.members = newMembers(&s.cfg, s.log, s.id)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
 	s.asks = newAsker(s)
-	s.remote = &remotes{server: s, watches: map[placeKey]string{}, sources: map[string]*source{}}
+	s.remote = &remotes{server: s, began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{}}
+	s.replicas = newReplicas(s)
+	s.hot.Store(new(hotTable))
 	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
 	s.caches.Store(new([]func([]Push)))
 	for i := range cfg.Kernels {
@@ -217,6 +221,7 @@ func (s *Server) Run(ctx context.Context) error {
 		for _, f := range s.followers {
 			group.Go(func() error { f.run(inner); return nil })
 		}
+		group.Go(func() error { s.tend(inner); return nil })
 		if s.sweep.Load() {
 			s.sweepUploads(ctx)
 		}

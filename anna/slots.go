@@ -19,7 +19,7 @@ func NewSlots(slots, masters int, members []string) Slots {
 	}
 	hashes := make([]uint64, len(members))
 	for i, m := range members {
-		hashes[i] = hashMember(m)
+		hashes[i] = hashName(m)
 	}
 	table := make(Slots, slots)
 	order := make([]ranked, len(members))
@@ -39,7 +39,7 @@ func NewSlots(slots, masters int, members []string) Slots {
 	return table
 }
 
-func hashMember(member string) uint64 {
+func hashName(member string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(member) {
 		h = (h ^ uint64(member[i])) * 1099511628211

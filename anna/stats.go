@@ -8,7 +8,7 @@ import (
 // Stats is what a server has done since it began, and what it holds.
 type Stats struct {
 	KernelStats
-	// Reads that were answered: those through Server.View, other nodes' and caches' misses.
+	// Reads that were answered: those through Server.View, caches' misses, and those of other nodes.
 	Reads uint64
 	// Lag is how many records of the log are known to be there and not merged.
 	Lag uint64 `metric:"gauge"`
@@ -29,6 +29,9 @@ type Metrics struct {
 	// Slots is how many there are: SlotsServed by this node, SlotsLed among them, SlotsJoining that it is taking over, and
 	// SlotsMoving that are not served by just those nodes whom they belong to.
 	Slots, SlotsServed, SlotsLed, SlotsJoining, SlotsMoving int
+	// HotKeys are those of slots that this node leads that further nodes are to hold; Replicas are keys of others that it holds
+	// therefore and answers for, and ReplicaBytes what they take.
+	HotKeys, Replicas, ReplicaBytes int
 	// SlotKeysMax is how many keys the fullest slot has here, and SlotBytesMax what the largest takes.
 	SlotKeysMax, SlotBytesMax int
 	// Stream has a share of the slots, and its part of the log.
@@ -44,7 +47,7 @@ type StreamStats struct {
 	Lag uint64 `metric:"gauge"`
 	// Keys that have something to show, and Bytes that they take in memory.
 	Keys, Bytes int
-	// Reads, estimated from a sample, and Writes.
+	// Reads of this node's clients, estimated from a sample, and Writes.
 	Reads, Writes uint64
 }
 
@@ -96,6 +99,12 @@ func (s *Server) Metrics() Metrics {
 		total.SlotKeysMax = max(total.SlotKeysMax, int(slot.GetKeys()))
 		total.SlotBytesMax = max(total.SlotBytesMax, int(slot.GetSizeBytes()))
 	}
+	for _, hot := range *s.hot.Load() {
+		if s.leaderOf(hot.slot) == s.id {
+			total.HotKeys++
+		}
+	}
+	total.Replicas, total.ReplicaBytes = len(s.replicas.held()), int(s.replicas.bytes.Load())
 	total.Tier = total.tiers()
 	st := s.Status()
 	total.Members, total.SlotsMoving = len(st.Members), st.Moving

@@ -111,6 +111,7 @@ func (s *Server) Overview(ctx context.Context) *pb.AnnaStatus {
 	for _, slot := range st.Slots {
 		overview.Slots = append(overview.Slots, &pb.AnnaSlot{Masters: placesOf(slot.Masters), Serving: placesOf(slot.Serving)})
 	}
+	overview.Hot = s.hotStatus(placesOf)
 	s.gather(ctx, overview.GetMembers())
 	return overview
 }

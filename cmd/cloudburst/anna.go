@@ -22,9 +22,9 @@ func (c *cli) annaCommand() *cobra.Command {
 		Use: "status", Short: "Show how the store is spread over its nodes, how far they are, and what is moving",
 		Long: `Show how the store is spread over its nodes, how far each of them has followed the log, and what is moving.
 
-What is counted is counted since a node began: keys and memory as each node holds them, reads that reached its store (those
-that caches answered do not), and of these the ones that had to be read through from the log. Reads of slots are estimated
-from a sample.`,
+What is counted is counted since a node began: keys and memory as each node holds them, reads that its store has answered, of its
+clients and for other nodes (those that caches answered are not among them), and those that had to be read through from the
+log. Reads of slots and keys are those of clients, estimated from a sample.`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(ctx context.Context, client *cloudburst.Client) error {
@@ -54,6 +54,14 @@ func (c *cli) annaStatus(ctx context.Context, client *cloudburst.Client, slots b
 	}
 	if err := c.section("STREAM "+strings.Join(memberNames(s), " "), lagRows(s)); err != nil {
 		return err
+	}
+	if len(s.Hot) > 0 {
+		if err := c.say("\nhot keys"); err != nil {
+			return err
+		}
+		if err := c.table("KEY SLOT READS/S REPLICAS", hotRows(s.Hot)); err != nil {
+			return err
+		}
 	}
 	const heading = "SLOT KEYS MEMORY READS WRITES MASTERS SERVING"
 	if slots {
@@ -171,6 +179,30 @@ func lagRows(s cloudburst.AnnaStatus) [][]string {
 		}
 	}
 	return rows
+}
+
+// hotRows has a row for every hot key, with who holds it beside its masters, and who is about to.
+func hotRows(hot []cloudburst.AnnaHotKey) [][]string {
+	rows := make([][]string, len(hot))
+	for i, h := range hot {
+		replicas := make([]string, len(h.Replicas))
+		for j, name := range h.Replicas {
+			if replicas[j] = name; !slices.Contains(h.Serving, name) {
+				replicas[j] += " (not yet)"
+			}
+		}
+		rows[i] = []string{shortened(h.Key), fmt.Sprint(h.Slot), fmt.Sprintf("%.0f", h.Rate), cmp.Or(strings.Join(replicas, ", "), "none")}
+	}
+	return rows
+}
+
+// shortened returns as much of a key as fits into a column.
+func shortened(key string) string {
+	const charactersMax = 40
+	if runes := []rune(key); len(runes) > charactersMax {
+		return string(runes[:charactersMax-1]) + "…"
+	}
+	return key
 }
 
 // busiestSlots returns those that were read and written most, as far as they were at all.

@@ -178,11 +178,14 @@ func (x *Chunked) GetLatest() *Timestamp {
 // Presence is what a node says of itself in the bucket of members.
 type Presence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Leaving       bool                   `protobuf:"varint,1,opt,name=leaving,proto3" json:"leaving,omitempty"` // others are to take over its slots
-	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`     // it is a master of nothing and only asks
-	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`    // a bit for every slot of which it is a serving master
-	Leads         []byte                 `protobuf:"bytes,4,opt,name=leads,proto3" json:"leads,omitempty"`      // a bit for every slot that it leads; no other leads one before this is taken back
-	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`        // how its operator calls it
+	Leaving       bool                   `protobuf:"varint,1,opt,name=leaving,proto3" json:"leaving,omitempty"`     // others are to take over its slots
+	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`         // it is a master of nothing and only asks
+	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`        // a bit for every slot of which it is a serving master
+	Leads         []byte                 `protobuf:"bytes,4,opt,name=leads,proto3" json:"leads,omitempty"`          // a bit for every slot that it leads; no other leads one before this is taken back
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`            // how its operator calls it
+	Warm          []*Warmth              `protobuf:"bytes,6,rep,name=warm,proto3" json:"warm,omitempty"`            // keys that are read there often, a bounded number
+	Hot           []*HotKey              `protobuf:"bytes,7,rep,name=hot,proto3" json:"hot,omitempty"`              // keys of slots that it leads that are read so often that further nodes are to hold them
+	Holds         []uint64               `protobuf:"fixed64,8,rep,packed,name=holds,proto3" json:"holds,omitempty"` // hashes of the keys of others' slots that it holds and answers for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,6 +255,149 @@ func (x *Presence) GetName() string {
 	return ""
 }
 
+func (x *Presence) GetWarm() []*Warmth {
+	if x != nil {
+		return x.Warm
+	}
+	return nil
+}
+
+func (x *Presence) GetHot() []*HotKey {
+	if x != nil {
+		return x.Hot
+	}
+	return nil
+}
+
+func (x *Presence) GetHolds() []uint64 {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+// Warmth is how often the clients of one node read a key.
+type Warmth struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Rate          float64                `protobuf:"fixed64,2,opt,name=rate,proto3" json:"rate,omitempty"`  // reads a second
+	Asked         bool                   `protobuf:"varint,3,opt,name=asked,proto3" json:"asked,omitempty"` // the node does not hold the key, and asks others for it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Warmth) Reset() {
+	*x = Warmth{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warmth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warmth) ProtoMessage() {}
+
+func (x *Warmth) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warmth.ProtoReflect.Descriptor instead.
+func (*Warmth) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Warmth) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Warmth) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Warmth) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
+// HotKey is a key that further nodes are to hold beside its masters.
+type HotKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Members       []string               `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"` // who is to
+	Rate          float64                `protobuf:"fixed64,3,opt,name=rate,proto3" json:"rate,omitempty"`     // reads a second, of the clients of all nodes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HotKey) Reset() {
+	*x = HotKey{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HotKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HotKey) ProtoMessage() {}
+
+func (x *HotKey) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HotKey.ProtoReflect.Descriptor instead.
+func (*HotKey) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HotKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *HotKey) GetMembers() []string {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *HotKey) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
 // Ask is a request to a master: of a slot, or a certain one.
 type Ask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -264,13 +410,14 @@ type Ask struct {
 	//	*Ask_List
 	//	*Ask_GetShare
 	What          isAsk_What `protobuf_oneof:"what"`
+	Replica       bool       `protobuf:"varint,7,opt,name=replica,proto3" json:"replica,omitempty"` // a node may answer a read that is no master and holds the key because it is hot
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +429,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +442,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{3}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Ask) GetWhat() isAsk_What {
@@ -359,6 +506,13 @@ func (x *Ask) GetGetShare() *GetShare {
 	return nil
 }
 
+func (x *Ask) GetReplica() bool {
+	if x != nil {
+		return x.Replica
+	}
+	return false
+}
+
 type isAsk_What interface {
 	isAsk_What()
 }
@@ -417,7 +571,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +583,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +596,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{4}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Change) GetKey() []byte {
@@ -519,7 +673,7 @@ type Watching struct {
 
 func (x *Watching) Reset() {
 	*x = Watching{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +685,7 @@ func (x *Watching) String() string {
 func (*Watching) ProtoMessage() {}
 
 func (x *Watching) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +698,7 @@ func (x *Watching) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watching.ProtoReflect.Descriptor instead.
 func (*Watching) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{5}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Watching) GetKey() []byte {
@@ -580,7 +734,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +746,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +759,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{6}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Listing) GetPrefix() []byte {
@@ -655,7 +809,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +821,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +834,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{7}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Answer) GetError() *Error {
@@ -768,7 +922,7 @@ type GetShare struct {
 
 func (x *GetShare) Reset() {
 	*x = GetShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +934,7 @@ func (x *GetShare) String() string {
 func (*GetShare) ProtoMessage() {}
 
 func (x *GetShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +947,7 @@ func (x *GetShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShare.ProtoReflect.Descriptor instead.
 func (*GetShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{10}
 }
 
 // Share is what one node has of the store, and has done with it since it began.
@@ -809,7 +963,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +975,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +988,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Share) GetStreams() []*StreamShare {
@@ -876,7 +1030,7 @@ type StreamShare struct {
 
 func (x *StreamShare) Reset() {
 	*x = StreamShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1042,7 @@ func (x *StreamShare) String() string {
 func (*StreamShare) ProtoMessage() {}
 
 func (x *StreamShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1055,7 @@ func (x *StreamShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamShare.ProtoReflect.Descriptor instead.
 func (*StreamShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{10}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StreamShare) GetName() string {
@@ -932,7 +1086,7 @@ type TierShare struct {
 
 func (x *TierShare) Reset() {
 	*x = TierShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1098,7 @@ func (x *TierShare) String() string {
 func (*TierShare) ProtoMessage() {}
 
 func (x *TierShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1111,7 @@ func (x *TierShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TierShare.ProtoReflect.Descriptor instead.
 func (*TierShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{11}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TierShare) GetName() string {
@@ -1000,7 +1154,7 @@ type SlotShare struct {
 	Slot          uint32                 `protobuf:"varint,1,opt,name=slot,proto3" json:"slot,omitempty"`
 	Keys          uint64                 `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
 	SizeBytes     uint64                 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // in memory
-	Reads         uint64                 `protobuf:"varint,4,opt,name=reads,proto3" json:"reads,omitempty"`                          // estimated from a sample
+	Reads         uint64                 `protobuf:"varint,4,opt,name=reads,proto3" json:"reads,omitempty"`                          // of its clients, estimated from a sample
 	Writes        uint64                 `protobuf:"varint,5,opt,name=writes,proto3" json:"writes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1008,7 +1162,7 @@ type SlotShare struct {
 
 func (x *SlotShare) Reset() {
 	*x = SlotShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1174,7 @@ func (x *SlotShare) String() string {
 func (*SlotShare) ProtoMessage() {}
 
 func (x *SlotShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1187,7 @@ func (x *SlotShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotShare.ProtoReflect.Descriptor instead.
 func (*SlotShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{12}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SlotShare) GetSlot() uint32 {
@@ -1079,13 +1233,14 @@ type AnnaStatus struct {
 	Moving        uint32                 `protobuf:"varint,3,opt,name=moving,proto3" json:"moving,omitempty"`   // slots that are not served by just those masters whom they belong to
 	Members       []*AnnaMember          `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`  // in the order of their names
 	Slots         []*AnnaSlot            `protobuf:"bytes,5,rep,name=slots,proto3" json:"slots,omitempty"`      // all of them
+	Hot           []*AnnaHotKey          `protobuf:"bytes,6,rep,name=hot,proto3" json:"hot,omitempty"`          // the one that is read most often first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AnnaStatus) Reset() {
 	*x = AnnaStatus{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1252,7 @@ func (x *AnnaStatus) String() string {
 func (*AnnaStatus) ProtoMessage() {}
 
 func (x *AnnaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1265,7 @@ func (x *AnnaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaStatus.ProtoReflect.Descriptor instead.
 func (*AnnaStatus) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{13}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AnnaStatus) GetMember() string {
@@ -1148,6 +1303,13 @@ func (x *AnnaStatus) GetSlots() []*AnnaSlot {
 	return nil
 }
 
+func (x *AnnaStatus) GetHot() []*AnnaHotKey {
+	if x != nil {
+		return x.Hot
+	}
+	return nil
+}
+
 type AnnaMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
@@ -1163,7 +1325,7 @@ type AnnaMember struct {
 
 func (x *AnnaMember) Reset() {
 	*x = AnnaMember{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1337,7 @@ func (x *AnnaMember) String() string {
 func (*AnnaMember) ProtoMessage() {}
 
 func (x *AnnaMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1350,7 @@ func (x *AnnaMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaMember.ProtoReflect.Descriptor instead.
 func (*AnnaMember) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{14}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AnnaMember) GetMember() string {
@@ -1250,7 +1412,7 @@ type AnnaSlot struct {
 
 func (x *AnnaSlot) Reset() {
 	*x = AnnaSlot{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1424,7 @@ func (x *AnnaSlot) String() string {
 func (*AnnaSlot) ProtoMessage() {}
 
 func (x *AnnaSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1437,7 @@ func (x *AnnaSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaSlot.ProtoReflect.Descriptor instead.
 func (*AnnaSlot) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{15}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AnnaSlot) GetMasters() []uint32 {
@@ -1305,7 +1467,7 @@ type Pushes struct {
 
 func (x *Pushes) Reset() {
 	*x = Pushes{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1479,7 @@ func (x *Pushes) String() string {
 func (*Pushes) ProtoMessage() {}
 
 func (x *Pushes) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1492,7 @@ func (x *Pushes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pushes.ProtoReflect.Descriptor instead.
 func (*Pushes) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{16}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Pushes) GetMember() string {
@@ -1375,7 +1537,7 @@ type Pushed struct {
 
 func (x *Pushed) Reset() {
 	*x = Pushed{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1549,7 @@ func (x *Pushed) String() string {
 func (*Pushed) ProtoMessage() {}
 
 func (x *Pushed) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1562,7 @@ func (x *Pushed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pushed.ProtoReflect.Descriptor instead.
 func (*Pushed) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{17}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Pushed) GetKey() []byte {
@@ -1445,6 +1607,83 @@ func (x *Pushed) GetError() *Error {
 	return nil
 }
 
+// AnnaHotKey is a key that is read so often that further nodes are to hold it beside its masters.
+type AnnaHotKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Slot          uint32                 `protobuf:"varint,2,opt,name=slot,proto3" json:"slot,omitempty"`
+	Rate          float64                `protobuf:"fixed64,3,opt,name=rate,proto3" json:"rate,omitempty"`               // reads a second
+	Replicas      []uint32               `protobuf:"varint,4,rep,packed,name=replicas,proto3" json:"replicas,omitempty"` // places in members: who is to hold it
+	Serving       []uint32               `protobuf:"varint,5,rep,packed,name=serving,proto3" json:"serving,omitempty"`   // those of them who do, and answer for it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnaHotKey) Reset() {
+	*x = AnnaHotKey{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnaHotKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnaHotKey) ProtoMessage() {}
+
+func (x *AnnaHotKey) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnaHotKey.ProtoReflect.Descriptor instead.
+func (*AnnaHotKey) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AnnaHotKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *AnnaHotKey) GetSlot() uint32 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+func (x *AnnaHotKey) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *AnnaHotKey) GetReplicas() []uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *AnnaHotKey) GetServing() []uint32 {
+	if x != nil {
+		return x.Serving
+	}
+	return nil
+}
+
 var File_cloudburst_v1_anna_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_anna_proto_rawDesc = "" +
@@ -1462,20 +1701,32 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x120\n" +
-	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"|\n" +
+	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"\xe6\x01\n" +
 	"\bPresence\x12\x18\n" +
 	"\aleaving\x18\x01 \x01(\bR\aleaving\x12\x14\n" +
 	"\x05guest\x18\x02 \x01(\bR\x05guest\x12\x16\n" +
 	"\x06serves\x18\x03 \x01(\fR\x06serves\x12\x14\n" +
 	"\x05leads\x18\x04 \x01(\fR\x05leads\x12\x12\n" +
-	"\x04name\x18\x05 \x01(\tR\x04name\"\xa0\x02\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12)\n" +
+	"\x04warm\x18\x06 \x03(\v2\x15.cloudburst.v1.WarmthR\x04warm\x12'\n" +
+	"\x03hot\x18\a \x03(\v2\x15.cloudburst.v1.HotKeyR\x03hot\x12\x14\n" +
+	"\x05holds\x18\b \x03(\x06R\x05holds\"D\n" +
+	"\x06Warmth\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x14\n" +
+	"\x05asked\x18\x03 \x01(\bR\x05asked\"H\n" +
+	"\x06HotKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
+	"\amembers\x18\x02 \x03(\tR\amembers\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\"\xba\x02\n" +
 	"\x03Ask\x12/\n" +
 	"\x06change\x18\x01 \x01(\v2\x15.cloudburst.v1.ChangeH\x00R\x06change\x12\x14\n" +
 	"\x04read\x18\x02 \x01(\fH\x00R\x04read\x12/\n" +
 	"\x05watch\x18\x03 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\x05watch\x123\n" +
 	"\aunwatch\x18\x04 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\aunwatch\x12,\n" +
 	"\x04list\x18\x05 \x01(\v2\x16.cloudburst.v1.ListingH\x00R\x04list\x126\n" +
-	"\tget_share\x18\x06 \x01(\v2\x17.cloudburst.v1.GetShareH\x00R\bgetShareB\x06\n" +
+	"\tget_share\x18\x06 \x01(\v2\x17.cloudburst.v1.GetShareH\x00R\bgetShare\x12\x18\n" +
+	"\areplica\x18\a \x01(\bR\areplicaB\x06\n" +
 	"\x04what\"\xda\x01\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
@@ -1532,14 +1783,15 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12\x14\n" +
 	"\x05reads\x18\x04 \x01(\x04R\x05reads\x12\x16\n" +
-	"\x06writes\x18\x05 \x01(\x04R\x06writes\"\xba\x01\n" +
+	"\x06writes\x18\x05 \x01(\x04R\x06writes\"\xe7\x01\n" +
 	"\n" +
 	"AnnaStatus\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x18\n" +
 	"\amasters\x18\x02 \x01(\rR\amasters\x12\x16\n" +
 	"\x06moving\x18\x03 \x01(\rR\x06moving\x123\n" +
 	"\amembers\x18\x04 \x03(\v2\x19.cloudburst.v1.AnnaMemberR\amembers\x12-\n" +
-	"\x05slots\x18\x05 \x03(\v2\x17.cloudburst.v1.AnnaSlotR\x05slots\"\xc2\x01\n" +
+	"\x05slots\x18\x05 \x03(\v2\x17.cloudburst.v1.AnnaSlotR\x05slots\x12+\n" +
+	"\x03hot\x18\x06 \x03(\v2\x19.cloudburst.v1.AnnaHotKeyR\x03hot\"\xc2\x01\n" +
 	"\n" +
 	"AnnaMember\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n" +
@@ -1563,7 +1815,14 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\fR\x05state\x12\x14\n" +
 	"\x05whole\x18\x04 \x01(\bR\x05whole\x12\x12\n" +
 	"\x04lost\x18\x05 \x01(\bR\x04lost\x12*\n" +
-	"\x05error\x18\x06 \x01(\v2\x14.cloudburst.v1.ErrorR\x05errorB\x14Z\x12cloudburst/wire/pbb\x06proto3"
+	"\x05error\x18\x06 \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\"|\n" +
+	"\n" +
+	"AnnaHotKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
+	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x12\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\x12\x1a\n" +
+	"\breplicas\x18\x04 \x03(\rR\breplicas\x12\x18\n" +
+	"\aserving\x18\x05 \x03(\rR\aservingB\x14Z\x12cloudburst/wire/pbb\x06proto3"
 
 var (
 	file_cloudburst_v1_anna_proto_rawDescOnce sync.Once
@@ -1577,56 +1836,62 @@ func file_cloudburst_v1_anna_proto_rawDescGZIP() []byte {
 	return file_cloudburst_v1_anna_proto_rawDescData
 }
 
-var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_cloudburst_v1_anna_proto_goTypes = []any{
 	(*Record)(nil),      // 0: cloudburst.v1.Record
 	(*Chunked)(nil),     // 1: cloudburst.v1.Chunked
 	(*Presence)(nil),    // 2: cloudburst.v1.Presence
-	(*Ask)(nil),         // 3: cloudburst.v1.Ask
-	(*Change)(nil),      // 4: cloudburst.v1.Change
-	(*Watching)(nil),    // 5: cloudburst.v1.Watching
-	(*Listing)(nil),     // 6: cloudburst.v1.Listing
-	(*Answer)(nil),      // 7: cloudburst.v1.Answer
-	(*GetShare)(nil),    // 8: cloudburst.v1.GetShare
-	(*Share)(nil),       // 9: cloudburst.v1.Share
-	(*StreamShare)(nil), // 10: cloudburst.v1.StreamShare
-	(*TierShare)(nil),   // 11: cloudburst.v1.TierShare
-	(*SlotShare)(nil),   // 12: cloudburst.v1.SlotShare
-	(*AnnaStatus)(nil),  // 13: cloudburst.v1.AnnaStatus
-	(*AnnaMember)(nil),  // 14: cloudburst.v1.AnnaMember
-	(*AnnaSlot)(nil),    // 15: cloudburst.v1.AnnaSlot
-	(*Pushes)(nil),      // 16: cloudburst.v1.Pushes
-	(*Pushed)(nil),      // 17: cloudburst.v1.Pushed
-	(*State)(nil),       // 18: cloudburst.v1.State
-	(LatticeType)(0),    // 19: cloudburst.v1.LatticeType
-	(*Timestamp)(nil),   // 20: cloudburst.v1.Timestamp
-	(*Error)(nil),       // 21: cloudburst.v1.Error
+	(*Warmth)(nil),      // 3: cloudburst.v1.Warmth
+	(*HotKey)(nil),      // 4: cloudburst.v1.HotKey
+	(*Ask)(nil),         // 5: cloudburst.v1.Ask
+	(*Change)(nil),      // 6: cloudburst.v1.Change
+	(*Watching)(nil),    // 7: cloudburst.v1.Watching
+	(*Listing)(nil),     // 8: cloudburst.v1.Listing
+	(*Answer)(nil),      // 9: cloudburst.v1.Answer
+	(*GetShare)(nil),    // 10: cloudburst.v1.GetShare
+	(*Share)(nil),       // 11: cloudburst.v1.Share
+	(*StreamShare)(nil), // 12: cloudburst.v1.StreamShare
+	(*TierShare)(nil),   // 13: cloudburst.v1.TierShare
+	(*SlotShare)(nil),   // 14: cloudburst.v1.SlotShare
+	(*AnnaStatus)(nil),  // 15: cloudburst.v1.AnnaStatus
+	(*AnnaMember)(nil),  // 16: cloudburst.v1.AnnaMember
+	(*AnnaSlot)(nil),    // 17: cloudburst.v1.AnnaSlot
+	(*Pushes)(nil),      // 18: cloudburst.v1.Pushes
+	(*Pushed)(nil),      // 19: cloudburst.v1.Pushed
+	(*AnnaHotKey)(nil),  // 20: cloudburst.v1.AnnaHotKey
+	(*State)(nil),       // 21: cloudburst.v1.State
+	(LatticeType)(0),    // 22: cloudburst.v1.LatticeType
+	(*Timestamp)(nil),   // 23: cloudburst.v1.Timestamp
+	(*Error)(nil),       // 24: cloudburst.v1.Error
 }
 var file_cloudburst_v1_anna_proto_depIdxs = []int32{
-	18, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
+	21, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
 	1,  // 1: cloudburst.v1.Record.chunked:type_name -> cloudburst.v1.Chunked
-	19, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
-	20, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
-	4,  // 4: cloudburst.v1.Ask.change:type_name -> cloudburst.v1.Change
-	5,  // 5: cloudburst.v1.Ask.watch:type_name -> cloudburst.v1.Watching
-	5,  // 6: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
-	6,  // 7: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
-	8,  // 8: cloudburst.v1.Ask.get_share:type_name -> cloudburst.v1.GetShare
-	21, // 9: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
-	9,  // 10: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
-	10, // 11: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
-	11, // 12: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
-	12, // 13: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
-	14, // 14: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
-	15, // 15: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
-	9,  // 16: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
-	17, // 17: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
-	21, // 18: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	22, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
+	23, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
+	3,  // 4: cloudburst.v1.Presence.warm:type_name -> cloudburst.v1.Warmth
+	4,  // 5: cloudburst.v1.Presence.hot:type_name -> cloudburst.v1.HotKey
+	6,  // 6: cloudburst.v1.Ask.change:type_name -> cloudburst.v1.Change
+	7,  // 7: cloudburst.v1.Ask.watch:type_name -> cloudburst.v1.Watching
+	7,  // 8: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
+	8,  // 9: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
+	10, // 10: cloudburst.v1.Ask.get_share:type_name -> cloudburst.v1.GetShare
+	24, // 11: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
+	11, // 12: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
+	12, // 13: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
+	13, // 14: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
+	14, // 15: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
+	16, // 16: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
+	17, // 17: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
+	20, // 18: cloudburst.v1.AnnaStatus.hot:type_name -> cloudburst.v1.AnnaHotKey
+	11, // 19: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
+	19, // 20: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
+	24, // 21: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_anna_proto_init() }
@@ -1636,7 +1901,7 @@ func file_cloudburst_v1_anna_proto_init() {
 	}
 	file_cloudburst_v1_error_proto_init()
 	file_cloudburst_v1_store_proto_init()
-	file_cloudburst_v1_anna_proto_msgTypes[3].OneofWrappers = []any{
+	file_cloudburst_v1_anna_proto_msgTypes[5].OneofWrappers = []any{
 		(*Ask_Change)(nil),
 		(*Ask_Read)(nil),
 		(*Ask_Watch)(nil),
@@ -1650,7 +1915,7 @@ func file_cloudburst_v1_anna_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_anna_proto_rawDesc), len(file_cloudburst_v1_anna_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -36,34 +36,62 @@ class Chunked(_message.Message):
     def __init__(self, upload: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., type: _Optional[_Union[_store_pb2.LatticeType, str]] = ..., latest: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("leaving", "guest", "serves", "leads", "name")
+    __slots__ = ("leaving", "guest", "serves", "leads", "name", "warm", "hot", "holds")
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     GUEST_FIELD_NUMBER: _ClassVar[int]
     SERVES_FIELD_NUMBER: _ClassVar[int]
     LEADS_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    WARM_FIELD_NUMBER: _ClassVar[int]
+    HOT_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
     leaving: bool
     guest: bool
     serves: bytes
     leads: bytes
     name: str
-    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ...) -> None: ...
+    warm: _containers.RepeatedCompositeFieldContainer[Warmth]
+    hot: _containers.RepeatedCompositeFieldContainer[HotKey]
+    holds: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ..., warm: _Optional[_Iterable[_Union[Warmth, _Mapping]]] = ..., hot: _Optional[_Iterable[_Union[HotKey, _Mapping]]] = ..., holds: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Warmth(_message.Message):
+    __slots__ = ("key", "rate", "asked")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    rate: float
+    asked: bool
+    def __init__(self, key: _Optional[bytes] = ..., rate: _Optional[float] = ..., asked: bool = ...) -> None: ...
+
+class HotKey(_message.Message):
+    __slots__ = ("key", "members", "rate")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    members: _containers.RepeatedScalarFieldContainer[str]
+    rate: float
+    def __init__(self, key: _Optional[bytes] = ..., members: _Optional[_Iterable[str]] = ..., rate: _Optional[float] = ...) -> None: ...
 
 class Ask(_message.Message):
-    __slots__ = ("change", "read", "watch", "unwatch", "list", "get_share")
+    __slots__ = ("change", "read", "watch", "unwatch", "list", "get_share", "replica")
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     READ_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
     UNWATCH_FIELD_NUMBER: _ClassVar[int]
     LIST_FIELD_NUMBER: _ClassVar[int]
     GET_SHARE_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
     change: Change
     read: bytes
     watch: Watching
     unwatch: Watching
     list: Listing
     get_share: GetShare
-    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ...) -> None: ...
+    replica: bool
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ..., replica: bool = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("key", "delta", "add", "delete", "persist", "replace", "volatile", "memory", "expect")
@@ -188,18 +216,20 @@ class SlotShare(_message.Message):
     def __init__(self, slot: _Optional[int] = ..., keys: _Optional[int] = ..., size_bytes: _Optional[int] = ..., reads: _Optional[int] = ..., writes: _Optional[int] = ...) -> None: ...
 
 class AnnaStatus(_message.Message):
-    __slots__ = ("member", "masters", "moving", "members", "slots")
+    __slots__ = ("member", "masters", "moving", "members", "slots", "hot")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     MASTERS_FIELD_NUMBER: _ClassVar[int]
     MOVING_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    HOT_FIELD_NUMBER: _ClassVar[int]
     member: str
     masters: int
     moving: int
     members: _containers.RepeatedCompositeFieldContainer[AnnaMember]
     slots: _containers.RepeatedCompositeFieldContainer[AnnaSlot]
-    def __init__(self, member: _Optional[str] = ..., masters: _Optional[int] = ..., moving: _Optional[int] = ..., members: _Optional[_Iterable[_Union[AnnaMember, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[AnnaSlot, _Mapping]]] = ...) -> None: ...
+    hot: _containers.RepeatedCompositeFieldContainer[AnnaHotKey]
+    def __init__(self, member: _Optional[str] = ..., masters: _Optional[int] = ..., moving: _Optional[int] = ..., members: _Optional[_Iterable[_Union[AnnaMember, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[AnnaSlot, _Mapping]]] = ..., hot: _Optional[_Iterable[_Union[AnnaHotKey, _Mapping]]] = ...) -> None: ...
 
 class AnnaMember(_message.Message):
     __slots__ = ("member", "name", "guest", "leaving", "serves", "leads", "share")
@@ -254,3 +284,17 @@ class Pushed(_message.Message):
     lost: bool
     error: _error_pb2.Error
     def __init__(self, key: _Optional[bytes] = ..., cache: _Optional[int] = ..., state: _Optional[bytes] = ..., whole: bool = ..., lost: bool = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class AnnaHotKey(_message.Message):
+    __slots__ = ("key", "slot", "rate", "replicas", "serving")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    slot: int
+    rate: float
+    replicas: _containers.RepeatedScalarFieldContainer[int]
+    serving: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, key: _Optional[bytes] = ..., slot: _Optional[int] = ..., rate: _Optional[float] = ..., replicas: _Optional[_Iterable[int]] = ..., serving: _Optional[_Iterable[int]] = ...) -> None: ...
