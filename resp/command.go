@@ -71,6 +71,8 @@ func (c *conn) execute(asked *asked) bool {
 	switch {
 	case !c.client.authenticated && (cmd == nil || cmd.flags&stranger == 0):
 		w.error("NOAUTH Authentication required.")
+	case c.client.refused:
+		c.discarded(args)
 	case cmd == nil:
 		c.unknown(args)
 	case cmd.arity >= 0 && len(args) != cmd.arity || len(args) < -cmd.arity:
@@ -126,6 +128,7 @@ func (c *conn) unknown(args [][]byte) {
 	}
 	if reason := c.server.refusals[name]; reason != "" {
 		c.w.error("ERR Cloudburst does not do " + strings.ToUpper(name) + ": " + reason)
+		c.client.refused = name == "multi"
 		return
 	}
 	var text strings.Builder

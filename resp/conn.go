@@ -73,7 +73,8 @@ type conn struct {
 type client struct {
 	id            int64
 	authenticated bool
-	failures      int // wrong passwords
+	refused       bool // a transaction, which is not over yet
+	failures      int  // wrong passwords
 	ack           anna.Ack
 	name          string
 	library       string
