@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -435,5 +436,27 @@ func BenchmarkPutMemory(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		w := cache.Write{Key: fmt.Sprint("k", i%1000), Type: pb.LatticeType_LATTICE_TYPE_LWW, Values: [][]byte{value}}
 		c.PutAsync([]cache.Write{w}, pb.Ack_ACK_MEMORY, done)
+	}
+}
+
+// TestSmallValuesOfLargeFrames do not keep the whole frame in memory.
+func TestSmallValuesOfLargeFrames(t *testing.T) {
+	t.Parallel()
+	frame := bytes.Repeat([]byte{1}, 1<<20)
+	values := [][]byte{frame[: 1<<20-8 : 1<<20-8], frame[1<<20-8:]}
+	cells := make([]*pb.Cell, len(values))
+	for i := range cells {
+		cells[i] = &pb.Cell{Key: fmt.Sprint("k", i), Type: pb.LatticeType_LATTICE_TYPE_LWW, Values: 1}
+	}
+	writes, err := cache.Writes(cells, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if large := writes[0].Values[0]; &large[0] != &frame[0] {
+		t.Error("what is most of the frame was copied")
+	}
+	small := writes[1].Values[0]
+	if !bytes.Equal(small, values[1]) || &small[0] == &values[1][0] {
+		t.Error("what is little of the frame still lies in it")
 	}
 }

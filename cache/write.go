@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -68,10 +69,15 @@ func (w *Write) Check() error {
 }
 
 // Writes returns the writes that cells and their values ask for. It fails with an error that says which cell is at fault when
-// one of them can never succeed, or when values are left over or missing.
+// one of them can never succeed, or when values are left over or missing. Values that share a buffer with others many times as
+// large are copied out of it, for it would be kept as long as any of them is.
 func Writes(cells []*pb.Cell, values [][]byte) ([]Write, error) {
 	if len(cells) == 0 {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a put without a key")
+	}
+	total := 0
+	for _, v := range values {
+		total += len(v)
 	}
 	writes := make([]Write, len(cells))
 	for i, cell := range cells {
@@ -87,6 +93,9 @@ func Writes(cells []*pb.Cell, values [][]byte) ([]Write, error) {
 		w.TTL = time.Duration(cell.GetTtlMilliseconds()) * time.Millisecond
 		if t := cell.GetTimestamp(); t != nil {
 			w.Timestamp = lattice.Timestamp{Time: t.GetTime(), Writer: t.GetWriter()}
+		}
+		if n == 1 && len(values[0]) < total/2 {
+			w.Values = [][]byte{bytes.Clone(values[0])}
 		}
 		values = values[n:]
 		if err := w.Check(); err != nil {
