@@ -131,6 +131,7 @@ func BenchmarkLogReplay(b *testing.B) {
 	l.publish(b, recoverRecords, 4096)
 	l.stop()
 	for b.Loop() {
+		cpu := processorTime(b)
 		l = startBareLog(b, dir)
 		arrived := make(chan int, bareStreams)
 		for _, stream := range l.streams {
@@ -158,6 +159,7 @@ func BenchmarkLogReplay(b *testing.B) {
 			b.Fatalf("%d messages of %d", total, recoverRecords)
 		}
 		b.StopTimer()
+		b.ReportMetric(float64((processorTime(b) - cpu).Milliseconds()), "cpu-ms")
 		l.stop()
 		b.StartTimer()
 	}

@@ -19,8 +19,8 @@ def _x(microseconds: float) -> float:
     return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
-def _text(x: float, y: float, text: str, extra: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" {extra}>{escape(text)}</text>'
+def text(x: float, y: float, words: str, extra: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" {extra}>{escape(words)}</text>'
 
 
 def _ticks(bottom: float) -> List[str]:
@@ -29,7 +29,7 @@ def _ticks(bottom: float) -> List[str]:
         value = 10.0**exponent
         label = f"{value:g} µs" if value < 1000 else f"{value / 1000:g} ms"
         parts.append(f'<line x1="{_x(value):.1f}" x2="{_x(value):.1f}" y1="{TOP}" y2="{bottom}" stroke="#e5e7eb"/>')
-        parts.append(_text(_x(value), bottom + 16, label, 'class="small" text-anchor="middle"'))
+        parts.append(text(_x(value), bottom + 16, label, 'class="small" text-anchor="middle"'))
     return parts
 
 
@@ -42,8 +42,8 @@ def svg(result: Dict[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + 34}" viewBox="0 0 {WIDTH} {bottom + 34}">',
         f"<style>{STYLE}</style>",
         '<rect width="100%" height="100%" fill="#ffffff"/>',
-        _text(16, 26, "sq(incr(x)) from Python: median (bar) and 99th percentile (whisker)", 'class="title"'),
-        _text(16, 46, f"{machine['cores']} cores, {machine['processor']}; commit {result['commit']}", 'class="small"'),
+        text(16, 26, "sq(incr(x)) from Python: median (bar) and 99th percentile (whisker)", 'class="title"'),
+        text(16, 46, f"{machine['cores']} cores, {machine['processor']}; commit {result['commit']}", 'class="small"'),
         *_ticks(bottom),
     ]
     for i, row in enumerate(rows):
@@ -52,10 +52,10 @@ def svg(result: Dict[str, Any]) -> str:
         colour = COLOURS.get(row["way"], "#9ca3af")
         who = f"{row['way']}, {row['clients']} client{'s' if row['clients'] > 1 else ''}"
         parts += [
-            _text(LEFT - 8, y + 13, who, 'text-anchor="end"'),
+            text(LEFT - 8, y + 13, who, 'text-anchor="end"'),
             f'<rect x="{LEFT}" y="{y}" width="{_x(p50) - LEFT:.1f}" height="{ROW - 10}" fill="{colour}" rx="2"/>',
             f'<line x1="{_x(p50):.1f}" x2="{_x(p99):.1f}" y1="{y + 8}" y2="{y + 8}" stroke="{colour}" stroke-width="2"/>',
             f'<line x1="{_x(p99):.1f}" x2="{_x(p99):.1f}" y1="{y + 3}" y2="{y + 13}" stroke="{colour}" stroke-width="2"/>',
-            _text(WIDTH - RIGHT + 8, y + 13, f"{row['per_second']:,.0f}/s", 'class="small"'),
+            text(WIDTH - RIGHT + 8, y + 13, f"{row['per_second']:,.0f}/s", 'class="small"'),
         ]
     return "\n".join([*parts, "</svg>", ""])
