@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from bench.__main__ import command, machine
+from bench.redis import picture
 from bench.redis.servers import DURABILITY, Server, both, need
 from e2e.node import BINARY, ROOT
 
@@ -190,7 +191,8 @@ def main() -> None:
         report["bytes"] = memory(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written to {options.out}")
+    options.out.with_suffix(".svg").write_text(picture.svg(report))
+    print(f"written to {options.out}, and drawn beside it")
 
 
 if __name__ == "__main__":
