@@ -16,8 +16,8 @@ import (
 const (
 	// governInterval is how often the slots are looked at even when nobody has come or gone.
 	governInterval = time.Second
-	// settleTimeout bounds the wait for a slot that was loaded to be followed to the log's end; after it the slot is served as it is.
-	settleTimeout = 5 * time.Second
+	// settleTimeout bounds the time without progress while a slot that was loaded is followed to the log's end.
+	settleTimeout = 10 * time.Second
 )
 
 // governor decides which slots this node serves, from who is there. Owned by the goroutine in govern.
@@ -249,15 +249,18 @@ func (g *governor) take(ctx context.Context, slots []uint16) error {
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	if err == nil {
+		for p, part := range byPartition {
+			g.appoint(part, ends[p], !g.holds(p))
+			s.followers[p].catchUp()
+		}
+		err = g.settle(ctx, byPartition)
+	}
+	if err != nil {
 		g.assign(slots, Stranger, 0, false) // what has been brought is of no use
 		return fmt.Errorf("load %d slots: %w", len(slots), err)
 	}
-	for p, part := range byPartition {
-		g.appoint(part, ends[p], !g.holds(p))
-		s.followers[p].catchUp()
-	}
-	g.settle(ctx, byPartition)
 	if err := g.serve(ctx, slots); err != nil {
 		return err
 	}
@@ -265,25 +268,30 @@ func (g *governor) take(ctx context.Context, slots []uint16) error {
 	return nil
 }
 
-// settle waits until the slots that were loaded have been followed to where the log ends now.
-func (g *governor) settle(ctx context.Context, partitions map[int][]uint16) {
+// settle waits until the slots that were loaded have been followed to where the log ends now: what has been replaced while it was
+// read is there again then. A kernel that served before it had all that it has written itself could count the same twice.
+func (g *governor) settle(ctx context.Context, partitions map[int][]uint16) error {
 	s := g.server
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
 	for p := range partitions {
 		record, err := s.log.lastRecord(ctx, p)
-		for err == nil && s.followers[p].position() < record {
+		if err != nil {
+			return err
+		}
+		at, since := s.followers[p].position(), time.Now()
+		for at < record {
 			select {
 			case <-ctx.Done():
-				err = ctx.Err()
+				return ctx.Err()
 			case <-time.After(time.Millisecond):
 			}
-		}
-		if err != nil {
-			s.cfg.Logger.Warn("slots of the store are served though the log has not been followed to its end", "stream", s.cfg.streamName(p))
-			return
+			if now := s.followers[p].position(); now > at {
+				at, since = now, time.Now()
+			} else if time.Since(since) > settleTimeout {
+				return fmt.Errorf("stream %s is followed to %d of %d", s.cfg.streamName(p), at, record)
+			}
 		}
 	}
+	return nil
 }
 
 // holds reports whether this node is a master of any slot of a partition.
