@@ -392,9 +392,7 @@ func (s *Server) part(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
-	s.members.change(func(p *pb.Presence) { p.Leaving = true })
-	s.members.notify()
-	if err := s.members.announce(ctx); err != nil {
+	if err := s.sayLeaving(ctx); err != nil {
 		s.cfg.Logger.Warn("the other nodes do not know that this one goes", "error", err)
 		return
 	}
@@ -408,6 +406,18 @@ func (s *Server) part(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// sayLeaving lets the others know that this node is about to go.
+func (s *Server) sayLeaving(ctx context.Context) error {
+	if s.members.cutOff(time.Now()) {
+		return errCutOff
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	s.members.change(func(p *pb.Presence) { p.Leaving = true })
+	s.members.notify()
+	return s.members.announce(ctx)
 }
 
 func (s *Server) servesAny() bool {

@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// followMessages and followBytes bound what is on its way from one stream.
-	followMessages = 5000
-	followBytes    = 16 << 20
 	// followLinger is how long a stream is followed on after the last record of another master.
 	followLinger = 10 * time.Second
 	// auditInterval is how often the end of a stream that is not followed is looked at, in case somebody else writes to it.
@@ -145,200 +142,23 @@ func (f *follower) load(ctx context.Context, slots []uint16) (uint64, error) {
 	return f.read(ctx, 1, loading, func(caughtUp bool) bool { return caughtUp })
 }
 
-// reading is one pass over a stream.
-type reading struct {
-	// loading is what is brought: some slots, from the beginning; or, when it is nil, everything of which the kernel is a master,
-	// in order.
-	loading bitmap
-	done    func(caughtUp bool) bool
-	extent  extent // of the stream, as its leader has said last
-	stepped uint64 // up to here the kernel knows that there is no more
-	// brought is the last sequence that has been brought, or left out, and target the one that is waited for: then reached gets a
-	// token.
-	brought, target atomic.Uint64
-	reached         chan struct{}
-}
-
-// read brings records, those of slots that are being loaded or of all, and returns the sequence up to which they were there when it
-// began. It reads whole streams, and leaves out what is of other slots: to let JetStream choose costs many times as much, since
-// the slots lie scattered.
-//
-// A consumer of a replicated stream is on any of its servers. One that has been away may have a part of the stream yet, says that
-// there is no more, and brings the rest when it gets it. So it is the stream's leader who says whether everything has been brought,
-// and of a consumer that does not get there another is made, which may be elsewhere.
-func (f *follower) read(ctx context.Context, from uint64, loading bitmap, done func(caughtUp bool) bool) (uint64, error) {
-	r := &reading{loading: loading, done: done, reached: make(chan struct{}, 1)}
-	r.brought.Store(from - 1)
-	err := insist(ctx, func(ctx context.Context) error { return f.survey(ctx, r) })
-	if err != nil {
-		return 0, err
-	}
-	end := r.extent.end
-	if f.caughtUp(r) && done(true) {
-		return end, nil
-	}
-	for since := time.Now(); ; {
-		before := r.brought.Load()
-		err = f.consume(ctx, r)
-		if err == nil {
-			return end, nil
-		}
-		if r.brought.Load() > before {
-			since = time.Now()
-		}
-		behind := errors.Is(err, errBehind) && time.Since(since) < f.server.cfg.ReplayTimeout
-		if ctx.Err() != nil || !behind {
-			return 0, fmt.Errorf("follow stream %s: %w", f.server.cfg.streamName(f.partition), err)
-		}
-		f.server.cfg.Logger.Debug("following the log from another server", "stream", f.server.cfg.streamName(f.partition),
-			"at", r.brought.Load(), "of", r.target.Load())
-	}
-}
-
-var errBehind = errors.New("the server that it is followed from does not bring what its leader has")
-
-// survey asks how far the stream goes now.
-func (f *follower) survey(ctx context.Context, r *reading) error {
-	extent, err := f.server.log.extent(ctx, f.partition)
-	if err != nil {
-		return err
-	}
-	r.extent = extent
-	r.target.Store(extent.record)
-	f.end.Store(extent.end)
-	return nil
-}
-
-// caughtUp reports whether everything that was there when the stream was surveyed last has been brought.
-func (f *follower) caughtUp(r *reading) bool {
-	target := r.target.Load()
-	return r.brought.Load() >= target || r.loading == nil && f.position() >= target
-}
-
-// consume brings records by one consumer, until that is enough.
-func (f *follower) consume(ctx context.Context, r *reading) error {
+// bring hands a record to the kernel.
+func (f *follower) bring(m jetstream.Msg, meta *jetstream.MsgMetadata, loading bitmap) {
 	s := f.server
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	setup, cancelSetup := context.WithTimeout(ctx, attemptTimeout)
-	defer cancelSetup()
-	consumer, err := s.log.streams[f.partition].OrderedConsumer(setup, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.brought.Load() + 1,
-		FilterSubjects: []string{s.log.recordSubjects(f.partition)},
-	})
-	if err != nil {
-		return err
-	}
-	defer f.forget(consumer)
-	consume, err := consumer.Consume(func(m jetstream.Msg) {
-		sequence, before := f.bring(m, r.loading), r.brought.Load()
-		if sequence <= before {
-			return
-		}
-		r.brought.Store(sequence)
-		if target := r.target.Load(); before < target && target <= sequence {
-			select {
-			case r.reached <- struct{}{}:
-			default:
-			}
-		}
-	}, jetstream.PullMaxMessagesWithBytesLimit(followMessages, followBytes))
-	if err != nil {
-		return err
-	}
-	closed := consume.Closed() // asked for once: each asking is a goroutine that waits for the end
-	defer func() {
-		consume.Stop()
-		<-closed
-	}()
-	look := time.NewTicker(followLook)
-	defer look.Stop()
-	for seen, still := r.brought.Load(), 0; ; {
-		caughtUp := f.caughtUp(r)
-		if caughtUp && r.loading == nil && r.extent.end > r.stepped {
-			// Nothing but pieces, and what has been replaced, lies between the last record and the end.
-			s.step(f.shard, &Applied{Partition: f.partition, Sequence: r.extent.end})
-			r.stepped = r.extent.end
-		}
-		if r.done(caughtUp) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-closed:
-			return errors.New("the consumer ended")
-		case <-r.reached:
-			continue
-		case <-f.wake:
-			continue
-		case <-look.C:
-		}
-		if now := r.brought.Load(); now > seen {
-			seen, still = now, 0
-			continue
-		}
-		switch behind, err := f.behind(ctx, r); {
-		case err != nil: // it elects; whether anything is missing will be known after that
-		case !behind:
-			still = 0
-		default:
-			if still++; still >= followLooks {
-				return errBehind
-			}
-		}
-	}
-}
-
-// behind reports whether the stream has records that have not been brought. As long as nothing at all has been added to it that
-// takes one small question.
-func (f *follower) behind(ctx context.Context, r *reading) (bool, error) {
-	if f.caughtUp(r) {
-		end, err := f.server.log.end(ctx, f.partition)
-		if err != nil || end <= r.extent.end || end <= f.position() {
-			return false, err
-		}
-	}
-	err := f.survey(ctx, r)
-	return !f.caughtUp(r), err
-}
-
-const (
-	// followLook is how often a stream that is followed is looked at when it is quiet.
-	followLook = time.Second
-	// followLooks is how often in a row nothing may have come of what the stream has, before it is followed from another server.
-	followLooks = 3
-)
-
-// forget removes a consumer that is not used any more.
-func (f *follower) forget(consumer jetstream.Consumer) {
-	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
-	defer cancel()
-	// One that is not there any more, or a log that is away, forgets it as well.
-	_ = f.server.log.streams[f.partition].DeleteConsumer(ctx, consumer.CachedInfo().Name)
-}
-
-// bring hands a record to the kernel, and returns its sequence.
-func (f *follower) bring(m jetstream.Msg, loading bitmap) uint64 {
-	s := f.server
-	meta, err := m.Metadata()
-	if err != nil {
-		s.cfg.Logger.Error("a message of the log says not where it is", "error", err)
-		return 0
-	}
 	sequence, last := meta.Sequence.Stream, meta.NumPending == 0
 	applied := Applied{Partition: f.partition, Sequence: sequence, Loading: loading != nil}
+	var err error
 	slot, token, ok := parseSubject(m.Subject(), s.cfg.Prefix)
 	switch {
 	case !ok || int(slot) >= s.cfg.Slots:
 		err = fmt.Errorf("%w: its subject is %q", errRecord, m.Subject())
 	case loading != nil && !loading.has(slot):
-		return sequence
+		return
 	case loading == nil && f.foreignSlot(slot):
 		if last || sequence%skipGrain == 0 {
 			s.step(f.shard, &applied)
 		}
-		return sequence
+		return
 	default:
 		applied.Slot = slot
 		err = f.decode(token, m.Data(), &applied)
@@ -354,7 +174,6 @@ func (f *follower) bring(m jetstream.Msg, loading bitmap) uint64 {
 	if applied.Key != "" || loading == nil {
 		s.step(f.shard, &applied)
 	}
-	return sequence
 }
 
 // skipGrain is after how many records of other nodes' slots the kernel is told how far the log has been followed.

@@ -17,6 +17,11 @@ import (
 	"cloudburst/wire/pb"
 )
 
+// leaveTimeout bounds the time that a node spends each time on saying that it goes.
+const leaveTimeout = 2 * time.Second
+
+var errCutOff = errors.New("this node has not been able to say anything for some time")
+
 // memberName is what randomID makes.
 var memberName = regexp.MustCompile("^[0-9a-z]{1,13}$")
 
@@ -27,8 +32,8 @@ type members struct {
 	self     string
 	keyValue jetstream.KeyValue
 	changed  chan struct{} // holds a token when something has
-	saying   sync.Mutex    // announcements keep their order
-	gone     bool          // this node has left, and must not seem to be there again; guarded by saying
+	saying   chan struct{} // holds the token of whoever announces, so that announcements keep their order
+	gone     bool          // this node has left, and must not seem to be there again; for who holds the token
 
 	mu        sync.Mutex
 	own       *pb.Presence
@@ -43,7 +48,7 @@ type member struct {
 
 func newMembers(cfg *Config, log *streams, self string) *members {
 	return &members{
-		cfg: cfg, log: log, self: self, changed: make(chan struct{}, 1), own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
+		cfg: cfg, log: log, self: self, changed: make(chan struct{}, 1), saying: make(chan struct{}, 1), own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
 	}
 }
 
@@ -95,8 +100,13 @@ func (m *members) succeed(ctx context.Context) error {
 
 // announce writes this node's presence.
 func (m *members) announce(ctx context.Context) error {
-	m.saying.Lock()
-	defer m.saying.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	hush, err := m.say(ctx)
+	if err != nil {
+		return err
+	}
+	defer hush()
 	if m.gone {
 		return nil
 	}
@@ -106,8 +116,6 @@ func (m *members) announce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode the presence of this node: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	if _, err = m.keyValue.Put(ctx, m.self, body); err != nil {
 		return fmt.Errorf("announce this node to the others: %w", err)
 	}
@@ -122,6 +130,16 @@ func (m *members) announce(ctx context.Context) error {
 	}
 	m.announced = now
 	return nil
+}
+
+// say waits for the turn to announce something.
+func (m *members) say(ctx context.Context) (hush func(), err error) {
+	select {
+	case m.saying <- struct{}{}:
+		return func() { <-m.saying }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("announce this node to the others: the announcement before is not answered: %w", ctx.Err())
+	}
 }
 
 // cutOff reports whether this node has not been able to say that it is there for so long that others may soon take it for gone.
@@ -140,11 +158,17 @@ func (m *members) change(change func(*pb.Presence)) {
 
 // leave removes this node's presence for good.
 func (m *members) leave(ctx context.Context) error {
-	m.saying.Lock()
-	defer m.saying.Unlock()
-	m.gone = true
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	if m.cutOff(time.Now()) {
+		return errCutOff
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	hush, err := m.say(ctx)
+	if err != nil {
+		return err
+	}
+	defer hush()
+	m.gone = true
 	return m.keyValue.Purge(ctx, m.self)
 }
 
@@ -154,7 +178,7 @@ func (m *members) watch(ctx context.Context, loaded chan<- struct{}) {
 		watcher, err := m.keyValue.WatchAll(ctx)
 		if err == nil {
 			err = m.follow(ctx, watcher, &loaded)
-			_ = watcher.Stop() // it may have ended by itself
+			_ = watcher.Stop() // it may have ended by itself, and the bucket may be away
 		}
 		if ctx.Err() != nil {
 			return
