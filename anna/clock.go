@@ -19,7 +19,7 @@ func (s *Server) clock(ctx context.Context, shard *shard) {
 		case <-timer.C:
 		case <-shard.poke:
 		}
-		now := time.Now().UnixMicro()
+		now := s.now().UnixMicro()
 		shard.mu.RLock()
 		wake := shard.kernel.Wake()
 		shard.mu.RUnlock()

@@ -114,7 +114,7 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 		if held == nil {
 			held = new(lattice.State)
 		}
-		delta, value, err := w.Make.Make(held, s.stamps.now(), time.Now().UnixMilli())
+		delta, value, err := w.Make.Make(held, s.stamps.now(), s.now().UnixMilli())
 		if err != nil || delta == nil {
 			done.Complete(value, err)
 			return
@@ -157,7 +157,7 @@ func (s *Server) readThere(q *question, key string, done func(*lattice.State, *p
 func (s *Server) View(key string, read func(*lattice.State)) bool {
 	slot, shard := s.shardOf(key)
 	if s.serves[slot].Load() {
-		return shard.look(key, slot, read)
+		return shard.look(s.now().UnixMicro(), key, slot, read)
 	}
 	if now := time.Now(); !s.replicas.view(key, now, read) && !s.borrowed.view(key, now, read) {
 		return false
@@ -173,8 +173,7 @@ func (s *shard) count(key string, slot uint16) {
 }
 
 // look is View for a key of which this node is a master.
-func (s *shard) look(key string, slot uint16, read func(*lattice.State)) bool {
-	now := time.Now().UnixMicro()
+func (s *shard) look(now int64, key string, slot uint16, read func(*lattice.State)) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	state, found := s.kernel.Get(now, key)
@@ -295,6 +294,7 @@ func (b *borrowed) view(key string, now time.Time, read func(*lattice.State)) bo
 
 // stamps is the clock of what is written through this node to masters on others. Safe for concurrent use.
 type stamps struct {
+	wall  func() time.Time
 	mu    sync.Mutex
 	clock *lattice.Clock
 }
@@ -302,12 +302,12 @@ type stamps struct {
 func (s *stamps) now() lattice.Timestamp {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.clock.Now(time.Now().UnixMicro())
+	return s.clock.Now(s.wall().UnixMicro())
 }
 
 func (s *stamps) observe(state *lattice.State) {
 	stamp := latest(state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.clock.Observe(stamp, time.Now().UnixMicro()) // a stamp that is too far ahead is not followed
+	_ = s.clock.Observe(stamp, s.wall().UnixMicro()) // a stamp that is too far ahead is not followed
 }

@@ -38,6 +38,7 @@ type Server struct {
 	log       *streams
 	shards    []*shard
 	followers []*follower
+	now       func() time.Time // what stamps and expiries go by
 	ready     chan struct{}
 	state     atomic.Int32
 	stats     counters
@@ -98,6 +99,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s := &Server{
 		cfg:       cfg,
 		log:       &streams{cfg: cfg, conn: conn},
+		now:       time.Now,
 		ready:     make(chan struct{}),
 		loads:     make(chan Load, loadsMax),
 		removals:  make(chan Upload, loadsMax),
@@ -106,7 +108,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		serves:    make([]atomic.Bool, cfg.Slots),
 		inbox:     make(chan *nats.Msg, inboxMax),
 		slotSubs:  make([]*nats.Subscription, cfg.Slots),
-		stamps:    stamps{clock: lattice.NewClock(randomWriter())},
+		stamps:    stamps{clock: lattice.NewClock(randomWriter()), wall: time.Now},
 	}
 	s.members = newMembers(&s.cfg, s.log, s.id)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
@@ -313,7 +315,7 @@ func (s *Server) stepIf(shard *shard, m Message, condition func(*Kernel) bool) b
 		effects.Put(out)
 		return false
 	}
-	shard.kernel.Step(time.Now().UnixMicro(), m, out)
+	shard.kernel.Step(s.now().UnixMicro(), m, out)
 	wake := shard.kernel.Wake()
 	shard.mu.Unlock()
 	if wake < shard.armed.Load() {

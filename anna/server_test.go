@@ -78,12 +78,19 @@ func startOn(t testing.TB, cfg anna.Config, nats *embedded.Server) *running {
 
 func startOnConn(t testing.TB, cfg anna.Config, conn *bus.Conn) *running {
 	t.Helper()
+	return startBy(t, cfg, conn, time.Now)
+}
+
+// startBy is startOnConn by a clock that is not the machine's.
+func startBy(t testing.TB, cfg anna.Config, conn *bus.Conn, now func() time.Time) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{conn: conn}
 	var err error
 	if r.server, err = anna.New(cfg, conn); err != nil {
 		t.Fatal(err)
 	}
+	r.server.SetClock(now)
 	ended := make(chan error, 1)
 	go func() { ended <- r.server.Run(ctx) }()
 	r.stop = sync.OnceFunc(func() {
