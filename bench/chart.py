@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from bench.plot import STYLE, text
 
-WIDTH, ROW, LEFT, RIGHT, TOP = 860, 26, 270, 200, 64
+WIDTH, ROW, LEFT, RIGHT, TOP = 860, 26, 320, 110, 64
 PANEL, GAP = 240, 86
 COLOURS = ("#2563eb", "#0891b2", "#7c3aed", "#d97706", "#16a34a", "#dc2626")
 OURS, BARE, MISSED = "#2563eb", "#9ca3af", "#dc2626"
@@ -22,7 +22,6 @@ class Bar(NamedTuple):
 
 class Panel(NamedTuple):
     title: str
-    unit: str
     series: Dict[str, Sequence[Tuple[float, float]]]
 
 
@@ -100,7 +99,6 @@ def _panel(top: float, panel: Panel, labels: str) -> List[str]:
             text(left - 6, y + 4, f"{10.0**power:,g}", 'class="small" text-anchor="end"'),
         ]
     parts.append(text((left + right) / 2, bottom + 32, labels, 'class="small" text-anchor="middle"'))
-    parts.append(text(left - 6, top - 12, panel.unit, 'class="small" text-anchor="end"') if panel.unit else "")
     for i, (name, series) in enumerate(panel.series.items()):
         colour = COLOURS[i % len(COLOURS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in series))

@@ -151,8 +151,8 @@ def svg(result: Row) -> str:
     of = result["machine"]
     subtitle = f"simulated with durations of this machine: {of['cores']} cores, {of['processor']}; commit {result['commit']}"
     panels = [
-        chart.Panel("until a cache shows an update", "ms", {name: points for name, points in delay.items() if points}),
-        chart.Panel("messages of the bus for one update", "", {name: points for name, points in cost.items() if points}),
+        chart.Panel("milliseconds until a cache shows an update", {name: points for name, points in delay.items() if points}),
+        chart.Panel("messages of the bus for one update", {name: points for name, points in cost.items() if points}),
     ]
     return chart.lines("How an update reaches the caches", subtitle, "nodes", panels)
 
