@@ -48,7 +48,8 @@ type member struct {
 
 func newMembers(cfg *Config, log *streams, self string) *members {
 	return &members{
-		cfg: cfg, log: log, self: self, changed: make(chan struct{}, 1), saying: make(chan struct{}, 1), own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
+		cfg: cfg, log: log, self: self, changed: make(chan struct{}, 1), saying: make(chan struct{}, 1),
+		own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
 	}
 }
 
