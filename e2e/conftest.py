@@ -101,3 +101,14 @@ def cloud(node: Node) -> CloudburstConnection:
 def name(request: pytest.FixtureRequest) -> str:
     """A name that no other test uses, for what this one registers and stores."""
     return "".join(c if c.isalnum() else "-" for c in f"{request.path.stem}-{request.node.name}").strip("-")
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a line for whoever runs the tests."""
+
+    def line(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n  {text}", end="", flush=True)
+
+    return line

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
 import pytest
 
@@ -27,21 +27,20 @@ DURABLE_SECONDS_MAX = 8.0
 
 
 class Cluster:
-    """Three members that store and run nothing else."""
+    """Three members that store and run nothing else, on this machine's loopback unless they are given hosts of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kinds: Sequence[Type[Node]] = (Node,) * 3, addresses: Sequence[str] = ()) -> None:
         secret = directory / "secret"
         secret.touch(0o600)
         secret.write_text(secrets.token_hex(32))
-        ports = free_ports(3)
-        members = ",".join(f"127.0.0.1:{port}" for port in ports)
+        addresses = addresses or [f"127.0.0.1:{port}" for port in free_ports(3)]
         self.nodes = [
-            Node(
+            kind(
                 directory / f"node{i}",
-                *("--role", "gateway,anna", "--join", members, "--cluster-listen", f"127.0.0.1:{port}"),
+                *("--role", "gateway,anna", "--join", ",".join(addresses), "--cluster-listen", address),
                 *("--cluster-secret-file", str(secret), "--cluster-member", f"member-{i}"),
             )
-            for i, port in enumerate(ports)
+            for i, (kind, address) in enumerate(zip(kinds, addresses))
         ]
         RUNNING.extend(self.nodes)
 
@@ -174,17 +173,6 @@ def kill_in_turn(cluster: Cluster, rounds: int, report: Callable[[str], None]) -
     report(f"{len(acknowledged)} acknowledged writes, none lost")
 
 
-@pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line for whoever runs the tests."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n  {text}", end="", flush=True)
-
-    return line
-
-
 @pytest.mark.slow
 def test_each_member_is_killed_in_turn(cluster: Cluster, report: Callable[[str], None]) -> None:
     kill_in_turn(cluster, 1, report)
@@ -244,7 +232,6 @@ def test_a_member_without_a_majority_is_not_ready(tmp_path: Path) -> None:
         made.end()
 
 
-@pytest.mark.slow
 def test_a_lost_disk(cluster: Cluster) -> None:
     """A member that begins again with nothing takes its old place, and gets its data."""
     with cluster.app(1) as app:
@@ -259,7 +246,6 @@ def test_a_lost_disk(cluster: Cluster) -> None:
     check_equal(cluster, {f"key-{i}": i for i in range(200)})
 
 
-@pytest.mark.slow
 def test_a_file_cut_short(cluster: Cluster) -> None:
     """What is missing at the end of a member's log comes from the others."""
     with cluster.app(1) as app:
