@@ -35,7 +35,7 @@ const patience = 30 * time.Second
 
 func main() {
 	var o options
-	flag.StringVar(&o.nats, "nats", "", "a NATS server of which only is measured what the simulation has to know")
+	flag.StringVar(&o.nats, "nats", "", "the NATS server; without nodes, what the simulation has to know of it is measured")
 	flag.StringVar(&o.nodes, "nodes", "", "ADDRESS=TOKEN of every node, separated by commas")
 	flag.StringVar(&o.varz, "varz", "", "where the NATS servers say what they have carried, separated by commas")
 	flag.StringVar(&o.ack, "ack", "durable", "memory or durable")
@@ -45,7 +45,7 @@ func main() {
 	flag.DurationVar(&o.interval, "interval", 20*time.Millisecond, "from one update to the next")
 	flag.Parse()
 	do := measure
-	if o.nats != "" {
+	if o.nodes == "" {
 		do = constants
 	}
 	if err := do(o); err != nil {
@@ -69,6 +69,8 @@ type result struct {
 	Each         spread `json:"each"`
 	Last         spread `json:"last"`
 	Acknowledged spread `json:"acknowledged"`
+	// Bare is until a message that was sent on the bus beside every update has arrived, with no store in between.
+	Bare spread `json:"bare"`
 	// What the servers sent and received for one update, beside what they do while nothing is written.
 	Messages float64 `json:"messages"`
 	Bytes    float64 `json:"bytes"`
@@ -92,6 +94,10 @@ func measure(o options) error {
 	for _, client := range r.clients {
 		defer func() { _ = client.Close() }()
 	}
+	if r.bare, err = newBare(o); err != nil {
+		return err
+	}
+	defer r.bare.close()
 	for node := range r.clients {
 		group.Go(func() error { return r.read(ctx, node) })
 	}
@@ -111,6 +117,7 @@ type run struct {
 	options
 	clients []*cloudburst.Client
 	names   []string
+	bare    *bare
 
 	mu      sync.Mutex
 	shown   [][]time.Time // by update, which begins at 1, and node
@@ -227,6 +234,9 @@ func (r *run) run(ctx context.Context, ack cloudburst.Ack) (*result, error) {
 		defer next.Stop()
 		for number := r.keys + 1; number < len(r.shown); number++ {
 			<-next.C
+			if err := r.bare.send(number); err != nil {
+				return err
+			}
 			began[number] = time.Now()
 			puts.Go(func() error {
 				err := r.put(ctx, number, ack)
@@ -265,9 +275,13 @@ func (r *run) result(began []time.Time, took []time.Duration, quiet, busy traffi
 		}
 		last = append(last, latest)
 	}
+	// The bare messages are none of the store's.
+	busy.messages -= 2 * float64(r.updates)
+	busy.bytes -= 2 * bareBytes * float64(r.updates)
 	n, share := float64(r.updates), busy.seconds/quiet.seconds
 	return &result{
 		Updates: r.updates, Each: spreadOf(each), Last: spreadOf(last), Acknowledged: spreadOf(took[r.keys+1:]),
+		Bare:     spreadOf(r.bare.taken()),
 		Messages: (busy.messages - share*quiet.messages) / n, Bytes: (busy.bytes - share*quiet.bytes) / n,
 		Quiet: quiet.messages / quiet.seconds,
 	}

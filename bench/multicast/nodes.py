@@ -48,4 +48,4 @@ def store(count: int, binary: Path, server: Path) -> Iterator[Dict[str, Any]]:
             stack.callback(node.kill)
             node.start()
         until(lambda: settled(nodes), "the nodes to know of each other", FORM_SECONDS_MAX)
-        yield {"varz": bus["varz"], "nodes": nodes}
+        yield {**bus, "nodes": nodes}
