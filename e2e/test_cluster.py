@@ -278,3 +278,65 @@ def test_a_member_that_stands_still(cluster: Cluster, report: Callable[[str], No
         for writer in writers:
             acknowledged.update(writer.stop())
     check_equal(cluster, acknowledged)
+
+
+@contextlib.contextmanager
+def slow_disk(node: Node, writes_per_second: int) -> Iterator[None]:
+    """Let a node's process write to its disk only so often. What it does not write through at once is not held up by this."""
+    device = node.data.stat().st_dev
+    group = Path("/sys/fs/cgroup/blkio") / f"cloudburst-{secrets.token_hex(4)}"
+    limit = group / "blkio.throttle.write_iops_device"
+    try:
+        group.mkdir()
+        limit.write_text(f"{os.major(device)}:{os.minor(device)} {writes_per_second}")
+        (group / "cgroup.procs").write_text(str(node.process.pid))
+    except OSError as fault:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.fail(
+            f"the disk of one process cannot be slowed down, run this as root where there is a blkio cgroup: {fault}",
+            pytrace=False,
+        )
+    try:
+        yield
+    finally:
+        (group.parent / "cgroup.procs").write_text(str(node.process.pid))
+        until(lambda: not (group / "cgroup.procs").read_text(), "the process to leave its group")
+        group.rmdir()
+
+
+def write_on_a_slow_disk(cluster: Cluster, slow: int, report: Callable[[str], None]) -> None:
+    writers = [Writer(cluster, i) for i in range(3)]
+    acknowledged: Dict[str, Any] = {}
+    try:
+        for writer in writers:
+            writer.wait_for_more(20)
+        began, before = time.monotonic(), sum(len(w.times) for w in writers)
+        with slow_disk(cluster.nodes[slow], 10):
+            until(lambda: time.monotonic() > began + 15, "writes on a slow disk", 16)
+            during = sum(len(w.times) for w in writers) - before
+            pause = max(w.longest_pause(began) for w in writers)
+        healed = time.monotonic()
+        for writer in writers:
+            writer.wait_for_more(20)
+        back = time.monotonic() - healed
+    finally:
+        for writer in writers:
+            acknowledged.update(writer.stop())
+    check_equal(cluster, acknowledged)
+    report(f"disk of member {slow} slow for 15 s: {during} writes, the longest pause {pause:.2f} s")
+    report(f"  20 writes each {back:.2f} s after that; {len(acknowledged)} acknowledged writes, none lost")
+
+
+@pytest.mark.slow
+def test_a_slow_disk(tmp_path: Path, report: Callable[[str], None]) -> None:
+    """A member whose disk takes ten writes a second holds up what it leads; nothing is lost, and it catches up afterwards."""
+    made = Cluster(tmp_path)
+    for node in made.nodes:
+        node._extra["CLOUDBURST_NATS__SYNC_ALWAYS"] = "true"
+    try:
+        made.start()
+        for slow in range(3):
+            write_on_a_slow_disk(made, slow, report)
+    finally:
+        made.end()
