@@ -57,8 +57,8 @@ fmt: $(SDK) $(TOOLS)/golangci-lint ## format all code
 unit: $(SDK) ## Go tests, without the race detector
 	$(GO) test ./...
 
-race: $(SDK) ## Go tests, with the race detector; those of whole clusters are the soak's
-	$(GO) test -race -timeout 15m -skip '^(TestSlotsMoveUnderLoad|TestCluster)$$' ./...
+race: $(SDK) ## Go tests, with the race detector
+	$(GO) test -race -timeout 15m ./...
 
 py-test: $(SDK) ## tests of the Python SDK
 	cd python && ../$(PY) -m pytest -q
@@ -67,7 +67,6 @@ e2e: build $(TOOLS)/nats-server ## tests of the real binary with the real SDK
 	$(PY) -m pytest -q e2e
 
 soak: build ## every fuzz target for FUZZTIME (30s), long simulations, and tests of the real binary that take minutes
-	$(GO) test -race -timeout 30m -run '^(TestSlotsMoveUnderLoad|TestCluster)$$' ./anna ./node
 	tools/soak.sh $(FUZZTIME)
 	$(PY) -m pytest -q -m slow e2e
 
