@@ -18,9 +18,9 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Register stores a new version of the function that meta describes, unless the latest is just the same: version, time, size and definition key are set here. The
-// definition is stored first, so whoever sees the function can load it. When Register returns the function is durable and the
-// next call of this process finds it. meta and definition are not kept.
+// Register stores a new version of the function that meta describes, unless the latest is just the same: version, time, size
+// and definition key are set here. The definition is stored first, so whoever sees the function can load it. When Register
+// returns the function is durable and the next call of this process finds it. meta and definition are not kept.
 func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition []byte) (*pb.Function, error) {
 	name := meta.GetName()
 	if err := CheckName("function", name); err != nil {
