@@ -49,7 +49,8 @@ type question struct {
 	member string
 	// direct asks one certain master of the slot, always the same as long as it serves: so that what one is asked keeps its order.
 	direct bool
-	// replica is a node that holds the key, which is hot, beside the masters; it is asked first. Guarded by asker.mu.
+	// replica is a node that is asked first: it holds the key, which is hot, beside the masters, or has taken a write to it. Guarded
+	// by asker.mu.
 	replica string
 	// lead asks the master of the slot who leads.
 	lead bool
@@ -260,7 +261,6 @@ func (a *asker) look(now time.Time) bool {
 			again = append(again, q)
 		}
 	}
-	left := len(a.pending)
 	a.mu.Unlock()
 	for _, q := range again {
 		a.send(q)
@@ -272,7 +272,9 @@ func (a *asker) look(now time.Time) bool {
 		}
 		a.finish(q, nil, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the store's nodes did not answer in time: %s; it may have happened all the same", reason))
 	}
-	return left > len(over)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.pending) > 0 // others may have come meanwhile
 }
 
 func (a *asker) endAll() {

@@ -227,6 +227,37 @@ func TestReplicasThatHearNothing(t *testing.T) {
 	}
 }
 
+// TestWritersReadWhatTheyWrote: on any node, whoever else reads there, and whichever of several masters has taken it.
+func TestWritersReadWhatTheyWrote(t *testing.T) {
+	t.Parallel()
+	cfg := fewSlots(2)
+	nodes := startNodes(t, cfg, 4)
+	nodes[0].eventuallyRests(t, 4)
+	const keys = 8
+	for k := range keys {
+		nodes[0].put(t, fmt.Sprint("k", k), "-", anna.Durable)
+		if k%2 == 0 {
+			readAll(t, nodes, fmt.Sprint("k", k))
+		}
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 150 {
+				// No two write to the same key.
+				key, value := fmt.Sprint("k", w+4*(i%2)), fmt.Sprint(i)
+				n := nodes[(w+i/10)%4]
+				n.put(t, key, value, anna.Ack(i%3/2))
+				if got := n.get(t, key); got != value {
+					t.Errorf("whoever has written %q to %s reads %q", value, key, got)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestHotKeysOfOneNode: where there is nobody else, the operator sees them all the same.
 func TestHotKeysOfOneNode(t *testing.T) {
 	t.Parallel()

@@ -81,7 +81,7 @@ func (s *Server) writeThere(w *Write, done Completion) {
 	// Whoever reads a hot key that was written here lately asks the same master.
 	direct := (*s.hot.Load())[w.Key] != nil
 	s.asks.ask(&question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once, done: func(answer *pb.Answer, err error) {
-		s.borrowed.written(w.Key, time.Now())
+		s.borrowed.written(w.Key, answer.GetMember(), time.Now())
 		if err != nil {
 			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
 			return
@@ -123,8 +123,8 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Replace: w.Replace, Volatile: w.Volatile, Memory: w.Ack == Memory,
 			Expect: answer.GetFingerprint(),
 		}
-		s.asks.ask(&question{slot: w.Slot, lead: true, once: true, done: func(_ *pb.Answer, err error) {
-			s.borrowed.written(w.Key, time.Now())
+		s.asks.ask(&question{slot: w.Slot, lead: true, once: true, done: func(answer *pb.Answer, err error) {
+			s.borrowed.written(w.Key, answer.GetMember(), time.Now())
 			switch {
 			case err == nil:
 				s.replicas.written(w.Key)
@@ -204,10 +204,10 @@ func (s *Server) Fetch(key string, done Completion) {
 func (s *Server) fetchThere(key string, slot uint16, done Completion, attempts int) {
 	began := time.Now()
 	q := &question{slot: slot}
-	if hot := (*s.hot.Load())[key]; hot != nil {
-		// Replicas are behind the master that hot keys are written to, by no more than they may be.
-		q.direct = s.replicas.find(key) != nil || s.borrowed.writtenSince(key, began.Add(-replicaLagMax))
-		if !q.direct {
+	if member, ok := s.borrowed.writtenSince(key, began.Add(-lately)); ok {
+		q.replica = member // other masters may still be behind it
+	} else if hot := (*s.hot.Load())[key]; hot != nil {
+		if q.direct = s.replicas.find(key) != nil; !q.direct {
 			q.replica = s.replicaOf(hot, slot)
 		}
 	}
@@ -215,7 +215,7 @@ func (s *Server) fetchThere(key string, slot uint16, done Completion, attempts i
 		switch {
 		case err != nil:
 			done.Complete(0, fmt.Errorf("read %.64q: %w", key, err))
-		case attempts > 1 && s.borrowed.writtenSince(key, began):
+		case attempts > 1 && s.borrowed.overtaken(key, began):
 			s.fetchThere(key, slot, done, attempts-1)
 		default:
 			s.borrowed.keep(key, state, time.Now())
@@ -225,6 +225,8 @@ func (s *Server) fetchThere(key string, slot uint16, done Completion, attempts i
 }
 
 const (
+	// lately is for how long whoever has taken a write of this node is asked for its key.
+	lately = 5 * time.Second
 	// fetchAttempts is how often a key is fetched that is written through this node all the time.
 	fetchAttempts = 8
 	// borrowedFor is how long a state that was fetched from another node can be viewed.
@@ -236,7 +238,13 @@ const (
 type borrowed struct {
 	mu     sync.Mutex
 	states map[string]borrowedState
-	writes map[string]time.Time // when writes through this node were acknowledged last
+	writes map[string]borrowedWrite
+}
+
+// borrowedWrite is the last write to a key that another node has acknowledged to this one.
+type borrowedWrite struct {
+	member string
+	at     time.Time
 }
 
 type borrowedState struct {
@@ -260,20 +268,28 @@ func (b *borrowed) forget(key string) {
 }
 
 // written takes note that a write through this node is about to be acknowledged.
-func (b *borrowed) written(key string, now time.Time) {
+func (b *borrowed) written(key, member string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.states, key)
 	if b.writes == nil || len(b.writes) >= borrowedMax {
-		b.writes = map[string]time.Time{}
+		b.writes = map[string]borrowedWrite{}
 	}
-	b.writes[key] = now
+	b.writes[key] = borrowedWrite{member, now}
 }
 
-func (b *borrowed) writtenSince(key string, then time.Time) bool {
+// writtenSince returns who has acknowledged the last write to a key, if that was after a moment.
+func (b *borrowed) writtenSince(key string, then time.Time) (member string, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.writes[key].After(then)
+	w := b.writes[key]
+	return w.member, w.at.After(then)
+}
+
+// overtaken reports whether a write to a key has been acknowledged since it was asked for.
+func (b *borrowed) overtaken(key string, asked time.Time) bool {
+	_, is := b.writtenSince(key, asked)
+	return is
 }
 
 func (b *borrowed) view(key string, now time.Time, read func(*lattice.State)) bool {
