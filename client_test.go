@@ -209,8 +209,8 @@ func TestCatalogue(t *testing.T) {
 	client := connect(t)
 	ctx := t.Context()
 	name := "catalogue-" + rand.Text() // versions go on, however often this runs
-	for range 2 {
-		if err := client.RegisterPickle(ctx, name+"-neg", callables["neg"]); err != nil {
+	for _, callable := range []string{"abs", "neg"} {
+		if err := client.RegisterPickle(ctx, name+"-neg", callables[callable]); err != nil {
 			t.Fatal(err)
 		}
 	}

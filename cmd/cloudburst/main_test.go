@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func free(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(listener.Close())
 }
 
-// register registers functions on the node of a data directory, as a Python program would: `register DATA`.
+// register registers functions on the node of a data directory, as a Python program would: `register DATA [RETRIES]`.
 func register(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -123,9 +124,14 @@ func register(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Check(e)
 		}
 	}
+	retries := uint64(2)
+	if len(args) > 1 {
+		retries, err = strconv.ParseUint(args[1], 10, 32)
+		ts.Check(err)
+	}
 	for _, f := range registered {
 		function := &pb.Function{
-			Name: f.name, Doc: f.doc, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN, Retries: 2,
+			Name: f.name, Doc: f.doc, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN, Retries: uint32(retries),
 		}
 		header := &pb.Header{Body: &pb.Header_RegisterFunction{RegisterFunction: &pb.RegisterFunction{Function: function}}}
 		send(header, append([]byte{wire.CodecPickle}, f.pickle...))
