@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// loadTimeout bounds the reading of one key from the log.
+	// loadTimeout bounds the time without progress while one key is read from the log.
 	loadTimeout = 10 * time.Second
 	// lagPause is how long a server of the log that has not got a record yet is given to get it.
 	lagPause = 5 * time.Millisecond
@@ -39,10 +39,10 @@ func (s *Server) load(ctx context.Context) {
 }
 
 // read merges all records of a key. It is not content before it has seen the one that the kernel knows of, since the server
-// that answers may be behind.
+// that answers may be behind. A large value takes as long as its pieces do: each request has its own deadline, which is JetStream's
+// where the context has none.
 func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
+	since := time.Now()
 	subject := string(appendRecordSubject(nil, l.cfg.Prefix, want.Partition, want.Slot, want.Key))
 	var state *lattice.State
 	sequence := uint64(0)
@@ -61,6 +61,9 @@ func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, 
 			if err == nil && last.Sequence <= sequence {
 				return state, max(sequence, want.Sequence), nil
 			}
+			if time.Since(since) > loadTimeout {
+				return nil, 0, fmt.Errorf("record %d of stream %s has not come for %v", want.Sequence, l.cfg.streamName(want.Partition), loadTimeout)
+			}
 			select {
 			case <-time.After(lagPause):
 				continue
@@ -74,7 +77,7 @@ func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, 
 		if err != nil {
 			return nil, 0, fmt.Errorf("record %d of stream %s: %w", raw.Sequence, l.cfg.streamName(want.Partition), err)
 		}
-		sequence = raw.Sequence
+		sequence, since = raw.Sequence, time.Now()
 		if state == nil {
 			state = part
 		} else {
