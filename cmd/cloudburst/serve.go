@@ -120,6 +120,7 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	go giveBack(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
 	for draining := false; ; draining = true {
