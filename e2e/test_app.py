@@ -56,7 +56,7 @@ def test_a_program_that_is_started_again(node: Node, name: str, tmp_path: Path) 
         @app.function(name="{name}", retries=2)
         def area(r):
             \"\"\"The area of a circle, in several units.\"\"\"
-            return {{key: round(math.pi * r * r * scale, 3) for key, scale in SCALE.items() if key not in {{"one", "four"}}}}
+            return {{key: round(math.pi * r * r * scale, 3) for key, scale in SCALE.items() if key not in ("one", "four")}}
 
         print(area.remote(1).get()["two"], area.ref)
     """
