@@ -219,7 +219,8 @@ class Function(Stage[P, R]):
 
     def register(self) -> str:
         """Register the function as it is now, and return its name and version, as in "sq@3": a new one, unless the latest is
-        just the same and keeps no state. (A set of strings in its code or variables is pickled in another order by each process.)
+        just the same and keeps no state. (A set of strings in its code or variables is pickled in another order by each
+        process.)
 
         Raises UnpicklableError, naming the variable at fault, when its code refers to something that cannot travel.
         """
