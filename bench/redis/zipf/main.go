@@ -120,12 +120,16 @@ func converse(ctx context.Context, o options, draw []float64, value string, end 
 		}
 	}
 	random := rand.New(rand.NewPCG(seed, 1))
+	names := "zipf:"
+	if o.command == "INCR" {
+		names = "count:" // what SET has written is no number
+	}
 	var took []time.Duration
 	var out []byte
 	for time.Now().Before(end) {
 		out = out[:0]
 		for range o.pipeline {
-			key := "zipf:" + strconv.Itoa(sort.SearchFloat64s(draw, random.Float64()))
+			key := names + strconv.Itoa(sort.SearchFloat64s(draw, random.Float64()))
 			if o.command == "SET" {
 				out = encode(out, o.command, key, value)
 			} else {
