@@ -38,6 +38,7 @@ type members struct {
 	mu        sync.Mutex
 	own       *pb.Presence
 	announced time.Time // when this node was last able to say that it is there
+	heard     time.Time // when it last heard that from the bucket
 	seen      map[string]*member
 }
 
@@ -123,14 +124,19 @@ func (m *members) announce(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	if now.Sub(m.announced) > m.cfg.MemberTTL/2 {
-		// This node was cut off: the others have not been heard of because of that, and get time to be heard of again.
+	m.alive(&m.announced, now)
+	return nil
+}
+
+// alive moves one of the times that tell whether this node hears of the others. If it is long past, they have not been heard of
+// because of that, and get time to be heard of again. m.mu is held.
+func (m *members) alive(last *time.Time, now time.Time) {
+	if now.Sub(*last) > m.cfg.MemberTTL/2 {
 		for _, member := range m.seen {
 			member.seen = now
 		}
 	}
-	m.announced = now
-	return nil
+	*last = now
 }
 
 // say waits for the turn to announce something.
@@ -226,11 +232,12 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 		m.cfg.Logger.Warn("a node's presence cannot be read", "member", id, "error", err)
 		return
 	}
-	if id == m.self {
-		return
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if id == m.self {
+		m.alive(&m.heard, time.Now())
+		return
+	}
 	old := m.seen[id]
 	switch {
 	case presence == nil && old == nil:
@@ -250,8 +257,8 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 func (m *members) bury(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now.Sub(m.announced) > m.cfg.MemberTTL/2 {
-		return // it is this node that is cut off
+	if now.Sub(m.announced) > m.cfg.MemberTTL/2 || now.Sub(m.heard) > m.cfg.MemberTTL/2 {
+		return // it is this node that is cut off, or that hears of nobody
 	}
 	for id, member := range m.seen {
 		if now.Sub(member.seen) > m.cfg.MemberTTL {
