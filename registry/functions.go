@@ -91,6 +91,8 @@ func (r *Registry) known(ctx context.Context, f *pb.Function, contents string) (
 		return nil, nil
 	}
 	// Another node may have registered something else since.
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	if err := r.Sync(ctx); err != nil {
 		return nil, fmt.Errorf("register function %q: %w", f.GetName(), err)
 	}
