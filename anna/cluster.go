@@ -161,49 +161,26 @@ func (g *governor) govern(ctx context.Context) {
 
 // move takes over and gives up slots until it is as the table says.
 func (g *governor) move(ctx context.Context) error {
-	var gained, leading, serving, parting, left []uint16
-	r := g.server.routes.Load()
-	for slot, masters := range g.table {
-		want := g.wantedTenure(uint16(slot))
-		now := g.tenures[slot]
-		switch {
-		case now == Stranger && want != Stranger:
-			gained = append(gained, uint16(slot))
-		case want == Stranger && (now == Leading || now == Serving):
-			parting = append(parting, uint16(slot))
-		case want == Stranger && now == Parting:
-			if len(masters) > 0 && !slices.ContainsFunc(masters, func(m string) bool { return !r.serves[m].has(uint16(slot)) }) {
-				left = append(left, uint16(slot))
-			}
-		case want == Leading && now != Leading:
-			leading = append(leading, uint16(slot))
-		case want == Serving && now != Serving:
-			serving = append(serving, uint16(slot))
-		}
-	}
-	g.assign(leading, Leading, 0, false)
-	g.assign(serving, Serving, 0, false)
-	g.assign(parting, Parting, 0, false)
+	moves := g.plan().Moves(g.tenures)
+	g.assign(moves.Leading, Leading, 0, false)
+	g.assign(moves.Serving, Serving, 0, false)
+	g.assign(moves.Parting, Parting, 0, false)
 	if err := g.claim(ctx); err != nil {
 		return err
 	}
-	if err := g.leave(ctx, left); err != nil {
+	if err := g.leave(ctx, moves.Left); err != nil {
 		return err
 	}
-	return g.take(ctx, gained)
+	return g.take(ctx, moves.Gained)
 }
 
-// wantedTenure returns what this node is to be to a slot. It leads none that another says it leads, nor any while the others may
-// take it for gone.
-func (g *governor) wantedTenure(slot uint16) Tenure {
-	s := g.server
-	switch at := slices.Index(g.table[slot], s.id); {
-	case at < 0:
-		return Stranger
-	case at == 0 && !s.routes.Load().led.has(slot) && !s.members.cutOff(time.Now()):
-		return Leading
+// plan returns what this node decides from, as it is now.
+func (g *governor) plan() *Plan {
+	s, r := g.server, g.server.routes.Load()
+	return &Plan{
+		Table: g.table, Self: s.id, CutOff: s.members.cutOff(time.Now()), Led: r.led.has,
+		Served: func(member string, slot uint16) bool { return r.serves[member].has(slot) },
 	}
-	return Serving
 }
 
 // claim says which slots this node leads, if that has changed.
@@ -269,26 +246,43 @@ func (g *governor) take(ctx context.Context, slots []uint16) error {
 }
 
 // settle waits until the slots that were loaded have been followed to where the log ends now: what has been replaced while it was
-// read is there again then. A kernel that served before it had all that it has written itself could count the same twice.
+// read is there again then, unless it has been replaced once more. A kernel that served before it had all that it has written
+// itself could count the same twice.
 func (g *governor) settle(ctx context.Context, partitions map[int][]uint16) error {
-	s := g.server
-	for p := range partitions {
-		record, err := s.log.lastRecord(ctx, p)
-		if err != nil {
-			return err
+	for range settlePasses {
+		whole := true
+		for p := range partitions {
+			f := g.server.followers[p]
+			gaps := f.gaps.Load()
+			if err := g.reach(ctx, f); err != nil {
+				return err
+			}
+			whole = whole && gaps == f.gaps.Load()
 		}
-		at, since := s.followers[p].position(), time.Now()
-		for at < record {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(time.Millisecond):
-			}
-			if now := s.followers[p].position(); now > at {
-				at, since = now, time.Now()
-			} else if time.Since(since) > settleTimeout {
-				return fmt.Errorf("stream %s is followed to %d of %d", s.cfg.streamName(p), at, record)
-			}
+		if whole {
+			break
+		}
+	}
+	return nil
+}
+
+// reach waits until a stream has been followed to its last record.
+func (g *governor) reach(ctx context.Context, f *follower) error {
+	record, err := g.server.log.lastRecord(ctx, f.partition)
+	if err != nil {
+		return err
+	}
+	at, since := f.position(), time.Now()
+	for at < record {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+		if now := f.position(); now > at {
+			at, since = now, time.Now()
+		} else if time.Since(since) > settleTimeout {
+			return fmt.Errorf("stream %s is followed to %d of %d", g.server.cfg.streamName(f.partition), at, record)
 		}
 	}
 	return nil
@@ -307,8 +301,9 @@ func (g *governor) holds(partition int) bool {
 // appoint makes the kernels masters of slots, of those that the table has this node first for leading ones.
 func (g *governor) appoint(slots []uint16, sequence uint64, first bool) {
 	var leading, serving []uint16
+	plan := g.plan()
 	for _, slot := range slots {
-		tenure, list := g.wantedTenure(slot), &serving
+		tenure, list := plan.Tenure(slot), &serving
 		if tenure == Leading {
 			list = &leading
 		} else {

@@ -16,6 +16,9 @@ const (
 	followLinger = 10 * time.Second
 	// auditInterval is how often the end of a stream that is not followed is looked at, in case somebody else writes to it.
 	auditInterval = 2 * time.Second
+	// settlePasses bounds how often it is followed to a log's end before slots are served. With one pass that met no gap everything is
+	// there that was in the log when it began. What fills a gap comes later, and may be missed for a moment if it always does.
+	settlePasses = 16
 )
 
 var errReplay = errors.New("the store's log could not be replayed")
@@ -30,6 +33,7 @@ type follower struct {
 	wake      chan struct{} // holds a token when there is something to follow
 	end       atomic.Uint64 // the last sequence of the stream that is known
 	foreign   atomic.Int64  // when a record of another master came last, in Unix microseconds
+	gaps      atomic.Uint64 // how often something was not there any more when the stream was followed
 }
 
 func newFollower(s *Server, partition int) *follower {
@@ -207,9 +211,20 @@ func (f *follower) decode(token string, data []byte, applied *Applied) error {
 	return err
 }
 
-// replay brings everything that the stream holds. In a cluster that is still forming this takes more than one attempt; each goes on
-// where the one before has ended.
+// replay brings everything that the stream holds, and what has replaced some of it while it was read.
 func (f *follower) replay(ctx context.Context) error {
+	for range settlePasses {
+		gaps := f.gaps.Load()
+		if err := f.catch(ctx); err != nil || gaps == f.gaps.Load() {
+			return err
+		}
+	}
+	return nil
+}
+
+// catch follows the stream to where it ends now. In a cluster that is still forming this takes more than one attempt; each goes on
+// where the one before has ended.
+func (f *follower) catch(ctx context.Context) error {
 	position, since := f.position(), time.Now()
 	for {
 		err := f.follow(ctx, func(caughtUp bool) bool { return caughtUp })

@@ -136,6 +136,9 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 			return
 		}
 		expected++
+		if r.loading == nil && meta.Sequence.Stream != r.brought.Load()+1 {
+			f.gaps.Add(1)
+		}
 		f.bring(m, meta, r.loading)
 		before := r.brought.Swap(meta.Sequence.Stream)
 		if target := r.target.Load(); before < target && target <= meta.Sequence.Stream {
@@ -160,6 +163,9 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 		caughtUp := f.caughtUp(r)
 		if caughtUp && r.loading == nil && r.extent.end > r.stepped {
 			// Nothing but pieces, and what has been replaced, lies between the last record and the end.
+			if r.extent.end > f.position() {
+				f.gaps.Add(1)
+			}
 			s.step(f.shard, &Applied{Partition: f.partition, Sequence: r.extent.end})
 			r.stepped = r.extent.end
 		}

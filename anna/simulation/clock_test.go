@@ -7,10 +7,7 @@
 //	go test ./anna/simulation -run TestSimulation -seed 4711 -v
 package simulation
 
-import (
-	"container/heap"
-	"math/rand/v2"
-)
+import "math/rand/v2"
 
 // Durations of the simulated world, in microseconds.
 const (
@@ -23,7 +20,7 @@ const (
 // begin is when every simulation starts: late enough for clocks that are set back.
 const begin = 1_800_000_000 * second
 
-// events is what is going to happen, soonest first, and in the order of its planning at one time.
+// events is a heap of what is going to happen, soonest first, and in the order of its planning at one time.
 type events []event
 
 type event struct {
@@ -32,21 +29,45 @@ type event struct {
 	do     func()
 }
 
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
+func (e events) less(i, j int) bool {
 	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].number < e[j].number
 }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
 
-// Push implements heap.Interface.
-func (e *events) Push(x any) { *e = append(*e, x.(event)) }
+// push and pop are container/heap's, without an allocation for each.
+func (e *events) push(v event) {
+	*e = append(*e, v)
+	h := *e
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if h.less(parent, i) {
+			break
+		}
+		h[parent], h[i] = h[i], h[parent]
+		i = parent
+	}
+}
 
-// Pop implements heap.Interface.
-func (e *events) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	*e = (*e)[:last]
-	return x
+func (e *events) pop() event {
+	h := *e
+	next, last := h[0], len(h)-1
+	h[0], h[last] = h[last], event{}
+	h = h[:last]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= last {
+			break
+		}
+		if child+1 < last && h.less(child+1, child) {
+			child++
+		}
+		if h.less(i, child) {
+			break
+		}
+		h[i], h[child] = h[child], h[i]
+		i = child
+	}
+	*e = h
+	return next
 }
 
 // timeline is the one source of time and chance of a simulation.
@@ -64,13 +85,13 @@ func newTimeline(seed uint64) *timeline {
 // after plans something.
 func (l *timeline) after(delay int64, do func()) {
 	l.count++
-	heap.Push(&l.planned, event{l.now + delay, l.count, do})
+	l.planned.push(event{l.now + delay, l.count, do})
 }
 
 // run lets everything happen that is planned before a time.
 func (l *timeline) run(until int64) {
 	for len(l.planned) > 0 && l.planned[0].at <= until {
-		next := heap.Pop(&l.planned).(event)
+		next := l.planned.pop()
 		l.now = next.at
 		next.do()
 	}

@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"slices"
+
 	"cloudburst/anna"
 	"cloudburst/lattice"
 )
@@ -88,4 +90,15 @@ func (l *log) applied(partition int, sequence uint64) *anna.Applied {
 		m.Key, m.Slot, m.State, m.Publisher, m.Whole, m.Bytes = r.key, r.slot, r.state.Clone(), r.publisher, r.whole, r.state.Bytes()
 	}
 	return m
+}
+
+// holds returns what the log holds of the keys of some slots.
+func (l *log) holds(which []uint16) map[string]*lattice.State {
+	held := map[string]*lattice.State{}
+	for _, key := range keys {
+		if slot := slotOf(key); slices.Contains(which, slot) {
+			held[key] = l.load(anna.Load{Key: key, Partition: int(slot) % partitions}).State
+		}
+	}
+	return held
 }

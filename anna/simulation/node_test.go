@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"cloudburst/anna"
 	"cloudburst/lattice"
@@ -14,8 +15,10 @@ var (
 	errCutOff = errors.New("no route to the log")
 )
 
-// node is a process with a kernel, which is master of every key beside those of the other nodes.
+// node is a process with a kernel, which is a master of some slots.
 type node struct {
+	membership
+
 	w         *world
 	number    int
 	kernel    *anna.Kernel // nil while the process is down
@@ -27,43 +30,122 @@ type node struct {
 	clock     int64                     // when the kernel is to be looked at; 0 = not planned
 	lag       bool                      // the log's records come late
 	following bool                      // a look at the log is planned
+	left      bool                      // it was stopped in good order
+	// unsafe are the writes that were acknowledged in memory and may not be in the log yet; fleeting those that are not to be there.
+	unsafe, fleeting []*operation
 }
 
 const memoryBytesMax = 6 << 10
 
-// start brings up a process: its kernel gets the log and then serves.
-func (n *node) start() {
+// boot brings up a process that knows nothing.
+func (n *node) boot() {
 	w := n.w
 	w.writers++
 	n.life++
-	n.writer, n.clock, n.following = w.writers, 0, false
+	n.writer, n.clock, n.following, n.left = w.writers, 0, false, false
 	n.cache = map[string]*lattice.State{}
-	cfg := anna.KernelConfig{
+	n.membership, n.unsafe, n.fleeting = membership{}, nil, nil
+	n.kernel = anna.NewKernel(anna.KernelConfig{
 		Writer: n.writer, Partitions: []int{0, 1}, PartitionOf: func(slot uint16) int { return int(slot) % partitions },
 		PublishesMax: 4, PublishTimeout: 200 * millisecond, DurableTimeout: second,
 		RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
 		ChangesetBytesMax: 1 << 20, MemoryBytesMax: memoryBytesMax, CompactRecords: 2, TombstoneGrace: tombstoneGrace, ParkedMax: 64,
+	})
+}
+
+// start brings up a process that becomes one of the store's.
+func (n *node) start() {
+	former := n.id
+	n.boot()
+	if former != "" && !n.cutOff && n.w.chance(50) { // members.succeed; otherwise the former process is missed some time later
+		n.w.bucket.remove(former)
 	}
-	n.kernel = anna.NewKernel(cfg)
-	for partition, s := range w.log.streams {
+	n.w.tracef("node %d is up as writer %d", n.number, n.writer)
+	n.join()
+}
+
+// study brings up a process that takes part in nothing, and knows all that the log holds.
+func (n *node) study() {
+	n.boot()
+	for partition, s := range n.w.log.streams {
 		for sequence := range s.records {
-			n.step(w.log.applied(partition, uint64(sequence+1)))
-		}
-	}
-	for _, key := range keys {
-		if w.chance(50) {
-			n.step(&anna.Watch{Key: key, Slot: slotOf(key), Cache: 1})
+			n.step(n.w.log.applied(partition, uint64(sequence+1)))
 		}
 	}
 	n.follow()
-	w.tracef("node %d is up as writer %d", n.number, n.writer)
 }
 
 // crash ends a process: what its kernel had not published is gone, what is on its way may arrive.
-func (n *node) crash() {
+func (n *node) crash() { n.end("crashed") }
+
+func (n *node) end(how string) {
 	n.kernel = nil
 	n.life++
-	n.w.tracef("node %d crashed", n.number)
+	n.w.tracef("node %d %s, and %d writes may be lost", n.number, how, len(n.unsafe)+len(n.fleeting))
+	n.unsafe, n.fleeting = nil, nil
+}
+
+// make lets the kernel make a write of a client.
+func (n *node) make(op *operation, write *anna.Write) {
+	w := n.w
+	op.node = n
+	w.tracef("%v: write %d to %s durable=%v add=%d member=%q delete=%v", n, op.number, op.key, op.durable, op.add, op.member, op.deletes)
+	n.step(write)
+	if state, found := n.kernel.Get(n.now(), op.key); found == anna.Here {
+		w.oracle.stamped(op, state)
+	} else if op.deletes || op.member != nil {
+		w.oracle.unseen(op, w.latest)
+	}
+}
+
+// answer lets a client see what a key holds.
+func (n *node) answer(key string) {
+	state, found := n.kernel.Get(n.now(), key)
+	switch found {
+	case anna.InLog:
+		n.step(&anna.Read{Key: key})
+		return
+	case anna.Here:
+		n.w.oracle.seen(n, key, state)
+	}
+	n.verify(key)
+}
+
+// verify checks that what the process holds of a key has all that the log held of it when the process began to serve it.
+func (n *node) verify(key string) {
+	promised := n.promised[key]
+	held, found := n.kernel.Held(key)
+	if promised == nil || found == anna.InLog {
+		return
+	}
+	all := new(lattice.State)
+	if held != nil {
+		all = held.Clone()
+	}
+	if all.Merge(promised.Clone()) && n.w.oracle.wrong == nil {
+		n.w.oracle.wrong = fmt.Errorf("%v serves %s and holds %s of it; the log held %s before", n, key, content(held), content(promised))
+	}
+}
+
+// handedOver takes note that others serve a slot now, and get from the log what was not to be there.
+func (n *node) handedOver(slot uint16) {
+	n.fleeting = slices.DeleteFunc(n.fleeting, func(op *operation) bool {
+		moved := slotOf(op.key) == slot
+		if moved {
+			n.unsafe = append(n.unsafe, op)
+		}
+		return moved
+	})
+}
+
+// secure takes note of what is in the log for good.
+func (n *node) secure() {
+	if len(n.unsafe) > 0 && n.kernel.Stats().ChangesetBytes == 0 {
+		for _, op := range n.unsafe {
+			op.acked = true
+		}
+		n.unsafe = n.unsafe[:0]
+	}
 }
 
 func (n *node) now() int64 {
@@ -94,6 +176,7 @@ func (n *node) step(m anna.Message) {
 			n.step(n.w.log.load(load))
 		}))
 	}
+	n.secure()
 	n.wind()
 }
 
@@ -124,6 +207,8 @@ func (n *node) wind() {
 // push applies a change to the cache that the node's readers have.
 func (n *node) push(p anna.Push) {
 	switch {
+	case p.Lost:
+		delete(n.cache, p.Key)
 	case p.Err != nil:
 		delete(n.cache, p.Key)
 		n.w.after(10*millisecond, n.alive(func() { n.step(&anna.Watch{Key: p.Key, Slot: slotOf(p.Key), Cache: 1}) }))
@@ -137,6 +222,12 @@ func (n *node) push(p anna.Push) {
 // publish sends a record to the log. It may be lost, late or doubled, the log may refuse it, and the answer may be lost.
 func (n *node) publish(p *anna.Publish) {
 	w, publisher, life := n.w, n.writer, n.life
+	if w.variant == partedUnwritten && n.kernel.Tenure(p.Slot) >= anna.Parting {
+		w.after(1, n.alive(func() {
+			n.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
+		}))
+		return
+	}
 	if w.variant == ackBeforePublish {
 		n.w.after(1, n.alive(func() {
 			// The sequence is made up, as that of a log that answers before it has stored anything.
@@ -201,11 +292,15 @@ func (n *node) follow() {
 			return
 		}
 		for partition, s := range n.w.log.streams {
+			if !n.follows(partition) {
+				continue
+			}
 			n.catchUp(partition, 1+n.w.random.IntN(8))
 			if n.kernel.Position(partition) < uint64(len(s.records)) {
 				n.follow()
 			}
 		}
+		n.arrived()
 	}))
 }
 
@@ -215,7 +310,16 @@ func (n *node) catchUp(partition, records int) {
 		if at >= uint64(len(n.w.log.streams[partition].records)) {
 			return
 		}
-		m := n.w.log.applied(partition, at+1)
+		record := &n.w.log.streams[partition].records[at]
+		if record.state == nil {
+			n.gaps++
+		}
+		var m *anna.Applied
+		if n.kernel.Tenure(record.slot) == anna.Stranger { // follower.bring
+			m = &anna.Applied{Partition: partition, Sequence: at + 1}
+		} else {
+			m = n.w.log.applied(partition, at+1)
+		}
 		if n.w.variant == mergeByArrival && m.State != nil && m.Publisher != n.writer {
 			restamp(m.State, n.w.now)
 		}

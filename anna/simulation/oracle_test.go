@@ -20,7 +20,7 @@ type oracle struct {
 type operation struct {
 	number  int
 	key     string
-	node    *node
+	node    *node // that made it, nil if none has
 	durable bool
 	add     int64
 	member  []byte // of a set
@@ -30,7 +30,7 @@ type operation struct {
 	stamp   lattice.Timestamp
 	upTo    lattice.Timestamp
 	present bool // the member was added, not removed
-	acked   bool // as durable
+	acked   bool // as durable, or in memory and then in the log
 	refused bool
 }
 
@@ -113,20 +113,21 @@ func (o *oracle) covers(op *operation) bool {
 }
 
 // lost returns what is missing of what was promised, given what a key holds in the end.
-func (o *oracle) lost(key string, s *lattice.State, live lattice.Lattice) error {
-	least, most, deletions := int64(0), int64(0), false
+func (o *oracle) lost(key string, live lattice.Lattice) error {
+	least, most := int64(0), int64(0)
 	for _, op := range o.operations {
 		if op.key != key {
 			continue
 		}
 		if op.add != 0 {
-			most += op.add
+			if op.node != nil {
+				most += op.add
+			}
 			if op.acked {
 				least += op.add
 			}
 			continue
 		}
-		deletions = deletions || op.deletes
 		if !op.acked || op.stamp.IsZero() {
 			continue
 		}
@@ -139,13 +140,13 @@ func (o *oracle) lost(key string, s *lattice.State, live lattice.Lattice) error 
 		case op.value != nil:
 			lww, ok := live.(*lattice.LWW)
 			if (!ok || lww.Timestamp.Less(op.stamp)) && !o.covers(op) {
-				return fmt.Errorf("write %d of %q at %v was acknowledged as durable, and %s shows %s", op.number, op.value, op.stamp, key, describe(s, live))
+				return fmt.Errorf("write %d of %q at %v was acknowledged, and %s shows %s", op.number, op.value, op.stamp, key, describe(live))
 			}
 		case op.member != nil:
 			set, ok := live.(*lattice.Set)
 			if (ok && set.Contains(op.member)) != op.present && !o.covers(op) {
-				return fmt.Errorf("write %d of member %q (there: %v) at %v was acknowledged as durable, and %s shows %s",
-					op.number, op.member, op.present, op.stamp, key, describe(s, live))
+				return fmt.Errorf("write %d of member %q (there: %v) at %v was acknowledged, and %s shows %s",
+					op.number, op.member, op.present, op.stamp, key, describe(live))
 			}
 		}
 	}
@@ -155,7 +156,7 @@ func (o *oracle) lost(key string, s *lattice.State, live lattice.Lattice) error 
 			value = counter.Value()
 		}
 		if value < least || value > most {
-			return fmt.Errorf("%s is %d; %d was acknowledged as durable, and %d was added in all", key, value, least, most)
+			return fmt.Errorf("%s is %d; %d was acknowledged, and %d was added in all", key, value, least, most)
 		}
 	}
 	return nil
@@ -168,35 +169,22 @@ func (w *world) check() error {
 	}
 	// A process that knows nothing but the log.
 	fresh := &node{w: w, number: len(w.nodes)}
-	fresh.start()
+	fresh.study()
 	for range 4 {
 		w.pass(2 * second)
 	}
 	for _, key := range keys {
-		var first string
-		for i, n := range append(slices.Clone(w.nodes), fresh) {
-			state, err := n.show(key)
-			if err != nil {
-				return err
-			}
-			live := live(state, w.now)
-			shown := describe(state, live)
-			if i == 0 {
-				first = shown
-				if err := w.oracle.lost(key, state, live); err != nil {
-					return err
-				}
-			} else if shown != first {
-				return fmt.Errorf("%v shows %s of %s, and %v %s", n, shown, key, w.nodes[0], first)
-			}
-			if cached := n.cache[key]; cached != nil {
-				if got := describe(cached, cached.Live(w.now/1000)); got != shown {
-					return fmt.Errorf("the cache of %v holds %s of %s, and its kernel %s", n, got, key, shown)
-				}
-			}
+		if err := w.agree(key, fresh); err != nil {
+			return err
 		}
 	}
+	if err := w.spread(); err != nil {
+		return err
+	}
 	for _, n := range w.nodes {
+		if n.kernel == nil {
+			continue
+		}
 		for range 200 {
 			n.step(&anna.Tick{})
 		}
@@ -204,6 +192,69 @@ func (w *world) check() error {
 			// Keys with expiries, tombstones and caches have to stay; the rest fits.
 			if evictable := n.evictable(); evictable > 0 {
 				return fmt.Errorf("%v holds %d bytes, the bound is %d, and %d keys could be left to the log", n, s.Bytes, memoryBytesMax, evictable)
+			}
+		}
+	}
+	return nil
+}
+
+// agree checks that all who serve a key show the same of it, and their caches and the log too, and that nothing is missing.
+func (w *world) agree(key string, fresh *node) error {
+	var first *node
+	var firstShown string
+	for _, n := range append(slices.Clone(w.nodes), fresh) {
+		switch {
+		case n == fresh && key[0] == 't', n != fresh && !n.takes(slotOf(key)):
+			continue
+		}
+		for _, op := range n.fleeting {
+			op.acked = true
+		}
+		state, err := n.show(key)
+		if err != nil {
+			return err
+		}
+		live := live(state, w.now)
+		shown := describe(live)
+		if first == nil {
+			first, firstShown = n, shown
+			if err := w.oracle.lost(key, live); err != nil {
+				return err
+			}
+		} else if shown != firstShown {
+			return fmt.Errorf("%v shows %s of %s, and %v %s", n, shown, key, first, firstShown)
+		}
+		if cached := n.cache[key]; cached != nil {
+			if got := describe(cached.Live(w.now / 1000)); got != shown {
+				return fmt.Errorf("the cache of %v holds %s of %s, and its kernel %s", n, got, key, shown)
+			}
+		}
+	}
+	return nil
+}
+
+// spread checks that the slots are served by those whom the table has for them, and by nobody else, and that one leads each.
+func (w *world) spread() error {
+	table := anna.NewSlots(slots, w.masters, w.there())
+	for _, n := range w.nodes {
+		if n.kernel == nil {
+			continue
+		}
+		for slot := range uint16(slots) {
+			want := anna.Stranger
+			switch at := slices.Index(table[slot], n.id); {
+			case at == 0:
+				want = anna.Leading
+			case at > 0:
+				want = anna.Serving
+			}
+			if got := n.kernel.Tenure(slot); got != want || n.takes(slot) != (want != anna.Stranger) {
+				return fmt.Errorf("%v is %d to slot %d, and serves it: %v; it is to be %d", n, got, slot, n.takes(slot), want)
+			}
+			for _, key := range keys {
+				if _, found := n.kernel.Held(key); want == anna.Stranger && slotOf(key) == slot && found != anna.Absent {
+					return fmt.Errorf("%v is no master of %s and keeps it", n, key)
+				}
 			}
 		}
 	}
@@ -245,7 +296,7 @@ func live(s *lattice.State, now int64) lattice.Lattice {
 	return s.Live(now / 1000)
 }
 
-func describe(_ *lattice.State, l lattice.Lattice) string {
+func describe(l lattice.Lattice) string {
 	switch l := l.(type) {
 	case *lattice.LWW:
 		return fmt.Sprintf("%q of %v", l.Value, l.Timestamp)
@@ -255,4 +306,12 @@ func describe(_ *lattice.State, l lattice.Lattice) string {
 		return fmt.Sprint(l.Value())
 	}
 	return "nothing"
+}
+
+// content is all that a state holds.
+func content(s *lattice.State) string {
+	if s == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("%s, deleted up to %v, which expires at %v", describe(s.Lattice), s.Deleted(), s.Expiry())
 }

@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"cloudburst/anna"
 	"cloudburst/lattice"
@@ -14,15 +15,16 @@ const (
 	tombstoneGrace = 12 * hour // more than clocks are apart and writes on their way
 )
 
-// keys are few, so that writers meet. The first letter says what a key holds: a value, a set, a counter, an expiring value.
-var keys = []string{"v1", "v2", "v3", "v4", "s1", "s2", "s3", "n1", "n2", "x1", "x2"}
+// keys are few, so that writers meet. The first letter says what a key holds: a value, a set, a counter, an expiring value, or a value
+// that is not to be in the log, of which only worlds with one master for each slot know.
+var keys = []string{"v1", "v2", "v3", "v4", "s1", "s2", "s3", "n1", "n2", "x1", "x2", "t1", "t2"}
 
 func slotOf(key string) uint16 {
 	var h uint16
 	for i := range len(key) {
 		h = h*31 + uint16(key[i])
 	}
-	return h % 8
+	return h % slots
 }
 
 // variant is a defect put in on purpose.
@@ -33,6 +35,10 @@ const (
 	mergeByArrival
 	unguardedRollUp
 	ackBeforePublish
+	servedUnread
+	servedUnsettled
+	settledOnce
+	partedUnwritten
 )
 
 // world is everything there is in one simulation.
@@ -41,8 +47,11 @@ type world struct {
 	variant variant
 	log     *log
 	nodes   []*node
+	bucket  members // of those who are there
+	masters int     // of each slot
 	writers uint64
 	calm    bool  // no new faults
+	aging   bool  // much time passes, in which nothing happens
 	latest  int64 // the furthest that any clock has been
 	nap     int64 // how long a kernel's clock sleeps at most
 	oracle  *oracle
@@ -52,12 +61,18 @@ type world struct {
 func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
 	w := &world{timeline: newTimeline(seed), variant: v, log: newLog(partitions), oracle: newOracle(), trace: trace, nap: second}
 	w.log.unguarded = v == unguardedRollUp
-	for i := range 1 + w.random.IntN(4) {
-		n := &node{w: w, number: i}
-		w.nodes = append(w.nodes, n)
-		n.start()
+	w.masters = 1 + w.random.IntN(3)
+	for range 1 + w.random.IntN(4) {
+		w.add()
 	}
 	return w
+}
+
+// add brings up a node that has not been there before.
+func (w *world) add() {
+	n := &node{w: w, number: len(w.nodes)}
+	w.nodes = append(w.nodes, n)
+	n.start()
 }
 
 func (w *world) tracef(format string, args ...any) {
@@ -95,15 +110,16 @@ func (w *world) run() (err error) {
 	for range 12 {
 		w.after(w.between(0, 5*second), w.misbehave)
 	}
+	for range w.random.IntN(8) {
+		w.after(w.between(0, 5*second), w.relocate)
+	}
 	w.pass(6 * second)
 	if w.chance(30) {
 		// Long after, tombstones are collected; then some more is written over what is left.
 		if err := w.settle(); err != nil {
 			return err
 		}
-		w.nap = 10 * minute
-		w.pass(2 * tombstoneGrace)
-		w.nap = second
+		w.age()
 		w.calm = false
 		for range operations / 4 {
 			w.after(w.between(0, second), w.operate)
@@ -119,13 +135,36 @@ func (w *world) run() (err error) {
 // pass lets time pass.
 func (w *world) pass(duration int64) { w.timeline.run(w.now + duration) }
 
+// age lets so much time pass that tombstones are collected.
+func (w *world) age() {
+	w.nap, w.aging = 10*minute, true
+	w.pass(2 * tombstoneGrace)
+	w.nap, w.aging = second, false
+	for i := range w.bucket {
+		w.bucket[i].seen = w.now
+	}
+	for _, n := range w.nodes {
+		if n.kernel == nil {
+			continue
+		}
+		n.heard, n.promised = w.now, map[string]*lattice.State{}
+		for i := range n.others {
+			n.others[i].seen = w.now
+		}
+		w.after(w.between(0, beat), n.alive(n.tick))
+	}
+}
+
 // operate is a client that writes or reads at some node.
 func (w *world) operate() {
 	n := w.nodes[w.random.IntN(len(w.nodes))]
-	if n.kernel == nil {
+	if n.kernel == nil || n.stage == starting || n.stage == stopping {
 		return
 	}
 	key := keys[w.random.IntN(len(keys))]
+	if key[0] == 't' && w.masters > 1 {
+		key = "n2"
+	}
 	if w.chance(25) {
 		w.read(n, key)
 		return
@@ -135,9 +174,13 @@ func (w *world) operate() {
 	if w.chance(40) {
 		write.Ack = anna.Memory
 	}
-	op := &operation{number: number, key: key, node: n, durable: write.Ack == anna.Durable}
+	op := &operation{number: number, key: key}
 	value := fmt.Appendf(nil, "%s=%d", key, number)
 	switch {
+	case key[0] == 't':
+		write.Ack, write.Volatile = anna.Memory, true
+		op.value = value
+		write.Delta = lattice.Put(lattice.Timestamp{}, value)
 	case key[0] == 'n':
 		write.Add = 1 + w.random.Int64N(3)
 		op.add = write.Add
@@ -157,26 +200,63 @@ func (w *world) operate() {
 			write.Delta.Merge(lattice.ExpireAt(lattice.Timestamp{}, (n.now()+w.between(0, 3*second))/1000))
 		}
 	}
+	op.durable = write.Ack == anna.Durable
 	write.Ticket = op
-	w.tracef("%v: write %d to %s durable=%v add=%d member=%q delete=%v", n, number, key, op.durable, op.add, op.member, op.deletes)
 	w.oracle.issued(op)
-	n.step(write)
-	if state, found := n.kernel.Get(n.now(), key); found == anna.Here {
-		w.oracle.stamped(op, state)
-	} else if op.deletes || op.member != nil {
-		w.oracle.unseen(op, w.latest)
+	n.request(op, write, w.now+second)
+}
+
+// request has a write made here or, if others serve its slot, there (Server.Write). Only what has not been heard is asked again
+// (asker.later): what was may have been made.
+func (n *node) request(op *operation, write *anna.Write, deadline int64) {
+	w := n.w
+	if n.takes(write.Slot) {
+		n.make(op, write)
+		return
 	}
+	later := func() {
+		if w.now < deadline {
+			w.after(10*millisecond, n.alive(func() { n.request(op, write, deadline) }))
+		}
+	}
+	to := w.listener(n, write.Slot)
+	if to == nil {
+		later()
+		return
+	}
+	w.after(w.between(50, 3*millisecond), to.alive(func() {
+		switch {
+		case to.cutOff:
+		case to.takes(write.Slot):
+			to.make(op, write)
+		default:
+			w.after(w.between(50, 3*millisecond), n.alive(later)) // it has moved
+		}
+	}))
+}
+
+// listener returns one of those that have told the bus that they serve a slot, nil if a node reaches none.
+func (w *world) listener(from *node, slot uint16) *node {
+	var all []*node
+	for _, n := range w.nodes {
+		if n != from && n.kernel != nil && !n.cutOff && n.own.serves.has(slot) {
+			all = append(all, n)
+		}
+	}
+	if from.cutOff || len(all) == 0 {
+		return nil
+	}
+	return all[w.random.IntN(len(all))]
 }
 
 // read is a client that looks at a key, and remembers what it saw at this process.
 func (w *world) read(n *node, key string) {
-	state, found := n.kernel.Get(n.now(), key)
-	switch found {
-	case anna.InLog:
-		n.step(&anna.Read{Key: key})
-	case anna.Here:
-		w.oracle.seen(n, key, state)
+	if slot := slotOf(key); !n.takes(slot) {
+		if n = w.listener(n, slot); n == nil || !n.takes(slot) {
+			return
+		}
 	}
+	n.answer(key)
 }
 
 // replied takes the kernel's answer to a write.
@@ -187,6 +267,26 @@ func (w *world) replied(n *node, r anna.Reply) {
 	}
 	w.tracef("%v: write %d is answered: %v", n, op.number, r.Err)
 	op.answered(r.Err)
+	switch {
+	case r.Err != nil || op.durable:
+	case op.key[0] == 't' && n.kernel.Tenure(slotOf(op.key)) < anna.Parting:
+		n.fleeting = append(n.fleeting, op)
+	default:
+		n.unsafe = append(n.unsafe, op)
+	}
+}
+
+// relocate is a node that comes, or one that goes in good order.
+func (w *world) relocate() {
+	n := w.nodes[w.random.IntN(len(w.nodes))]
+	switch {
+	case n.left:
+		n.start()
+	case w.chance(50) && len(w.nodes) < nodesMax:
+		w.add()
+	case n.kernel != nil && n.stage == serving && len(w.there()) > 1:
+		n.leave()
+	}
 }
 
 // misbehave is something that happens to a machine, the network or the log.
@@ -197,7 +297,7 @@ func (w *world) misbehave() {
 		if n.kernel != nil {
 			n.crash()
 			w.after(w.between(10*millisecond, second), func() {
-				if n.kernel == nil {
+				if n.kernel == nil && !n.left {
 					n.start()
 				}
 			})
@@ -227,9 +327,12 @@ func (w *world) settle() error {
 	w.calm, w.log.state = true, healthy
 	for _, n := range w.nodes {
 		n.cutOff, n.lag, n.skew = false, false, 0
-		if n.kernel == nil {
+		if n.kernel == nil && !n.left {
 			n.start()
 		}
+	}
+	if !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.kernel != nil && n.stage <= serving }) {
+		w.add()
 	}
 	for range 200 {
 		w.pass(500 * millisecond)
@@ -244,15 +347,38 @@ func (w *world) quiet() bool { return w.unrest() == "" }
 
 // unrest says what is not at rest.
 func (w *world) unrest() string {
+	there := w.there()
 	for _, n := range w.nodes {
+		if n.kernel == nil {
+			continue
+		}
 		if s := n.kernel.Stats(); s.ChangesetBytes != 0 || s.Outstanding != 0 || s.Waiting != 0 {
 			return fmt.Sprintf("%v: %+v", n, s)
 		}
 		for partition, s := range w.log.streams {
-			if at := n.kernel.Position(partition); at < uint64(len(s.records)) {
+			if at := n.kernel.Position(partition); n.follows(partition) && at < uint64(len(s.records)) {
 				return fmt.Sprintf("%v is at %d of %d records of partition %d", n, at, len(s.records), partition)
+			}
+		}
+		if n.stage != serving || n.busy || !slices.Equal(n.known, there) {
+			return fmt.Sprintf("%v is at stage %d, busy %v, and knows %v of %v", n, n.stage, n.busy, n.known, there)
+		}
+		for slot := range uint16(slots) {
+			if want := n.plan().Tenure(slot); n.tenures[slot] != want {
+				return fmt.Sprintf("%v is %d to slot %d, and is to be %d", n, n.tenures[slot], slot, want)
 			}
 		}
 	}
 	return ""
+}
+
+// there returns who is up, in order.
+func (w *world) there() (ids []string) {
+	for _, n := range w.nodes {
+		if n.kernel != nil {
+			ids = append(ids, n.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
