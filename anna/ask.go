@@ -201,6 +201,7 @@ func (a *asker) answered(m *nats.Msg) {
 		a.finish(q, nil, fmt.Errorf("%w: an answer of another node: %w", errPart, err))
 		return
 	}
+	_ = a.server.stamps.observe(answer.GetTime()) // one that is too far ahead is not followed
 	switch {
 	case answer.GetMoved() && a.turn(q):
 	case answer.GetMoved() && q.member == "":

@@ -4,3 +4,6 @@ import "time"
 
 // SetClock makes a server go by another clock than the machine's. It comes before Run.
 func (s *Server) SetClock(now func() time.Time) { s.now, s.stamps.wall = now, now }
+
+// ClockReached returns how far the clock of what is written through a server to others has got, as far as it knows.
+func (s *Server) ClockReached() uint64 { return s.stamps.reached.Load() }

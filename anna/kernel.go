@@ -167,6 +167,9 @@ func (k *Kernel) Stats() KernelStats {
 	return s
 }
 
+// Reached returns the Time that none of the kernel's stamps so far is later than. Several goroutines may call it at once.
+func (k *Kernel) Reached() uint64 { return k.clock.Reached(0) }
+
 // Slots returns what the kernel holds of every slot, by number, as far as there has been a key in one. Several goroutines may
 // call it at once; what it returns is valid until the next Step.
 func (k *Kernel) Slots() []SlotStats { return k.slots }

@@ -106,6 +106,9 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		if options["cache"] != "" {
 			w.Cache = uint16(number("cache"))
 		}
+		if options["floor"] != "" {
+			w.Floor = s.stamp(int64(number("floor"))).Time
+		}
 		if options["ttl"] != "" {
 			w.Delta.Merge(lattice.ExpireAt(lattice.Timestamp{}, s.now/1000+int64(number("ttl"))))
 		}

@@ -31,9 +31,11 @@ type members struct {
 	log      *streams
 	self     string
 	keyValue jetstream.KeyValue
-	changed  chan struct{} // holds a token when something has
-	saying   chan struct{} // holds the token of whoever announces, so that announcements keep their order
-	gone     bool          // this node has left, and must not seem to be there again; for who holds the token
+	clock    func() uint64           // says where this node's clock is
+	observe  func(time uint64) error // takes note of where another node's is
+	changed  chan struct{}           // holds a token when something has
+	saying   chan struct{}           // holds the token of whoever announces, so that announcements keep their order
+	gone     bool                    // this node has left, and must not seem to be there again; for who holds the token
 
 	mu        sync.Mutex
 	own       *pb.Presence
@@ -45,11 +47,12 @@ type members struct {
 type member struct {
 	presence *pb.Presence
 	seen     time.Time
+	astray   bool // its clock is too far ahead to be followed
 }
 
-func newMembers(cfg *Config, log *streams, self string) *members {
+func newMembers(cfg *Config, log *streams, self string, clock func() uint64, observe func(time uint64) error) *members {
 	return &members{
-		cfg: cfg, log: log, self: self, changed: make(chan struct{}, 1), saying: make(chan struct{}, 1),
+		cfg: cfg, log: log, self: self, clock: clock, observe: observe, changed: make(chan struct{}, 1), saying: make(chan struct{}, 1),
 		own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
 	}
 }
@@ -112,7 +115,9 @@ func (m *members) announce(ctx context.Context) error {
 	if m.gone {
 		return nil
 	}
+	reached := m.clock()
 	m.mu.Lock()
+	m.own.Time = reached
 	body, err := proto.Marshal(m.own)
 	m.mu.Unlock()
 	if err != nil {
@@ -232,6 +237,11 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 		m.cfg.Logger.Warn("a node's presence cannot be read", "member", id, "error", err)
 		return
 	}
+	astray, at := false, presence.GetTime()
+	if presence != nil && id != m.self {
+		astray = m.observe(at) != nil
+		presence.Time = 0 // it is not for this that slots are looked at
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if id == m.self {
@@ -239,16 +249,20 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 		return
 	}
 	old := m.seen[id]
+	if astray && (old == nil || !old.astray) {
+		m.cfg.Logger.Warn("the clock of another node is more than a day ahead of this one's and is not followed; set the one that is wrong, and "+
+			"start its node again", "member", id, "name", presence.GetName(), "clock", readable(at))
+	}
 	switch {
 	case presence == nil && old == nil:
 		return
 	case presence == nil:
 		delete(m.seen, id)
 	case old != nil && proto.Equal(old.presence, presence):
-		old.seen = time.Now()
+		old.seen, old.astray = time.Now(), astray
 		return
 	default:
-		m.seen[id] = &member{presence, time.Now()}
+		m.seen[id] = &member{presence, time.Now(), astray}
 	}
 	m.notify()
 }

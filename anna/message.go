@@ -31,6 +31,8 @@ type Write struct {
 	Add int64
 	// Make makes the delta from what the key holds; there is no Delta.
 	Make Maker
+	// Floor is the Time of the latest stamp that whoever writes may know of: those of this write are later. 0 = of none.
+	Floor uint64
 	// Expect is the fingerprint of what the key must hold for the write to be made; 0 = whatever it holds.
 	Expect uint64
 	// Replace deletes content of another type, on account of which the write would be refused otherwise.

@@ -38,6 +38,7 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 	if done != nil {
 		w.Ticket = done
 	}
+	w.Floor = s.stamps.reached.Load()
 	// The slot may be given up just now, or the server stop, which has what is not in the log yet written and takes no more; and of
 	// several masters one decides on what is held.
 	return s.stepIf(shard, w, func(k *Kernel) bool {
@@ -67,10 +68,11 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		Key: []byte(w.Key), Add: w.Add, Delete: w.Delete, Persist: w.Persist, Replace: w.Replace, Volatile: w.Volatile,
 		Memory: w.Ack == Memory, Expect: w.Expect,
 	}
+	stamped := w.Delta != nil && stampable(w.Delta)
 	if w.Delta != nil {
-		if w.Cache != 0 && w.Ack == Memory && stampable(w.Delta) {
+		if w.Cache != 0 && w.Ack == Memory && stamped {
 			// It can be read here when this returns, so it is this node that says when it was.
-			w.Delta.Complete(s.stamps.now(), nil)
+			w.Delta.Complete(s.stamp(w.Slot), nil)
 			s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
 			s.remote.watch(w.Cache, w.Slot, w.Key)
 		}
@@ -80,7 +82,12 @@ func (s *Server) writeThere(w *Write, done Completion) {
 	once := w.Add != 0 || w.Expect != 0
 	// Whoever reads a hot key that was written here lately asks the same master.
 	direct := (*s.hot.Load())[w.Key] != nil
-	s.asks.ask(&question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once, done: func(answer *pb.Answer, err error) {
+	q := &question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once}
+	if !stamped || w.Replace {
+		// What comes of it depends on what is held, and of the last write other masters may not have heard.
+		q.replica, _ = s.borrowed.writtenSince(w.Key, time.Now().Add(-lately))
+	}
+	q.done = func(answer *pb.Answer, err error) {
 		s.borrowed.written(w.Key, answer.GetMember(), time.Now())
 		if err != nil {
 			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
@@ -88,7 +95,8 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		}
 		s.replicas.written(w.Key)
 		done.Complete(answer.GetValue(), nil)
-	}}, &pb.Ask{What: &pb.Ask_Change{Change: c}})
+	}
+	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Change{Change: c}, Time: s.reached(w.Slot)})
 }
 
 // stampable reports whether nothing about what is held must be known to complete a delta.
@@ -114,7 +122,7 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 		if held == nil {
 			held = new(lattice.State)
 		}
-		delta, value, err := w.Make.Make(held, s.stamps.now(), s.now().UnixMilli())
+		delta, value, err := w.Make.Make(held, s.stamp(w.Slot), s.now().UnixMilli())
 		if err != nil || delta == nil {
 			done.Complete(value, err)
 			return
@@ -134,7 +142,7 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			default:
 				fail(err)
 			}
-		}}, &pb.Ask{What: &pb.Ask_Change{Change: c}})
+		}}, &pb.Ask{What: &pb.Ask_Change{Change: c}, Time: s.reached(w.Slot)})
 	})
 }
 
@@ -144,7 +152,7 @@ func (s *Server) readThere(q *question, key string, done func(*lattice.State, *p
 		var state *lattice.State
 		if err == nil && len(answer.GetState()) > 0 {
 			if state, err = wire.DecodeState(answer.GetState()); err == nil {
-				s.stamps.observe(state)
+				_ = s.stamps.observe(latest(state).Time) // a stamp that is too far ahead is not followed
 			}
 		}
 		done(state, answer, err)
@@ -306,24 +314,4 @@ func (b *borrowed) view(key string, now time.Time, read func(*lattice.State)) bo
 	}
 	read(state)
 	return true
-}
-
-// stamps is the clock of what is written through this node to masters on others. Safe for concurrent use.
-type stamps struct {
-	wall  func() time.Time
-	mu    sync.Mutex
-	clock *lattice.Clock
-}
-
-func (s *stamps) now() lattice.Timestamp {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.clock.Now(s.wall().UnixMicro())
-}
-
-func (s *stamps) observe(state *lattice.State) {
-	stamp := latest(state)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = s.clock.Observe(stamp, s.wall().UnixMicro()) // a stamp that is too far ahead is not followed
 }

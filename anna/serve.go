@@ -42,7 +42,7 @@ func (s *Server) attend() (stop func(), err error) {
 	if err == nil {
 		var sub *nats.Subscription
 		if sub, err = nc.ChanSubscribe(s.nodeSubject(s.id, "ask"), s.inbox); err == nil {
-			subs = append(subs, sub)
+			subs, s.askSub = append(subs, sub), sub
 		}
 	}
 	if err != nil {
@@ -134,7 +134,7 @@ func failure(err error) *pb.Answer {
 func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 	switch what := ask.GetWhat().(type) {
 	case *pb.Ask_Change:
-		s.askedChange(what.Change, answer)
+		s.askedChange(what.Change, ask.GetTime(), answer)
 	case *pb.Ask_Read:
 		s.askedRead(string(what.Read), ask.GetReplica(), answer)
 	case *pb.Ask_Watch:
@@ -154,7 +154,7 @@ func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 	}
 }
 
-func (s *Server) askedChange(c *pb.Change, answer func(*pb.Answer)) {
+func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer)) {
 	w := &Write{
 		Key: string(c.GetKey()), Add: c.GetAdd(), Delete: c.GetDelete(), Persist: c.GetPersist(), Replace: c.GetReplace(),
 		Volatile: c.GetVolatile(), Expect: c.GetExpect(),
@@ -166,16 +166,20 @@ func (s *Server) askedChange(c *pb.Change, answer func(*pb.Answer)) {
 	if err == nil && !w.Delete && !w.Persist && w.Add == 0 {
 		w.Delta, err = wire.DecodeState(c.GetDelta())
 	}
+	if err == nil {
+		err = s.heed(time)
+	}
 	if err != nil {
 		answer(failure(err))
 		return
 	}
 	done := CompletionFunc(func(value int64, err error) {
+		a := &pb.Answer{Value: value}
 		if err != nil {
-			answer(failure(err))
-			return
+			a = failure(err)
 		}
-		answer(&pb.Answer{Value: value})
+		a.Time = s.reached(w.Slot) // also of a change that has failed, which may happen all the same
+		answer(a)
 	})
 	if !s.writeHere(w, done) {
 		answer(&pb.Answer{Moved: true})
@@ -190,7 +194,7 @@ func (s *Server) askedRead(key string, replica bool, answer func(*pb.Answer)) {
 	}
 	shard.mu.RLock()
 	state, found := shard.kernel.Held(key)
-	reply := &pb.Answer{}
+	reply := &pb.Answer{Time: shard.kernel.Reached()}
 	if found == Here {
 		reply.State = wire.AppendState(nil, state)
 	}

@@ -62,6 +62,7 @@ type Server struct {
 	inbox    chan *nats.Msg
 	hearing  sync.Mutex
 	slotSubs []*nats.Subscription
+	askSub   *nats.Subscription // what this node is asked by its name
 
 	caches    atomic.Pointer[[]func([]Push)] // by number, which begins at 1
 	joining   sync.Mutex
@@ -110,7 +111,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		slotSubs:  make([]*nats.Subscription, cfg.Slots),
 		stamps:    stamps{clock: lattice.NewClock(randomWriter()), wall: time.Now},
 	}
-	s.members = newMembers(&s.cfg, s.log, s.id)
+	s.members = newMembers(&s.cfg, s.log, s.id, s.pulseTime, s.stamps.observe)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
 	s.asks = newAsker(s)
 	s.remote = &remotes{server: s, began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{}}
@@ -240,6 +241,8 @@ func (s *Server) Run(ctx context.Context) error {
 // goAway ends a server in good order: others take over, and the log gets everything.
 func (s *Server) goAway(ctx context.Context) {
 	s.part(ctx)
+	// Whoever asks from now on learns at once that nobody hears it, or a write that must not be asked twice would wait in vain.
+	_ = s.askSub.Drain() // fails only when the connection is closed
 	s.hearOut(ctx)
 	s.state.Store(stopping)
 	s.drain()

@@ -1,14 +1,18 @@
 package anna_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
+	"cloudburst/wire"
 )
 
 // TestClocksAreSet: the clocks of nodes jump by an hour, forth and back, while all of them write. Nothing that was acknowledged is
@@ -76,5 +80,167 @@ func TestClocksAreSet(t *testing.T) {
 				n.eventually(t, fmt.Sprint("w", w, "-", i+1), fmt.Sprint(i+1))
 			}
 		}
+	}
+}
+
+// TestOverwritesByClocksThatDiffer: masters whose clocks are hours apart stamp what is written one after another through one node,
+// before they have heard of each other's. What was acknowledged last is what all hold in the end, also while slots move.
+func TestOverwritesByClocksThatDiffer(t *testing.T) {
+	t.Parallel()
+	cfg := fewSlots(3)
+	cfg.Streams = 1
+	start := skewed(t)
+	masters := []*running{start(cfg, time.Hour), start(cfg, -time.Hour), start(cfg, 0)}
+	masters[0].eventuallyRests(t, len(masters))
+	guest := cfg
+	guest.Guest = true
+	asking := start(guest, -time.Hour)
+	cache := asking.server.Join(func([]anna.Push) {})
+
+	var mu sync.Mutex
+	last := map[string]string{}
+	// overwrite writes to one key after another, several times to each; the last of these deletes some.
+	overwrite := func(n *running, name string, cache uint16, deletes bool, stop func(i int) bool) {
+		for i := 0; !stop(i) && !t.Failed(); i++ {
+			key, value := fmt.Sprint(name, "-", i), ""
+			for turn := range 6 {
+				value = fmt.Sprint(turn)
+				w := &anna.Write{Key: key, Ack: anna.Ack((i + turn) % 3 % 2)}
+				switch {
+				case deletes && turn == 5 && i%2 == 0:
+					w.Delete, value = true, ""
+				case cache != 0 && w.Ack == anna.Memory && turn%2 == 0:
+					w.Cache = cache
+					fallthrough
+				default:
+					w.Delta = lattice.Put(lattice.Timestamp{}, []byte(value))
+				}
+				if _, err := n.write(t, w); err != nil {
+					t.Errorf("write %d to %s: %v", turn, key, err)
+					return
+				}
+			}
+			mu.Lock()
+			last[key] = value
+			mu.Unlock()
+		}
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			overwrite(asking, fmt.Sprint("asked", w), cache*uint16(w%2), true, func(i int) bool { return i == 40 })
+		})
+	}
+	wg.Wait()
+
+	var moved atomic.Bool
+	for w, n := range []*running{asking, masters[1], masters[2]} {
+		wg.Go(func() { overwrite(n, fmt.Sprint("moved", w), 0, false, func(int) bool { return moved.Load() }) })
+	}
+	fourth := start(cfg, time.Hour)
+	masters[1].eventuallyRests(t, 5)
+	fourth.stop()
+	masters[1].eventuallyRests(t, 4)
+	moved.Store(true)
+	wg.Wait()
+
+	for i, n := range masters {
+		n.eventuallyWritten(t)
+		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
+	}
+	for i, n := range masters {
+		for j := range masters {
+			n.eventually(t, fmt.Sprint("end", j), "here") // and so is everything before it in the log
+		}
+		for key, want := range last {
+			if got := n.get(t, key); got != want {
+				t.Errorf("master %d has %q under %s, which was overwritten by %q", i, got, key, want)
+			}
+		}
+	}
+	t.Logf("%d keys", len(last))
+}
+
+// eventuallyWritten waits until the log has everything that was written to a node.
+func (r *running) eventuallyWritten(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); r.server.Stats().ChangesetBytes > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what was written does not get to the log")
+		}
+	}
+}
+
+// skewed starts nodes on one log whose clocks are so far ahead.
+func skewed(t *testing.T) func(cfg anna.Config, skew time.Duration) *running {
+	t.Helper()
+	nats, err := embedded.Start(t.Context(), embedded.Config{DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nats.Shutdown)
+	return func(cfg anna.Config, skew time.Duration) *running {
+		t.Helper()
+		conn, err := nats.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Close)
+		return startBy(t, cfg, conn, func() time.Time { return time.Now().Add(skew) })
+	}
+}
+
+// TestClocksAreHeardOf: a node whose clock is behind, and that has neither asked for a key nor read it, stamps what it writes to it later
+// than what is there, since nodes tell each other where their clocks are.
+func TestClocksAreHeardOf(t *testing.T) {
+	t.Parallel()
+	start := skewed(t)
+	cfg := fewSlots(1)
+	ahead := start(cfg, time.Hour)
+	guest := cfg
+	guest.Guest = true
+	behind := start(guest, -time.Hour)
+	ahead.put(t, "k", "old", anna.Durable)
+	var old uint64
+	ahead.view(t, "k", func(s *lattice.State) { old = s.Lattice.(*lattice.LWW).Timestamp.Time })
+	for deadline := time.Now().Add(patience); behind.server.ClockReached() < old; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the clock that is ahead is not heard of")
+		}
+	}
+	cache := behind.server.Join(func([]anna.Push) {})
+	w := &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("new")), Ack: anna.Memory, Cache: cache}
+	if _, err := behind.write(t, w); err != nil {
+		t.Fatal(err)
+	}
+	if got := ahead.get(t, "k"); got != "new" {
+		t.Fatalf("%q is there after it was overwritten", got)
+	}
+}
+
+// TestClockIsDaysAhead: what is written through a node whose clock is days ahead is stamped by the masters. When the node has stamped
+// something itself they refuse it, and say why, rather than that it could be lost without a word.
+func TestClockIsDaysAhead(t *testing.T) {
+	t.Parallel()
+	start := skewed(t)
+	cfg := fewSlots(1)
+	cfg.Name = "right"
+	master := start(cfg, 0)
+	guest := cfg
+	guest.Guest, guest.Name = true, "wrong"
+	wrong := start(guest, 48*time.Hour)
+	wrong.put(t, "k", "1", anna.Durable)
+	cache := wrong.server.Join(func([]anna.Push) {})
+	w := &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("2")), Ack: anna.Memory, Cache: cache}
+	if _, err := wrong.write(t, w); err == nil || !strings.Contains(err.Error(), "set the clock") {
+		t.Fatalf("a stamp that is days ahead: %v", err)
+	}
+	_, err := wrong.write(t, &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("3"))})
+	if !errors.Is(err, wire.ErrUnavailable) || !strings.Contains(err.Error(), "right, which is a master of the key: set the clock") {
+		t.Fatalf("a write of a node that has stamped one days ahead: %v", err)
+	}
+	master.put(t, "k", "4", anna.Durable)
+	for _, n := range []*running{master, wrong} {
+		n.eventually(t, "k", "4")
 	}
 }

@@ -16,6 +16,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		reply(out, w.Ticket, ErrMoved, 0)
 		return
 	}
+	k.clock.Follow(w.Floor)
 	it := k.items[w.Key]
 	if it == nil {
 		if w.Delete || w.Persist {

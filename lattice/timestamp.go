@@ -82,4 +82,11 @@ func (c *Clock) Observe(t Timestamp, unixMicro int64) error {
 	return nil
 }
 
+// Follow makes all further stamps later than a Timestamp's Time, however far that is ahead: it is for what another clock of the same
+// process has reached.
+func (c *Clock) Follow(time uint64) { c.last = max(c.last, time) }
+
+// Reached returns the Time that no stamp so far is later than. It is that of unixMicro at least; 0 leaves physical time out.
+func (c *Clock) Reached(unixMicro int64) uint64 { return max(c.last, physical(unixMicro)) }
+
 func physical(unixMicro int64) uint64 { return uint64(max(unixMicro, 0)) << counterBits }

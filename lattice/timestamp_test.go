@@ -21,6 +21,14 @@ func TestClock(t *testing.T) {
 				}
 				last = later(last, foreign)
 			}
+			if rapid.Bool().Draw(t, "follow") {
+				own := rapid.Uint64Range(0, 3*ClockAheadMicrosMax<<counterBits).Draw(t, "own")
+				clock.Follow(own)
+				last = later(last, Timestamp{Time: own, Writer: 1<<64 - 1})
+			}
+			if reached := clock.Reached(now); reached < last.Time || reached < physical(now) || clock.Reached(0) > reached {
+				t.Fatalf("reached %d at %d after %v", reached, now, last)
+			}
 			stamp := clock.Now(now)
 			if !last.Less(stamp) || stamp.Writer != clock.Writer() || stamp.UnixMicro() < now {
 				t.Fatalf("%v at %d after %v", stamp, now, last)

@@ -186,6 +186,7 @@ type Presence struct {
 	Warm          []*Warmth              `protobuf:"bytes,6,rep,name=warm,proto3" json:"warm,omitempty"`            // keys that are read there often, a bounded number
 	Hot           []*HotKey              `protobuf:"bytes,7,rep,name=hot,proto3" json:"hot,omitempty"`              // keys of slots that it leads that are read so often that further nodes are to hold them
 	Holds         []uint64               `protobuf:"fixed64,8,rep,packed,name=holds,proto3" json:"holds,omitempty"` // hashes of the keys of others' slots that it holds and answers for
+	Time          uint64                 `protobuf:"fixed64,9,opt,name=time,proto3" json:"time,omitempty"`          // where its clock is, as in Timestamp; 0 = not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +275,13 @@ func (x *Presence) GetHolds() []uint64 {
 		return x.Holds
 	}
 	return nil
+}
+
+func (x *Presence) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 // Warmth is how often the clients of one node read a key.
@@ -411,6 +419,7 @@ type Ask struct {
 	//	*Ask_GetShare
 	What          isAsk_What `protobuf_oneof:"what"`
 	Replica       bool       `protobuf:"varint,7,opt,name=replica,proto3" json:"replica,omitempty"` // a node may answer a read that is no master and holds the key because it is hot
+	Time          uint64     `protobuf:"fixed64,8,opt,name=time,proto3" json:"time,omitempty"`      // what the clock of who asks has reached, as in Timestamp: a change is stamped later; 0 = not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -511,6 +520,13 @@ func (x *Ask) GetReplica() bool {
 		return x.Replica
 	}
 	return false
+}
+
+func (x *Ask) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 type isAsk_What interface {
@@ -803,6 +819,7 @@ type Answer struct {
 	More          bool                   `protobuf:"varint,9,opt,name=more,proto3" json:"more,omitempty"`
 	Elsewhere     []byte                 `protobuf:"bytes,10,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // of the slots that were asked about, those that others are the masters of
 	Share         *Share                 `protobuf:"bytes,11,opt,name=share,proto3" json:"share,omitempty"`
+	Time          uint64                 `protobuf:"fixed64,12,opt,name=time,proto3" json:"time,omitempty"` // what the clock of who answers has reached after a change, done or failed, or a read; 0 = not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -912,6 +929,13 @@ func (x *Answer) GetShare() *Share {
 		return x.Share
 	}
 	return nil
+}
+
+func (x *Answer) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 type GetShare struct {
@@ -1701,7 +1725,7 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x120\n" +
-	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"\xe6\x01\n" +
+	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"\xfa\x01\n" +
 	"\bPresence\x12\x18\n" +
 	"\aleaving\x18\x01 \x01(\bR\aleaving\x12\x14\n" +
 	"\x05guest\x18\x02 \x01(\bR\x05guest\x12\x16\n" +
@@ -1710,7 +1734,8 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12)\n" +
 	"\x04warm\x18\x06 \x03(\v2\x15.cloudburst.v1.WarmthR\x04warm\x12'\n" +
 	"\x03hot\x18\a \x03(\v2\x15.cloudburst.v1.HotKeyR\x03hot\x12\x14\n" +
-	"\x05holds\x18\b \x03(\x06R\x05holds\"D\n" +
+	"\x05holds\x18\b \x03(\x06R\x05holds\x12\x12\n" +
+	"\x04time\x18\t \x01(\x06R\x04time\"D\n" +
 	"\x06Warmth\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
 	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x14\n" +
@@ -1718,7 +1743,7 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x06HotKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
 	"\amembers\x18\x02 \x03(\tR\amembers\x12\x12\n" +
-	"\x04rate\x18\x03 \x01(\x01R\x04rate\"\xba\x02\n" +
+	"\x04rate\x18\x03 \x01(\x01R\x04rate\"\xce\x02\n" +
 	"\x03Ask\x12/\n" +
 	"\x06change\x18\x01 \x01(\v2\x15.cloudburst.v1.ChangeH\x00R\x06change\x12\x14\n" +
 	"\x04read\x18\x02 \x01(\fH\x00R\x04read\x12/\n" +
@@ -1726,7 +1751,8 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\aunwatch\x18\x04 \x01(\v2\x17.cloudburst.v1.WatchingH\x00R\aunwatch\x12,\n" +
 	"\x04list\x18\x05 \x01(\v2\x16.cloudburst.v1.ListingH\x00R\x04list\x126\n" +
 	"\tget_share\x18\x06 \x01(\v2\x17.cloudburst.v1.GetShareH\x00R\bgetShare\x12\x18\n" +
-	"\areplica\x18\a \x01(\bR\areplicaB\x06\n" +
+	"\areplica\x18\a \x01(\bR\areplica\x12\x12\n" +
+	"\x04time\x18\b \x01(\x06R\x04timeB\x06\n" +
 	"\x04what\"\xda\x01\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
@@ -1746,7 +1772,7 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\fR\x05after\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x14\n" +
-	"\x05slots\x18\x04 \x01(\fR\x05slots\"\xbc\x02\n" +
+	"\x05slots\x18\x04 \x01(\fR\x05slots\"\xd0\x02\n" +
 	"\x06Answer\x12*\n" +
 	"\x05error\x18\x01 \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05moved\x18\x02 \x01(\bR\x05moved\x12\x18\n" +
@@ -1759,7 +1785,8 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x04more\x18\t \x01(\bR\x04more\x12\x1c\n" +
 	"\telsewhere\x18\n" +
 	" \x01(\fR\telsewhere\x12*\n" +
-	"\x05share\x18\v \x01(\v2\x14.cloudburst.v1.ShareR\x05share\"\n" +
+	"\x05share\x18\v \x01(\v2\x14.cloudburst.v1.ShareR\x05share\x12\x12\n" +
+	"\x04time\x18\f \x01(\x06R\x04time\"\n" +
 	"\n" +
 	"\bGetShare\"\xb7\x01\n" +
 	"\x05Share\x124\n" +

@@ -36,7 +36,7 @@ class Chunked(_message.Message):
     def __init__(self, upload: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., type: _Optional[_Union[_store_pb2.LatticeType, str]] = ..., latest: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("leaving", "guest", "serves", "leads", "name", "warm", "hot", "holds")
+    __slots__ = ("leaving", "guest", "serves", "leads", "name", "warm", "hot", "holds", "time")
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     GUEST_FIELD_NUMBER: _ClassVar[int]
     SERVES_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class Presence(_message.Message):
     WARM_FIELD_NUMBER: _ClassVar[int]
     HOT_FIELD_NUMBER: _ClassVar[int]
     HOLDS_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     leaving: bool
     guest: bool
     serves: bytes
@@ -53,7 +54,8 @@ class Presence(_message.Message):
     warm: _containers.RepeatedCompositeFieldContainer[Warmth]
     hot: _containers.RepeatedCompositeFieldContainer[HotKey]
     holds: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ..., warm: _Optional[_Iterable[_Union[Warmth, _Mapping]]] = ..., hot: _Optional[_Iterable[_Union[HotKey, _Mapping]]] = ..., holds: _Optional[_Iterable[int]] = ...) -> None: ...
+    time: int
+    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ..., warm: _Optional[_Iterable[_Union[Warmth, _Mapping]]] = ..., hot: _Optional[_Iterable[_Union[HotKey, _Mapping]]] = ..., holds: _Optional[_Iterable[int]] = ..., time: _Optional[int] = ...) -> None: ...
 
 class Warmth(_message.Message):
     __slots__ = ("key", "rate", "asked")
@@ -76,7 +78,7 @@ class HotKey(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., members: _Optional[_Iterable[str]] = ..., rate: _Optional[float] = ...) -> None: ...
 
 class Ask(_message.Message):
-    __slots__ = ("change", "read", "watch", "unwatch", "list", "get_share", "replica")
+    __slots__ = ("change", "read", "watch", "unwatch", "list", "get_share", "replica", "time")
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     READ_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +86,7 @@ class Ask(_message.Message):
     LIST_FIELD_NUMBER: _ClassVar[int]
     GET_SHARE_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     change: Change
     read: bytes
     watch: Watching
@@ -91,7 +94,8 @@ class Ask(_message.Message):
     list: Listing
     get_share: GetShare
     replica: bool
-    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ..., replica: bool = ...) -> None: ...
+    time: int
+    def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ..., replica: bool = ..., time: _Optional[int] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("key", "delta", "add", "delete", "persist", "replace", "volatile", "memory", "expect")
@@ -138,7 +142,7 @@ class Listing(_message.Message):
     def __init__(self, prefix: _Optional[bytes] = ..., after: _Optional[bytes] = ..., limit: _Optional[int] = ..., slots: _Optional[bytes] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere", "share")
+    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere", "share", "time")
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +154,7 @@ class Answer(_message.Message):
     MORE_FIELD_NUMBER: _ClassVar[int]
     ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     error: _error_pb2.Error
     moved: bool
     changed: bool
@@ -161,7 +166,8 @@ class Answer(_message.Message):
     more: bool
     elsewhere: bytes
     share: Share
-    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ..., share: _Optional[_Union[Share, _Mapping]] = ...) -> None: ...
+    time: int
+    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., time: _Optional[int] = ...) -> None: ...
 
 class GetShare(_message.Message):
     __slots__ = ()

@@ -1,0 +1,101 @@
+package anna
+
+import (
+	"cmp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cloudburst/lattice"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// stamps is the clock of this node beside those of its kernels. It stamps what is written through this node to masters on others,
+// and knows how far the clocks of these have got as far as this node has heard of it, in their answers above all: so whatever is
+// written through this node is stamped later than what has been before, whichever master stamps it. Safe for concurrent use.
+type stamps struct {
+	wall    func() time.Time
+	reached atomic.Uint64 // what the clock has; for every write to a kernel of this node, which must not wait for others
+	mu      sync.Mutex
+	clock   *lattice.Clock
+}
+
+func (s *stamps) now() lattice.Timestamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stamp := s.clock.Now(s.wall().UnixMicro())
+	s.reached.Store(stamp.Time)
+	return stamp
+}
+
+// observe takes note of how far a clock of another node has got. It fails, and does nothing, when that is too far ahead.
+func (s *stamps) observe(time uint64) error {
+	if time <= s.reached.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.clock.Observe(lattice.Timestamp{Time: time}, s.wall().UnixMicro())
+	s.reached.Store(s.clock.Reached(0))
+	return err
+}
+
+// follow takes note of how far a clock of this node has got, and returns how far this one has.
+func (s *stamps) follow(time uint64) uint64 {
+	if reached := s.reached.Load(); time <= reached {
+		return reached
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock.Follow(time)
+	s.reached.Store(s.clock.Reached(0))
+	return s.clock.Reached(0)
+}
+
+// reached returns the Time that no stamp is later than of what has been written to a slot's keys here, or elsewhere as far as this
+// node knows.
+func (s *Server) reached(slot uint16) uint64 {
+	shard := s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
+	shard.mu.RLock()
+	time := shard.kernel.Reached()
+	shard.mu.RUnlock()
+	return s.stamps.follow(time)
+}
+
+// stamp returns a stamp that is later than all of these.
+func (s *Server) stamp(slot uint16) lattice.Timestamp {
+	s.reached(slot)
+	return s.stamps.now()
+}
+
+// readable returns a Time for people.
+func readable(reached uint64) string {
+	return time.UnixMicro(lattice.Timestamp{Time: reached}.UnixMicro()).UTC().Format(time.RFC3339)
+}
+
+// pulseTime is where this node's clocks are, as others are told from time to time: it may be later than all stamps, so that they
+// need not wait for one to know of a clock that is ahead.
+func (s *Server) pulseTime() uint64 {
+	reached := uint64(0)
+	for _, shard := range s.shards {
+		shard.mu.RLock()
+		reached = max(reached, shard.kernel.Reached())
+		shard.mu.RUnlock()
+	}
+	s.stamps.follow(reached)
+	s.stamps.mu.Lock()
+	defer s.stamps.mu.Unlock()
+	return s.stamps.clock.Reached(s.stamps.wall().UnixMicro())
+}
+
+// heed takes note of how far the clock of a node has got that asks for a change. One that is too far ahead has the change refused: by
+// this node's clock it could be stamped earlier than what it is to replace, and be lost without a word.
+func (s *Server) heed(time uint64) error {
+	if err := s.stamps.observe(time); err != nil {
+		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node that it was sent to has reached %s by its clock, more than a day after the time of "+
+			"%s, which is a master of the key: set the clock that is wrong, and start its node again",
+			readable(time), cmp.Or(s.cfg.Name, "node "+s.id))
+	}
+	return nil
+}
