@@ -89,7 +89,7 @@ func (k *Kernel) mayBeLazy(p *partition) bool {
 	if since := k.elapsed - p.allowedAt; since >= lazyGrain {
 		// What waits last is reached within the interval if the rate does not fall before.
 		p.rate = max(p.rate, float64(k.cfg.LazyRate), float64(p.lazy.count)*1e6/float64(k.cfg.LazyInterval))
-		p.allowance = min(p.allowance+p.rate*float64(since)/1e6, p.rate*lazyBurst/1e6)
+		p.allowance = min(p.allowance+p.rate*float64(since)/1e6, max(1, p.rate*lazyBurst/1e6))
 		p.allowedAt = k.elapsed
 	}
 	return p.allowance >= 1

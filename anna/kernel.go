@@ -243,6 +243,7 @@ func (k *Kernel) forget(it *item) {
 	k.unlist(it)
 	k.unexpire(it)
 	k.setCold(it, false)
+	it.flags &^= queued | hurried // or a roll-up of what it held would be published that does not know of what came since
 	delete(k.items, it.key)
 	last := k.ring[len(k.ring)-1]
 	k.ring[it.place] = last

@@ -62,3 +62,29 @@ func TestLazyWritesAreGathered(t *testing.T) {
 		t.Fatalf("%d bytes are not in the log at the end", left)
 	}
 }
+
+// TestFewLazyWrites: however low the rate, what nobody waits for reaches the log in the interval.
+func TestFewLazyWrites(t *testing.T) {
+	t.Parallel()
+	const second = 1_000_000
+	for rate := 1; rate <= 20; rate++ {
+		k := lonelyKernel()
+		k.cfg.LazyRate, k.cfg.LazyInterval = rate, 10*second
+		now, published := int64(1e15), 0
+		var out Effects
+		for i := range 3 {
+			k.Step(now, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
+		}
+		for end := now + 11*second; now < end; now = min(end, max(now+1, k.Wake())) {
+			k.Step(now, &Tick{}, &out)
+			for _, m := range out.Publishes {
+				published++
+				k.Step(now, &Acknowledged{Publish: m.ID, Sequence: uint64(published)}, &out)
+			}
+			out.Reset()
+		}
+		if left := k.Stats().ChangesetBytes; left != 0 {
+			t.Fatalf("rate %d: %d bytes are not in the log after the interval", rate, left)
+		}
+	}
+}

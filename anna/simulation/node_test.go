@@ -50,6 +50,7 @@ func (n *node) boot() {
 		PublishesMax: 4, PublishTimeout: 200 * millisecond, DurableTimeout: second,
 		RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
 		ChangesetBytesMax: 1 << 20, MemoryBytesMax: memoryBytesMax, CompactRecords: 2, TombstoneGrace: tombstoneGrace, ParkedMax: 64,
+		LazyRate: w.lazyRate, LazyInterval: 2 * second,
 	})
 }
 

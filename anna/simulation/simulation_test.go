@@ -12,7 +12,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run this one seed, and trace it with -v")
-	seedsFlag = flag.Uint64("seeds", 3000, "how many seeds to run")
+	seedsFlag = flag.Uint64("seeds", 2000, "how many seeds to run")
 )
 
 // TestSimulation runs many seeds: whatever happens while slots move, all masters of a key agree in the end, with one another, with their

@@ -50,18 +50,23 @@ type world struct {
 	bucket  members // of those who are there
 	masters int     // of each slot
 	writers uint64
-	calm    bool  // no new faults
-	aging   bool  // much time passes, in which nothing happens
-	latest  int64 // the furthest that any clock has been
-	nap     int64 // how long a kernel's clock sleeps at most
-	oracle  *oracle
-	trace   func(string, ...any)
+	// lazyRate is how many records a second are written at least of what nobody waits for; 0 = all at once.
+	lazyRate int
+	calm     bool  // no new faults
+	aging    bool  // much time passes, in which nothing happens
+	latest   int64 // the furthest that any clock has been
+	nap      int64 // how long a kernel's clock sleeps at most
+	oracle   *oracle
+	trace    func(string, ...any)
 }
 
 func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
 	w := &world{timeline: newTimeline(seed), variant: v, log: newLog(partitions), oracle: newOracle(), trace: trace, nap: second}
 	w.log.unguarded = v == unguardedRollUp
 	w.masters = 1 + w.random.IntN(3)
+	if w.chance(50) {
+		w.lazyRate = 1 + w.random.IntN(10)
+	}
 	for range 1 + w.random.IntN(4) {
 		w.add()
 	}
@@ -165,7 +170,7 @@ func (w *world) operate() {
 	if key[0] == 't' && w.masters > 1 {
 		key = "n2"
 	}
-	if w.chance(25) {
+	if w.chance(50) {
 		w.read(n, key)
 		return
 	}
