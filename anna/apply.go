@@ -81,6 +81,9 @@ func (k *Kernel) applyChunked(now int64, it *item, m *Applied, out *Effects) {
 		it.flags |= coldLWW
 	}
 	k.listCold(it)
+	if !it.dirty() && !it.flags.has(volatile) {
+		k.unload(it)
+	}
 	b := k.more(it)
 	if !slices.Contains(b.uploads, m.Upload) {
 		b.uploads = append(b.uploads, m.Upload)

@@ -182,15 +182,18 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	for _, w := range f.waiters {
 		k.answer(w, nil, out)
 	}
+	overtaken := it.sequence > m.Sequence // this record has been brought before its answer, and another one after it
 	it.sequence = max(it.sequence, m.Sequence)
 	it.flags &^= fleeting
-	if f.rollUp {
+	switch {
+	case overtaken && f.rollUp: // what it has replaced has been seen to, and there is more than it now
+	case f.rollUp:
 		it.records, it.logged = 1, 0
 		k.supersede(it, m.Upload, out)
 		if f.fleeting {
 			it.flags |= fleeting
 		}
-	} else {
+	default:
 		it.records += uint16(min(1, math.MaxUint16-int(it.records)))
 		it.logged += uint32(min(f.bytes, 1<<30))
 	}
@@ -207,6 +210,9 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 		} else if tombstone(&it.state) {
 			k.fade(now, it)
 		}
+	}
+	if it.flags.has(cold) && !it.dirty() && !it.flags.has(volatile) {
+		k.unload(it)
 	}
 	if !it.dirty() && k.Tenure(it.slot) == Stranger {
 		k.abandon(it, out)

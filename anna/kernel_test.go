@@ -137,8 +137,12 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		write(anna.Write{Persist: true})
 	case "ack":
 		for _, id := range s.ids(args) {
-			s.step(&anna.Acknowledged{Publish: s.publishes[id].ID, Sequence: s.next, Upload: options["upload"]})
-			s.next++
+			sequence := s.next
+			if options["seq"] != "" { // the answer is late
+				sequence = number("seq")
+			}
+			s.step(&anna.Acknowledged{Publish: s.publishes[id].ID, Sequence: sequence, Upload: options["upload"]})
+			s.next = max(s.next, sequence+1)
 		}
 	case "fail":
 		for _, id := range s.ids(args) {

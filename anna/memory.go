@@ -79,9 +79,14 @@ func (k *Kernel) evict() {
 		if simple(&it.state) {
 			it.flags |= coldLWW
 		}
-		it.state = lattice.State{}
-		k.resize(it)
+		k.unload(it)
 	}
+}
+
+// unload leaves all that a key holds to the log, which has it. What stayed would outlast the tombstones there, and come back.
+func (k *Kernel) unload(it *item) {
+	it.state = lattice.State{}
+	k.resize(it)
 }
 
 func (k *Kernel) setCold(it *item, is bool) {

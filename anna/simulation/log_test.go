@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"slices"
 
 	"cloudburst/anna"
@@ -14,11 +15,12 @@ type stream struct {
 	last    map[string]uint64
 }
 
-// record is a message of the stream; one without a state has been purged.
+// record is a message of the stream; one without a state has been purged, or is a piece of what an upload names.
 type record struct {
 	key       string
 	slot      uint16
 	state     *lattice.State
+	upload    string // where the state is, if it is too large for a record
 	whole     bool
 	publisher uint64
 }
@@ -34,21 +36,30 @@ const (
 
 type log struct {
 	streams []*stream
+	pieces  map[string]bool // the uploads whose pieces are there
 	state   logState
 	// unguarded makes roll-ups ignore their guard: one of the defects that the checkers must find.
 	unguarded bool
 }
 
 func newLog(partitions int) *log {
-	l := &log{}
+	l := &log{pieces: map[string]bool{}}
 	for range partitions {
 		l.streams = append(l.streams, &stream{last: map[string]uint64{}})
 	}
 	return l
 }
 
+// upload stores the pieces of a state and returns the sequence of the last one.
+func (l *log) upload(partition int, name string) uint64 {
+	l.pieces[name] = true
+	s := l.streams[partition]
+	s.records = append(s.records, record{})
+	return uint64(len(s.records))
+}
+
 // append stores a publish and returns its sequence; 0 when its guard does not hold.
-func (l *log) append(p *anna.Publish, publisher uint64) uint64 {
+func (l *log) append(p *anna.Publish, publisher uint64, upload string) uint64 {
 	s := l.streams[p.Partition]
 	if p.RollUp {
 		if !l.unguarded && p.Guard != s.last[p.Key] {
@@ -60,7 +71,7 @@ func (l *log) append(p *anna.Publish, publisher uint64) uint64 {
 			}
 		}
 	}
-	s.records = append(s.records, record{key: p.Key, slot: p.Slot, state: p.State, whole: p.RollUp, publisher: publisher})
+	s.records = append(s.records, record{key: p.Key, slot: p.Slot, state: p.State, upload: upload, whole: p.RollUp, publisher: publisher})
 	s.last[p.Key] = uint64(len(s.records))
 	return uint64(len(s.records))
 }
@@ -87,9 +98,43 @@ func (l *log) applied(partition int, sequence uint64) *anna.Applied {
 	r := l.streams[partition].records[sequence-1]
 	m := &anna.Applied{Partition: partition, Sequence: sequence}
 	if r.state != nil {
-		m.Key, m.Slot, m.State, m.Publisher, m.Whole, m.Bytes = r.key, r.slot, r.state.Clone(), r.publisher, r.whole, r.state.Bytes()
+		m.Key, m.Slot, m.Publisher, m.Whole, m.Bytes = r.key, r.slot, r.publisher, r.whole, r.state.Bytes()
+		if r.upload == "" {
+			m.State = r.state.Clone()
+			return m
+		}
+		m.Upload, m.Latest = r.upload, latest(r.state)
+		if r.state.Lattice != nil {
+			m.Type = r.state.Lattice.Type()
+		}
 	}
 	return m
+}
+
+// broken returns a record whose state cannot be read any more.
+func (l *log) broken() error {
+	for partition, s := range l.streams {
+		for i, r := range s.records {
+			if r.state != nil && r.upload != "" && !l.pieces[r.upload] {
+				return fmt.Errorf("record %d of partition %d, of %s, names pieces that were removed", i+1, partition, r.key)
+			}
+		}
+	}
+	return nil
+}
+
+// latest returns the latest stamp in a state.
+func latest(s *lattice.State) lattice.Timestamp {
+	stamps := []lattice.Timestamp{s.Deleted(), s.Expiry().Timestamp}
+	switch l := s.Lattice.(type) {
+	case *lattice.LWW:
+		stamps = append(stamps, l.Timestamp)
+	case *lattice.Set:
+		for _, mark := range l.Marks() {
+			stamps = append(stamps, mark.Stamp)
+		}
+	}
+	return slices.MaxFunc(stamps, lattice.Timestamp.Compare)
 }
 
 // holds returns what the log holds of the keys of some slots.

@@ -230,7 +230,7 @@ func (m *master) publish(p *anna.Publish) {
 	bytes := recordHead + wire.StateSize(p.State)
 	c.count(1, bytes)
 	c.after(c.through(1)+c.draw(logFlag)-c.now, func() {
-		sequence := c.log.append(p, m.writer)
+		sequence := c.log.append(p, m.writer, "")
 		c.count(1, len(logAnswer))
 		c.count(c.hears, c.hears*bytes)
 		sent := c.through(float64(c.hears + 1))

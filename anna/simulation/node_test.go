@@ -123,7 +123,8 @@ func (n *node) verify(key string) {
 	if held != nil {
 		all = held.Clone()
 	}
-	if all.Merge(promised.Clone()) && n.w.oracle.wrong == nil {
+	before := describe(all.Lattice)
+	if all.Merge(promised); describe(all.Lattice) != before && n.w.oracle.wrong == nil {
 		n.w.oracle.wrong = fmt.Errorf("%v serves %s and holds %s of it; the log held %s before", n, key, content(held), content(promised))
 	}
 }
@@ -175,6 +176,15 @@ func (n *node) step(m anna.Message) {
 				return
 			}
 			n.step(n.w.log.load(load))
+		}))
+	}
+	for _, up := range out.Superseded {
+		n.w.after(n.w.latency(), n.alive(func() {
+			n.w.tracef("%v removes %s", n, up.Name)
+			delete(n.w.log.pieces, up.Name)
+			if err := n.w.log.broken(); err != nil && n.w.oracle.wrong == nil {
+				n.w.oracle.wrong = err
+			}
 		}))
 	}
 	n.secure()
@@ -262,17 +272,23 @@ func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
 		answer(&anna.Failed{Publish: p.ID, Err: errFull})
 		return
 	}
-	sequence := w.log.append(p, publisher)
+	upload := ""
+	if w.large && slices.Contains(largeKeys, p.Key) {
+		w.uploads++
+		upload = fmt.Sprint("upload ", w.uploads)
+		answer(&anna.Advanced{Publish: p.ID, Partition: p.Partition, Sequence: w.log.upload(p.Partition, upload)})
+	}
+	sequence := w.log.append(p, publisher, upload)
 	for _, follower := range w.nodes {
 		follower.follow()
 	}
-	w.tracef("log: %s by writer %d roll-up %v guard %d → %d", p.Key, publisher, p.RollUp, p.Guard, sequence)
+	w.tracef("log: %s by writer %d roll-up %v guard %d → %d %s", p.Key, publisher, p.RollUp, p.Guard, sequence, upload)
 	if sequence == 0 {
-		answer(&anna.Refused{Publish: p.ID})
+		answer(&anna.Refused{Publish: p.ID, Upload: upload})
 		return
 	}
 	if !w.faulty(4) {
-		answer(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence})
+		answer(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence, Upload: upload})
 	}
 }
 

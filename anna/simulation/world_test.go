@@ -19,6 +19,9 @@ const (
 // that is not to be in the log, of which only worlds with one master for each slot know.
 var keys = []string{"v1", "v2", "v3", "v4", "s1", "s2", "s3", "n1", "n2", "x1", "x2", "t1", "t2"}
 
+// largeKeys hold in some worlds what is kept in pieces.
+var largeKeys = []string{"v4", "s3"}
+
 func slotOf(key string) uint16 {
 	var h uint16
 	for i := range len(key) {
@@ -52,6 +55,8 @@ type world struct {
 	writers uint64
 	// lazyRate is how many records a second are written at least of what nobody waits for; 0 = all at once.
 	lazyRate int
+	large    bool // largeKeys hold more than goes into one record
+	uploads  int
 	calm     bool  // no new faults
 	aging    bool  // much time passes, in which nothing happens
 	latest   int64 // the furthest that any clock has been
@@ -64,6 +69,7 @@ func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
 	w := &world{timeline: newTimeline(seed), variant: v, log: newLog(partitions), oracle: newOracle(), trace: trace, nap: second}
 	w.log.unguarded = v == unguardedRollUp
 	w.masters = 1 + w.random.IntN(3)
+	w.large = w.chance(50)
 	if w.chance(50) {
 		w.lazyRate = 1 + w.random.IntN(10)
 	}
