@@ -23,6 +23,7 @@ func (k *Kernel) apply(now int64, m *Applied, out *Effects) {
 
 func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	it := k.items[m.Key]
+	k.confirm(now, it, m.State)
 	if m.Publisher == k.cfg.Writer && it != nil && !m.Loading && m.Sequence <= it.sequence {
 		return // it was merged here before it was published
 	}

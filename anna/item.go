@@ -76,6 +76,8 @@ type busy struct {
 	caches  []uint16
 	parked  []parked
 	uploads []string
+	// heard is of other masters, and has not come by the log.
+	heard []heard
 	// at is when the content expires, in Unix milliseconds, and place is where in the heap, plus one.
 	at    int64
 	place int
@@ -84,7 +86,7 @@ type busy struct {
 func (b *busy) idle() bool {
 	return b.delta == nil && b.pending == 0 && b.flight == nil &&
 		len(b.waiters) == 0 && len(b.caches) == 0 && len(b.parked) == 0 &&
-		len(b.uploads) == 0 && b.place == 0
+		len(b.uploads) == 0 && len(b.heard) == 0 && b.place == 0
 }
 
 // flight is a publish that has not been answered.
@@ -117,7 +119,7 @@ type parked struct {
 
 // dirty reports whether something is not in the log that is to be.
 func (it *item) dirty() bool {
-	return it.flags.has(changed) || it.busy != nil && (it.busy.delta != nil || it.busy.flight != nil)
+	return it.flags.has(changed) || it.busy != nil && (it.busy.delta != nil || it.busy.flight != nil || len(it.busy.heard) > 0)
 }
 
 // inLog reports whether the log holds something of the key, or will.

@@ -55,6 +55,7 @@ type Kernel struct {
 	tenures    []Tenure     // by slot; Leading of those beyond its end
 	expiries   expiries
 	fading     queue[fade]
+	rumors     queue[rumor]
 
 	flights     []flightSlot
 	freeSlots   []uint32
@@ -134,6 +135,8 @@ func (k *Kernel) Step(now int64, m Message, out *Effects) {
 		k.refused(now, m, out)
 	case *Failed:
 		k.failed(now, m, out)
+	case *Heard:
+		k.hear(now, m, out)
 	case *Applied:
 		k.apply(now, m, out)
 	case *Read:
@@ -187,6 +190,9 @@ func (k *Kernel) Wake() int64 {
 	if f, ok := k.fading.peek(); ok {
 		wake = min(wake, f.at)
 	}
+	if r, ok := k.rumors.peek(); ok {
+		wake = min(wake, r.due)
+	}
 	for _, p := range k.partitions {
 		switch {
 		case p == nil || p.urgent.count+p.lazy.count == 0:
@@ -211,6 +217,7 @@ func (k *Kernel) Wake() int64 {
 func (k *Kernel) tick(now int64, out *Effects) {
 	k.expireDue(now, out)
 	k.overdue(now, out)
+	k.vouchDue(now, out)
 	k.collectDue(now, out)
 	if k.index.unsettled() {
 		k.index.settle(settlePerTick)

@@ -156,6 +156,19 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		s.next += uint64(max(1, len(args)))
 	case "apply":
 		s.apply(args, options, number)
+	case "hear":
+		stamp.Writer = 2
+		m := &anna.Heard{Key: args[0], Delta: lattice.Delete(stamp)}
+		switch {
+		case len(args) > 1 && strings.HasPrefix(args[1], "+"):
+			m.Delta = lattice.SetAdd(stamp, members(args[1:])...)
+		case len(args) > 1:
+			m.Delta = lattice.Put(stamp, []byte(args[1]))
+		}
+		if options["slot"] != "" {
+			m.Slot = uint16(number("slot"))
+		}
+		s.step(m)
 	case "load":
 		options["loading"] = "yes"
 		s.apply(args, options, number)

@@ -14,7 +14,7 @@ const (
 	Memory
 )
 
-// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Refused, *Failed, *Applied,
+// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Refused, *Failed, *Heard, *Applied,
 // *Loaded or *Tick.
 type Message interface{ message() }
 
@@ -33,7 +33,7 @@ type Write struct {
 	Make Maker
 	// Floor is the Time of the latest stamp that whoever writes may know of: those of this write are later. 0 = of none.
 	Floor uint64
-	// Expect is the fingerprint of what the key must hold for the write to be made; 0 = whatever it holds.
+	// Expect is the fingerprint of what the key must hold for the write to be made; 0 = whatever it holds. The delta goes by that.
 	Expect uint64
 	// Replace deletes content of another type, on account of which the write would be refused otherwise.
 	Replace bool
@@ -111,6 +111,14 @@ type Failed struct {
 	Err     error
 }
 
+// Heard brings what another master has made of a write through this node, before the log does.
+type Heard struct {
+	Key  string
+	Slot uint16
+	// Delta is complete, and immutable.
+	Delta *lattice.State
+}
+
 // Applied brings a record of the log, in the order of its sequences: when the log is replayed, and when it is followed because
 // there are other masters.
 type Applied struct {
@@ -172,6 +180,7 @@ func (*Acknowledged) message() {}
 func (*Advanced) message()     {}
 func (*Refused) message()      {}
 func (*Failed) message()       {}
+func (*Heard) message()        {}
 func (*Applied) message()      {}
 func (*Loaded) message()       {}
 func (*Assign) message()       {}

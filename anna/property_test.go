@@ -175,7 +175,11 @@ func TestConvergence(t *testing.T) {
 			case 0, 1, 2, 3:
 				write, delta := w.write(number)
 				w.bodies[write.Ticket.(string)] = delta
+				away := m.away
 				w.step(m, write)
+				if !away && delta != nil && rapid.Bool().Draw(t, "heard of") {
+					w.step(rapid.SampledFrom(w.kernels).Draw(t, "who hears"), &anna.Heard{Key: write.Key, Delta: delta.Clone()})
+				}
 			case 4, 5, 6:
 				if n := len(m.pending); n > 0 {
 					at := rapid.IntRange(0, n-1).Draw(t, "publish")
@@ -273,6 +277,7 @@ func (w *world) settle() {
 				busy = true
 			}
 			w.follow(m, len(w.log))
+			busy = busy || m.kernel.Stats().ChangesetBytes > 0
 		}
 		if !busy {
 			return

@@ -119,22 +119,22 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			fail(err)
 			return
 		}
-		if held == nil {
-			held = new(lattice.State)
-		}
-		delta, value, err := w.Make.Make(held, s.stamp(w.Slot), s.now().UnixMilli())
+		delta, value, err := s.make(w, held)
 		if err != nil || delta == nil {
 			done.Complete(value, err)
 			return
 		}
 		c := &pb.Change{
-			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Replace: w.Replace, Volatile: w.Volatile, Memory: w.Ack == Memory,
+			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Volatile: w.Volatile, Memory: w.Ack == Memory,
 			Expect: answer.GetFingerprint(),
 		}
 		s.asks.ask(&question{slot: w.Slot, lead: true, once: true, done: func(answer *pb.Answer, err error) {
 			s.borrowed.written(w.Key, answer.GetMember(), time.Now())
 			switch {
 			case err == nil:
+				if _, shard := s.shardOf(w.Key); !w.Volatile {
+					s.step(shard, &Heard{Key: w.Key, Slot: w.Slot, Delta: delta})
+				}
 				s.replicas.written(w.Key)
 				done.Complete(value, nil)
 			case attempts > 1 && err == error(ErrChanged): //nolint:errorlint // it is never wrapped here
@@ -144,6 +144,44 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			}
 		}}, &pb.Ask{What: &pb.Ask_Change{Change: c}, Time: s.reached(w.Slot)})
 	})
+}
+
+// make makes the delta of a write from what the master who leads holds, and from what this node has acknowledged meanwhile if it is
+// a master too: the other may not have heard of that, and hears it with the delta.
+func (s *Server) make(w *Write, held *lattice.State) (delta *lattice.State, value int64, err error) {
+	if held == nil {
+		held = new(lattice.State)
+	}
+	news := s.news(w.Key, held)
+	now, stamp := s.now().UnixMilli(), s.stamp(w.Slot)
+	if reached := latest(held); !reached.Less(stamp) {
+		return nil, 0, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "write to %.64q: it holds what was written at %s, more than a day after this node's "+
+			"time: set the clock that is wrong, and start its node again", w.Key, readable(reached.Time))
+	}
+	if delta, value, err = w.Make.Make(held, stamp, now); err != nil || delta == nil {
+		return nil, value, err
+	}
+	delta, err = complete(w, delta, held, now, func() lattice.Timestamp { return s.stamp(w.Slot) })
+	if err == nil && delta != nil && news != nil {
+		news.Merge(delta)
+		delta = news
+	}
+	return delta, value, err
+}
+
+// news merges what this node holds of a key of which it is a master into what another holds, and returns it if that had not all of it.
+func (s *Server) news(key string, held *lattice.State) *lattice.State {
+	slot, shard := s.shardOf(key)
+	if !s.serves[slot].Load() {
+		return nil
+	}
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	state, found := shard.kernel.Held(key)
+	if found != Here || !held.Merge(state) {
+		return nil
+	}
+	return state.Clone()
 }
 
 // readThere asks a master on another node what a key holds.

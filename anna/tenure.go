@@ -92,6 +92,7 @@ func (k *Kernel) handOver(it *item) {
 		k.changeset += it.state.Bytes() - b.pending
 		b.pending = it.state.Bytes()
 	}
+	k.vouch(it)
 	if it.dirty() {
 		k.enqueue(k.partition(it.slot), it, true)
 	}
@@ -109,6 +110,7 @@ func (k *Kernel) abandon(it *item, out *Effects) {
 	}
 	it.cache = 0
 	it.flags &^= loading
+	k.vouch(it)
 	if it.dirty() {
 		k.enqueue(k.partition(it.slot), it, true)
 		return

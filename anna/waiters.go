@@ -9,6 +9,7 @@ import (
 
 // wait lets a durable write wait for what its key has changed. What is in flight may be without it.
 func (k *Kernel) wait(it *item, m *Write, value int64) {
+	k.vouch(it)
 	w := &waiter{it: it, ticket: m.Ticket, value: value, deadline: k.elapsed + k.cfg.DurableTimeout, memory: m.Ack == Memory}
 	b := k.more(it) // a roll-up that failed leaves a changed key with nothing else going on
 	if b.pending == 0 && !it.flags.has(changed) && b.delta == nil && b.flight != nil {

@@ -50,6 +50,8 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	if err != nil || delta == nil {
 		if err == nil && w.Ack == Durable && w.Ticket != nil && it.dirty() {
 			k.wait(it, w, made) // what made it superfluous is not durable yet
+			k.enqueue(k.partition(it.slot), it, true)
+			k.pump(now, k.partition(it.slot), out)
 			return
 		}
 		k.leave(it)
@@ -153,7 +155,7 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 			return nil, value, err
 		}
 	case w.Add != 0:
-		if err := mismatch(it, w.Key, lattice.TypeCounter, now); err != nil {
+		if err := mismatch(&it.state, w.Key, lattice.TypeCounter, now/1000); err != nil {
 			return nil, 0, err
 		}
 		delta, err := lattice.CounterAdd(&it.state, k.cfg.Writer, w.Add)
@@ -164,28 +166,35 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 	default:
 		delta = w.Delta
 	}
-	held := &it.state
-	var replaced *lattice.State
-	if delta.Lattice != nil {
-		if err := mismatch(it, w.Key, delta.Lattice.Type(), now); err != nil {
-			if !w.Replace {
-				return nil, 0, err
-			}
-			replaced = lattice.Delete(k.clock.Now(now))
-			held = replaced
-		}
-	} else if !it.flags.has(listed) && delta.Deleted().IsZero() {
-		return nil, value, nil // an expiry for nothing
-	}
 	if err := k.observe(delta, now); err != nil {
 		return nil, 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "write to %.64q: %v", w.Key, err)
 	}
-	delta.Complete(k.clock.Now(now), held)
+	delta, err = complete(w, delta, &it.state, now/1000, func() lattice.Timestamp { return k.clock.Now(now) })
+	return delta, value, err
+}
+
+// complete completes the delta of a write to a key by what that holds. It returns nil when there is nothing to do.
+func complete(w *Write, delta, held *lattice.State, nowMillis int64, stamp func() lattice.Timestamp) (*lattice.State, error) {
+	var replaced *lattice.State
+	switch {
+	case delta.Lattice == nil && delta.Deleted().IsZero() && held.Live(nowMillis) == nil:
+		return nil, nil // an expiry for nothing
+	case delta.Lattice == nil || w.Expect != 0 && !w.Replace: // by what it expects it is complete
+	default:
+		if err := mismatch(held, w.Key, delta.Lattice.Type(), nowMillis); err != nil {
+			if !w.Replace {
+				return nil, err
+			}
+			replaced = lattice.Delete(stamp())
+			held = replaced
+		}
+	}
+	delta.Complete(stamp(), held)
 	if replaced != nil {
 		replaced.Merge(delta)
-		return replaced, value, nil
+		return replaced, nil
 	}
-	return delta, value, nil
+	return delta, nil
 }
 
 // latest returns the latest stamp in a delta.
@@ -228,8 +237,8 @@ func later(a, b lattice.Timestamp) lattice.Timestamp {
 }
 
 // mismatch returns an error when a key shows a lattice of another type.
-func mismatch(it *item, key string, t lattice.Type, now int64) error {
-	live := it.state.Live(now / 1000)
+func mismatch(held *lattice.State, key string, t lattice.Type, nowMillis int64) error {
+	live := held.Live(nowMillis)
 	if live == nil || live.Type() == t {
 		return nil
 	}
