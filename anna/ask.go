@@ -210,6 +210,8 @@ func (a *asker) answered(m *nats.Msg) {
 		a.finish(q, nil, ErrMoved)
 	case answer.GetChanged():
 		a.finish(q, nil, ErrChanged)
+	case answer.GetBehind():
+		a.finish(q, nil, ErrBehind)
 	case answer.GetError() != nil:
 		a.finish(q, nil, &wire.Error{Code: answer.GetError().GetCode(), Message: answer.GetError().GetMessage()})
 	default:

@@ -5,5 +5,17 @@ import "time"
 // SetClock makes a server go by another clock than the machine's. It comes before Run.
 func (s *Server) SetClock(now func() time.Time) { s.now, s.stamps.wall = now, now }
 
+// Stall keeps a server from handling anything that others send it, until the function that it returns is called.
+func (s *Server) Stall() (resume func()) {
+	for _, shard := range s.shards {
+		shard.mu.Lock()
+	}
+	return func() {
+		for _, shard := range s.shards {
+			shard.mu.Unlock()
+		}
+	}
+}
+
 // ClockReached returns how far the clock of what is written through a server to others has got, as far as it knows.
 func (s *Server) ClockReached() uint64 { return s.stamps.reached.Load() }

@@ -106,6 +106,10 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		if options["cache"] != "" {
 			w.Cache = uint16(number("cache"))
 		}
+		if options["stamp"] != "" {
+			w.Stamp = s.stamp(int64(number("stamp")))
+		}
+		w.Replace = options["replace"] != ""
 		if options["floor"] != "" {
 			w.Floor = s.stamp(int64(number("floor"))).Time
 		}

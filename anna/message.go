@@ -31,6 +31,9 @@ type Write struct {
 	Add int64
 	// Make makes the delta from what the key holds; there is no Delta.
 	Make Maker
+	// Stamp is that of the write, if whoever makes it has stamped it: what it leaves zero becomes that, and it is not made when the key
+	// holds something later. There is no Put, Add or Make. Zero = the kernel stamps it.
+	Stamp lattice.Timestamp
 	// Floor is the Time of the latest stamp that whoever writes may know of: those of this write are later. 0 = of none.
 	Floor uint64
 	// Expect is the fingerprint of what the key must hold for the write to be made; 0 = whatever it holds. The delta goes by that.

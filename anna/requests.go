@@ -64,30 +64,49 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		s.makeThere(w, done, makeAttempts)
 		return
 	}
+	switch {
+	case w.Add != 0:
+		s.changeThere(w, lattice.Timestamp{}, true, done)
+	case w.Cache != 0 && w.Ack == Memory && w.Delta != nil && stampable(w.Delta):
+		// It can be read here when this returns, so that is when it was, whatever the key holds.
+		w.Delta.Complete(s.stamp(w.Slot), nil)
+		s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
+		s.remote.watch(w.Cache, w.Slot, w.Key)
+		s.changeThere(w, lattice.Timestamp{}, false, done)
+	default:
+		s.changeThere(w, s.stamp(w.Slot), false, done)
+	}
+}
+
+// changeThere asks for a change. Once says that it must not be made twice. Other changes may be, as who is asked may be slow and another
+// be asked meanwhile: whoever makes it makes the same, with the same stamp, and one who is late does no harm to what is written after it.
+func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, done Completion) {
 	c := &pb.Change{
 		Key: []byte(w.Key), Add: w.Add, Delete: w.Delete, Persist: w.Persist, Replace: w.Replace, Volatile: w.Volatile,
 		Memory: w.Ack == Memory, Expect: w.Expect,
 	}
-	stamped := w.Delta != nil && stampable(w.Delta)
 	if w.Delta != nil {
-		if w.Cache != 0 && w.Ack == Memory && stamped {
-			// It can be read here when this returns, so it is this node that says when it was.
-			w.Delta.Complete(s.stamp(w.Slot), nil)
-			s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
-			s.remote.watch(w.Cache, w.Slot, w.Key)
-		}
 		c.Delta = wire.AppendState(nil, w.Delta)
 	}
-	// To be made twice does no harm to most writes: nobody has been told yet that it was made once.
-	once := w.Add != 0 || w.Expect != 0
+	reached := stamp.Time
+	if stamp.IsZero() {
+		reached = s.reached(w.Slot)
+	} else {
+		c.Stamp = &pb.Timestamp{Time: stamp.Time, Writer: stamp.Writer}
+	}
 	// Whoever reads a hot key that was written here lately asks the same master.
 	direct := (*s.hot.Load())[w.Key] != nil
-	q := &question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once}
-	if !stamped || w.Replace {
+	q := &question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once || w.Expect != 0}
+	if w.Delta == nil || !stampable(w.Delta) || w.Replace {
 		// What comes of it depends on what is held, and of the last write other masters may not have heard.
 		q.replica, _ = s.borrowed.writtenSince(w.Key, time.Now().Add(-lately))
 	}
 	q.done = func(answer *pb.Answer, err error) {
+		if err == error(ErrBehind) && !stamp.IsZero() { //nolint:errorlint // it is never wrapped here
+			// Somebody else has written it with a later stamp. Whoever takes this now stamps it later than that.
+			s.changeThere(w, lattice.Timestamp{}, true, done)
+			return
+		}
 		s.borrowed.written(w.Key, answer.GetMember(), time.Now())
 		if err != nil {
 			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
@@ -96,7 +115,7 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		s.replicas.written(w.Key)
 		done.Complete(answer.GetValue(), nil)
 	}
-	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Change{Change: c}, Time: s.reached(w.Slot)})
+	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Change{Change: c}, Time: reached})
 }
 
 // stampable reports whether nothing about what is held must be known to complete a delta.
@@ -161,7 +180,7 @@ func (s *Server) make(w *Write, held *lattice.State) (delta *lattice.State, valu
 	if delta, value, err = w.Make.Make(held, stamp, now); err != nil || delta == nil {
 		return nil, value, err
 	}
-	delta, err = complete(w, delta, held, now, func() lattice.Timestamp { return s.stamp(w.Slot) })
+	delta, err = complete(w, delta, held, now, s.stamp(w.Slot))
 	if err == nil && delta != nil && news != nil {
 		news.Merge(delta)
 		delta = news

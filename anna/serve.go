@@ -126,6 +126,8 @@ func failure(err error) *pb.Answer {
 		return &pb.Answer{Moved: true}
 	case errors.Is(err, ErrChanged):
 		return &pb.Answer{Changed: true}
+	case errors.Is(err, ErrBehind):
+		return &pb.Answer{Behind: true}
 	}
 	return &pb.Answer{Error: wire.AsError(err).Proto()}
 }
@@ -158,6 +160,7 @@ func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer))
 	w := &Write{
 		Key: string(c.GetKey()), Add: c.GetAdd(), Delete: c.GetDelete(), Persist: c.GetPersist(), Replace: c.GetReplace(),
 		Volatile: c.GetVolatile(), Expect: c.GetExpect(),
+		Stamp: lattice.Timestamp{Time: c.GetStamp().GetTime(), Writer: c.GetStamp().GetWriter()},
 	}
 	if c.GetMemory() {
 		w.Ack = Memory
@@ -167,7 +170,7 @@ func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer))
 		w.Delta, err = wire.DecodeState(c.GetDelta())
 	}
 	if err == nil {
-		err = s.heed(time)
+		err = s.heed(max(time, w.Stamp.Time))
 	}
 	if err != nil {
 		answer(failure(err))

@@ -218,8 +218,8 @@ func TestClocksAreHeardOf(t *testing.T) {
 	}
 }
 
-// TestClockIsDaysAhead: what is written through a node whose clock is days ahead is stamped by the masters. When the node has stamped
-// something itself they refuse it, and say why, rather than that it could be lost without a word.
+// TestClockIsDaysAhead: what is written through a node whose clock is days ahead the masters refuse, and say why, rather than that nobody
+// could overwrite it, or that it could be lost without a word.
 func TestClockIsDaysAhead(t *testing.T) {
 	t.Parallel()
 	start := skewed(t)
@@ -229,7 +229,6 @@ func TestClockIsDaysAhead(t *testing.T) {
 	guest := cfg
 	guest.Guest, guest.Name = true, "wrong"
 	wrong := start(guest, 48*time.Hour)
-	wrong.put(t, "k", "1", anna.Durable)
 	cache := wrong.server.Join(func([]anna.Push) {})
 	w := &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("2")), Ack: anna.Memory, Cache: cache}
 	if _, err := wrong.write(t, w); err == nil || !strings.Contains(err.Error(), "set the clock") {
@@ -242,5 +241,115 @@ func TestClockIsDaysAhead(t *testing.T) {
 	master.put(t, "k", "4", anna.Durable)
 	for _, n := range []*running{master, wrong} {
 		n.eventually(t, "k", "4")
+	}
+}
+
+// TestClockIsDaysBehind: what is written through a node whose clock is days behind is stamped by the masters.
+func TestClockIsDaysBehind(t *testing.T) {
+	t.Parallel()
+	start := skewed(t)
+	cfg := fewSlots(1)
+	master := start(cfg, 0)
+	guest := cfg
+	guest.Guest = true
+	wrong := start(guest, -48*time.Hour)
+	for i := range 3 {
+		master.put(t, "k", "master's", anna.Durable)
+		wrong.put(t, "k", fmt.Sprint(i), anna.Durable)
+		if got := master.get(t, "k"); got != fmt.Sprint(i) {
+			t.Fatalf("%q is there after it was overwritten by %d", got, i)
+		}
+	}
+	if v, err := wrong.write(t, &anna.Write{Key: "k", Delete: true}); err != nil || v != 1 {
+		t.Fatal(v, err)
+	}
+	master.eventually(t, "k", "")
+}
+
+// TestLateDuplicates: a master is slow to take a write, so that another is asked for it, and takes it as well when something else has been
+// written to the key and acknowledged.
+func TestLateDuplicates(t *testing.T) {
+	t.Parallel()
+	cfg := fewSlots(2)
+	cfg.Streams, cfg.MemberTTL = 1, patience
+	nodes := startNodes(t, cfg, 2)
+	nodes[0].eventuallyRests(t, len(nodes))
+	cfg.Guest = true
+	asking := nodes[0].beside(t, cfg)
+	for deadline := time.Now().Add(patience); len(asking.server.Status().Members) < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the nodes do not find each other")
+		}
+	}
+	put := func(value string) *anna.Write {
+		return &anna.Write{Delta: lattice.Put(lattice.Timestamp{}, []byte(value))}
+	}
+	member := []byte("member")
+	kinds := []struct{ seed, first, second func() *anna.Write }{
+		{
+			func() *anna.Write { return put("seed") }, func() *anna.Write { return put("first") }, func() *anna.Write { return put("second") },
+		},
+		{
+			func() *anna.Write { return put("seed") }, func() *anna.Write { return put("first") },
+			func() *anna.Write { return &anna.Write{Delete: true} },
+		},
+		{
+			func() *anna.Write { return put("seed") }, func() *anna.Write { return &anna.Write{Delete: true} },
+			func() *anna.Write { return put("second") },
+		},
+		{
+			func() *anna.Write { return &anna.Write{Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("seed"))} },
+			func() *anna.Write { return &anna.Write{Delta: lattice.SetAdd(lattice.Timestamp{}, member)} },
+			func() *anna.Write { return &anna.Write{Delta: lattice.SetRemove(lattice.Timestamp{}, member)} },
+		},
+	}
+	const each = 4
+	writeAll := func(which func(kind int) *anna.Write) {
+		var wg sync.WaitGroup
+		for i := range each * len(kinds) {
+			wg.Go(func() {
+				w := which(i / each)
+				w.Key, w.Ack = fmt.Sprint(i/each, "-", i%each), anna.Memory
+				if _, err := asking.write(t, w); err != nil {
+					t.Errorf("write to %s: %v", w.Key, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	writeAll(func(kind int) *anna.Write { return kinds[kind].seed() })
+	for _, n := range nodes {
+		n.eventuallyWritten(t)
+	}
+	resume := nodes[1].server.Stall()
+	writeAll(func(kind int) *anna.Write { return kinds[kind].first() })
+	writeAll(func(kind int) *anna.Write { return kinds[kind].second() })
+	resume()
+	for i, n := range nodes {
+		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
+		asking.put(t, fmt.Sprint("asked", i), "here", anna.Durable)
+	}
+	for i, n := range nodes {
+		n.eventuallyWritten(t)
+		n.put(t, fmt.Sprint("after", i), "here", anna.Durable)
+	}
+	for i, n := range nodes {
+		for j := range nodes {
+			n.eventually(t, fmt.Sprint("after", j), "here") // and so is everything before it in the log
+		}
+		for kind, want := range []string{"second", "", "second"} {
+			for j := range each {
+				if got := n.get(t, fmt.Sprint(kind, "-", j)); got != want {
+					t.Errorf("master %d has %q under %d-%d, where %q was written last", i, got, kind, j, want)
+				}
+			}
+		}
+		for j := range each {
+			n.view(t, fmt.Sprint("3-", j), func(s *lattice.State) {
+				if s == nil || s.Lattice.(*lattice.Set).Contains(member) {
+					t.Errorf("master %d has under 3-%d what was removed last: %v", i, j, s)
+				}
+			})
+		}
 	}
 }

@@ -31,6 +31,9 @@ var ErrMoved = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key is with other mast
 // ErrChanged says that a key does not hold what a write expected.
 var ErrChanged = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key has been changed meanwhile; try again")
 
+// ErrBehind says that a write was not made, since its key may hold something that is later than the stamp that it came with.
+var ErrBehind = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key holds something later; try again")
+
 // Tenure returns what the kernel is to a slot. Several goroutines may call it at once.
 func (k *Kernel) Tenure(slot uint16) Tenure {
 	if int(slot) < len(k.tenures) {

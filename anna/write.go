@@ -1,6 +1,8 @@
 package anna
 
 import (
+	"math"
+	"slices"
 	"strings"
 
 	"cloudburst/lattice"
@@ -16,7 +18,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 		reply(out, w.Ticket, ErrMoved, 0)
 		return
 	}
-	k.clock.Follow(w.Floor)
+	k.clock.Follow(max(w.Floor, w.Stamp.Time))
 	it := k.items[w.Key]
 	if it == nil {
 		if w.Delete || w.Persist {
@@ -32,6 +34,10 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	if w.Put != nil {
 		w.Delta, w.Put = lattice.Put(lattice.Timestamp{}, w.Put), nil
 	}
+	if it.flags.has(cold) && overwrites(it, w) && !w.Stamp.IsZero() {
+		reply(out, w.Ticket, ErrBehind, 0) // it may be
+		return
+	}
 	if it.flags.has(cold) && !overwrites(it, w) {
 		w.Key = it.key
 		k.park(it, parked{write: *w}, out)
@@ -41,6 +47,11 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	if w.Expect != 0 && Fingerprint(&it.state) != w.Expect {
 		k.leave(it)
 		reply(out, w.Ticket, ErrChanged, 0)
+		return
+	}
+	if !w.Stamp.IsZero() && overtaken(w, &it.state) {
+		k.leave(it)
+		reply(out, w.Ticket, ErrBehind, 0)
 		return
 	}
 	delta, made, err := k.prepare(now, it, w)
@@ -144,12 +155,12 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 		if !it.flags.has(listed) {
 			return nil, 0, nil
 		}
-		return lattice.Delete(k.clock.Now(now)), 0, nil
+		return lattice.Delete(k.stamp(now, w)), 0, nil
 	case w.Persist:
 		if it.state.ExpiresAt() == 0 {
 			return nil, 0, nil
 		}
-		return lattice.ExpireAt(k.clock.Now(now), 0), 0, nil
+		return lattice.ExpireAt(k.stamp(now, w), 0), 0, nil
 	case w.Make != nil:
 		if delta, value, err = w.Make.Make(&it.state, k.clock.Now(now), now/1000); err != nil || delta == nil {
 			return nil, value, err
@@ -169,12 +180,21 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 	if err := k.observe(delta, now); err != nil {
 		return nil, 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "write to %.64q: %v", w.Key, err)
 	}
-	delta, err = complete(w, delta, &it.state, now/1000, func() lattice.Timestamp { return k.clock.Now(now) })
+	delta, err = complete(w, delta, &it.state, now/1000, k.stamp(now, w))
 	return delta, value, err
 }
 
-// complete completes the delta of a write to a key by what that holds. It returns nil when there is nothing to do.
-func complete(w *Write, delta, held *lattice.State, nowMillis int64, stamp func() lattice.Timestamp) (*lattice.State, error) {
+// stamp returns the stamp of a write: its own if it has one.
+func (k *Kernel) stamp(now int64, w *Write) lattice.Timestamp {
+	if w.Stamp.IsZero() {
+		return k.clock.Now(now)
+	}
+	return w.Stamp
+}
+
+// complete completes the delta of a write to a key by what that holds, which is from before the stamp. It returns nil when there is
+// nothing to do.
+func complete(w *Write, delta, held *lattice.State, nowMillis int64, stamp lattice.Timestamp) (*lattice.State, error) {
 	var replaced *lattice.State
 	switch {
 	case delta.Lattice == nil && delta.Deleted().IsZero() && held.Live(nowMillis) == nil:
@@ -185,16 +205,72 @@ func complete(w *Write, delta, held *lattice.State, nowMillis int64, stamp func(
 			if !w.Replace {
 				return nil, err
 			}
-			replaced = lattice.Delete(stamp())
+			replaced = lattice.Delete(lattice.Timestamp{Time: stamp.Time - 1, Writer: math.MaxUint64})
 			held = replaced
 		}
 	}
-	delta.Complete(stamp(), held)
+	delta.Complete(stamp, held)
 	if replaced != nil {
 		replaced.Merge(delta)
 		return replaced, nil
 	}
 	return delta, nil
+}
+
+// overtaken reports whether a key holds something that is later than the stamp of a write, so that what is written would lose to it.
+func overtaken(w *Write, held *lattice.State) bool {
+	switch {
+	case w.Delete:
+		return w.Stamp.Less(latest(held))
+	case w.Persist:
+		return w.Stamp.Less(later(held.Deleted(), held.Expiry().Timestamp))
+	case w.Delta == nil:
+		return false
+	case w.Replace && w.Delta.Lattice != nil && held.Lattice != nil && held.Lattice.Type() != w.Delta.Lattice.Type():
+		return w.Stamp.Time <= latest(held).Time
+	}
+	return overtakes(held, w.Delta, w.Stamp)
+}
+
+// overtakes reports whether a state is later than a stamp in something that a delta is still to be stamped in.
+func overtakes(held, delta *lattice.State, stamp lattice.Timestamp) bool {
+	if held == nil {
+		return false
+	}
+	if e := delta.Expiry(); e.At != 0 && e.Timestamp.IsZero() && stamp.Less(held.Expiry().Timestamp) || stamp.Less(held.Deleted()) {
+		return true
+	}
+	if delta.Lattice == nil {
+		return false
+	}
+	content := func(l lattice.Lattice) bool { return overtakesIn(held.Of(l.Type()), l, stamp) }
+	return content(delta.Lattice) || slices.ContainsFunc(delta.Others(), content)
+}
+
+func overtakesIn(held, delta lattice.Lattice, stamp lattice.Timestamp) bool {
+	switch h := held.(type) {
+	case *lattice.LWW:
+		return delta.(*lattice.LWW).Timestamp.IsZero() && stamp.Less(h.Timestamp)
+	case *lattice.Set:
+		for member, mark := range delta.(*lattice.Set).Marks() {
+			if mark.Stamp.IsZero() && stamp.Less(h.Mark(member).Stamp) {
+				return true
+			}
+		}
+	case *lattice.OrderedSet:
+		for member, mark := range delta.(*lattice.OrderedSet).Marks() {
+			if mark.Stamp.IsZero() && stamp.Less(h.Mark(member).Stamp) {
+				return true
+			}
+		}
+	case *lattice.Map:
+		for field, state := range delta.(*lattice.Map).Fields() {
+			if overtakes(h.Get(field), state, stamp) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // latest returns the latest stamp in a delta.

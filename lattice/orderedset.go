@@ -124,6 +124,15 @@ func (s *OrderedSet) Score(member []byte) (float64, bool) {
 	return s.members.entries[at].value.Score, true
 }
 
+// Mark returns the last thing that happened to a member; zero if nothing has.
+func (s *OrderedSet) Mark(member string) ScoredMark {
+	at := s.members.find(member)
+	if at < 0 {
+		return ScoredMark{}
+	}
+	return s.members.entries[at].value
+}
+
 // Rank returns how many members are before one, and whether it is there.
 func (s *OrderedSet) Rank(member []byte) (int, bool) {
 	score, ok := s.Score(member)

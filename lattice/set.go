@@ -86,6 +86,15 @@ func (s *Set) Contains(member []byte) bool {
 	return at >= 0 && !s.members.entries[at].value.Removed
 }
 
+// Mark returns the last thing that happened to a member; zero if nothing has.
+func (s *Set) Mark(member string) Mark {
+	at := s.members.find(member)
+	if at < 0 {
+		return Mark{}
+	}
+	return s.members.entries[at].value
+}
+
 // Len returns the number of members.
 func (s *Set) Len() int { return s.live }
 

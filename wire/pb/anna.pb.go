@@ -419,7 +419,7 @@ type Ask struct {
 	//	*Ask_GetShare
 	What          isAsk_What `protobuf_oneof:"what"`
 	Replica       bool       `protobuf:"varint,7,opt,name=replica,proto3" json:"replica,omitempty"` // a node may answer a read that is no master and holds the key because it is hot
-	Time          uint64     `protobuf:"fixed64,8,opt,name=time,proto3" json:"time,omitempty"`      // what the clock of who asks has reached, as in Timestamp: a change is stamped later; 0 = not said
+	Time          uint64     `protobuf:"fixed64,8,opt,name=time,proto3" json:"time,omitempty"`      // what the clock of who asks has reached, as in Timestamp: what a master stamps for it is later; 0 = not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,6 +581,7 @@ type Change struct {
 	Volatile      bool                   `protobuf:"varint,7,opt,name=volatile,proto3" json:"volatile,omitempty"`
 	Memory        bool                   `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`  // answered when it is merged in memory
 	Expect        uint64                 `protobuf:"fixed64,9,opt,name=expect,proto3" json:"expect,omitempty"` // fingerprint of what the key must hold; 0 = anything
+	Stamp         *Timestamp             `protobuf:"bytes,10,opt,name=stamp,proto3" json:"stamp,omitempty"`    // of what has none in it; nothing is done if the key holds something later; unset = the master makes one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +677,13 @@ func (x *Change) GetExpect() uint64 {
 		return x.Expect
 	}
 	return 0
+}
+
+func (x *Change) GetStamp() *Timestamp {
+	if x != nil {
+		return x.Stamp
+	}
+	return nil
 }
 
 type Watching struct {
@@ -819,7 +827,8 @@ type Answer struct {
 	More          bool                   `protobuf:"varint,9,opt,name=more,proto3" json:"more,omitempty"`
 	Elsewhere     []byte                 `protobuf:"bytes,10,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // of the slots that were asked about, those that others are the masters of
 	Share         *Share                 `protobuf:"bytes,11,opt,name=share,proto3" json:"share,omitempty"`
-	Time          uint64                 `protobuf:"fixed64,12,opt,name=time,proto3" json:"time,omitempty"` // what the clock of who answers has reached after a change, done or failed, or a read; 0 = not said
+	Time          uint64                 `protobuf:"fixed64,12,opt,name=time,proto3" json:"time,omitempty"`    // what the clock of who answers has reached after a change, done or failed, or a read; 0 = not said
+	Behind        bool                   `protobuf:"varint,13,opt,name=behind,proto3" json:"behind,omitempty"` // nothing was done, since the key may hold something later than the stamp
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -936,6 +945,13 @@ func (x *Answer) GetTime() uint64 {
 		return x.Time
 	}
 	return 0
+}
+
+func (x *Answer) GetBehind() bool {
+	if x != nil {
+		return x.Behind
+	}
+	return false
 }
 
 type GetShare struct {
@@ -1753,7 +1769,7 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\tget_share\x18\x06 \x01(\v2\x17.cloudburst.v1.GetShareH\x00R\bgetShare\x12\x18\n" +
 	"\areplica\x18\a \x01(\bR\areplica\x12\x12\n" +
 	"\x04time\x18\b \x01(\x06R\x04timeB\x06\n" +
-	"\x04what\"\xda\x01\n" +
+	"\x04what\"\x8a\x02\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05delta\x18\x02 \x01(\fR\x05delta\x12\x10\n" +
@@ -1763,7 +1779,9 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\areplace\x18\x06 \x01(\bR\areplace\x12\x1a\n" +
 	"\bvolatile\x18\a \x01(\bR\bvolatile\x12\x16\n" +
 	"\x06memory\x18\b \x01(\bR\x06memory\x12\x16\n" +
-	"\x06expect\x18\t \x01(\x06R\x06expect\"J\n" +
+	"\x06expect\x18\t \x01(\x06R\x06expect\x12.\n" +
+	"\x05stamp\x18\n" +
+	" \x01(\v2\x18.cloudburst.v1.TimestampR\x05stamp\"J\n" +
 	"\bWatching\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x16\n" +
 	"\x06member\x18\x02 \x01(\tR\x06member\x12\x14\n" +
@@ -1772,7 +1790,7 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\fR\x05after\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x14\n" +
-	"\x05slots\x18\x04 \x01(\fR\x05slots\"\xd0\x02\n" +
+	"\x05slots\x18\x04 \x01(\fR\x05slots\"\xe8\x02\n" +
 	"\x06Answer\x12*\n" +
 	"\x05error\x18\x01 \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05moved\x18\x02 \x01(\bR\x05moved\x12\x18\n" +
@@ -1786,7 +1804,8 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\telsewhere\x18\n" +
 	" \x01(\fR\telsewhere\x12*\n" +
 	"\x05share\x18\v \x01(\v2\x14.cloudburst.v1.ShareR\x05share\x12\x12\n" +
-	"\x04time\x18\f \x01(\x06R\x04time\"\n" +
+	"\x04time\x18\f \x01(\x06R\x04time\x12\x16\n" +
+	"\x06behind\x18\r \x01(\bR\x06behind\"\n" +
 	"\n" +
 	"\bGetShare\"\xb7\x01\n" +
 	"\x05Share\x124\n" +
@@ -1903,22 +1922,23 @@ var file_cloudburst_v1_anna_proto_depIdxs = []int32{
 	7,  // 8: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
 	8,  // 9: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
 	10, // 10: cloudburst.v1.Ask.get_share:type_name -> cloudburst.v1.GetShare
-	24, // 11: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
-	11, // 12: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
-	12, // 13: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
-	13, // 14: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
-	14, // 15: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
-	16, // 16: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
-	17, // 17: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
-	20, // 18: cloudburst.v1.AnnaStatus.hot:type_name -> cloudburst.v1.AnnaHotKey
-	11, // 19: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
-	19, // 20: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
-	24, // 21: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	23, // 11: cloudburst.v1.Change.stamp:type_name -> cloudburst.v1.Timestamp
+	24, // 12: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
+	11, // 13: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
+	12, // 14: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
+	13, // 15: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
+	14, // 16: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
+	16, // 17: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
+	17, // 18: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
+	20, // 19: cloudburst.v1.AnnaStatus.hot:type_name -> cloudburst.v1.AnnaHotKey
+	11, // 20: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
+	19, // 21: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
+	24, // 22: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_anna_proto_init() }

@@ -98,7 +98,7 @@ class Ask(_message.Message):
     def __init__(self, change: _Optional[_Union[Change, _Mapping]] = ..., read: _Optional[bytes] = ..., watch: _Optional[_Union[Watching, _Mapping]] = ..., unwatch: _Optional[_Union[Watching, _Mapping]] = ..., list: _Optional[_Union[Listing, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ..., replica: bool = ..., time: _Optional[int] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("key", "delta", "add", "delete", "persist", "replace", "volatile", "memory", "expect")
+    __slots__ = ("key", "delta", "add", "delete", "persist", "replace", "volatile", "memory", "expect", "stamp")
     KEY_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     ADD_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,7 @@ class Change(_message.Message):
     VOLATILE_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
     EXPECT_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     delta: bytes
     add: int
@@ -117,7 +118,8 @@ class Change(_message.Message):
     volatile: bool
     memory: bool
     expect: int
-    def __init__(self, key: _Optional[bytes] = ..., delta: _Optional[bytes] = ..., add: _Optional[int] = ..., delete: bool = ..., persist: bool = ..., replace: bool = ..., volatile: bool = ..., memory: bool = ..., expect: _Optional[int] = ...) -> None: ...
+    stamp: _store_pb2.Timestamp
+    def __init__(self, key: _Optional[bytes] = ..., delta: _Optional[bytes] = ..., add: _Optional[int] = ..., delete: bool = ..., persist: bool = ..., replace: bool = ..., volatile: bool = ..., memory: bool = ..., expect: _Optional[int] = ..., stamp: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Watching(_message.Message):
     __slots__ = ("key", "member", "cache")
@@ -142,7 +144,7 @@ class Listing(_message.Message):
     def __init__(self, prefix: _Optional[bytes] = ..., after: _Optional[bytes] = ..., limit: _Optional[int] = ..., slots: _Optional[bytes] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere", "share", "time")
+    __slots__ = ("error", "moved", "changed", "value", "state", "fingerprint", "member", "keys", "more", "elsewhere", "share", "time", "behind")
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +157,7 @@ class Answer(_message.Message):
     ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
     error: _error_pb2.Error
     moved: bool
     changed: bool
@@ -167,7 +170,8 @@ class Answer(_message.Message):
     elsewhere: bytes
     share: Share
     time: int
-    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., time: _Optional[int] = ...) -> None: ...
+    behind: bool
+    def __init__(self, error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., moved: bool = ..., changed: bool = ..., value: _Optional[int] = ..., state: _Optional[bytes] = ..., fingerprint: _Optional[int] = ..., member: _Optional[str] = ..., keys: _Optional[_Iterable[bytes]] = ..., more: bool = ..., elsewhere: _Optional[bytes] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., time: _Optional[int] = ..., behind: bool = ...) -> None: ...
 
 class GetShare(_message.Message):
     __slots__ = ()
