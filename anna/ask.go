@@ -211,7 +211,7 @@ func (a *asker) answered(m *nats.Msg) {
 	case answer.GetChanged():
 		a.finish(q, nil, ErrChanged)
 	case answer.GetBehind():
-		a.finish(q, nil, ErrBehind)
+		a.finish(q, answer, ErrBehind) // who says so is asked again
 	case answer.GetError() != nil:
 		a.finish(q, nil, &wire.Error{Code: answer.GetError().GetCode(), Message: answer.GetError().GetMessage()})
 	default:

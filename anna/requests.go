@@ -66,21 +66,22 @@ func (s *Server) writeThere(w *Write, done Completion) {
 	}
 	switch {
 	case w.Add != 0:
-		s.changeThere(w, lattice.Timestamp{}, true, done)
+		s.changeThere(w, lattice.Timestamp{}, true, "", done)
 	case w.Cache != 0 && w.Ack == Memory && w.Delta != nil && stampable(w.Delta):
 		// It can be read here when this returns, so that is when it was, whatever the key holds.
 		w.Delta.Complete(s.stamp(w.Slot), nil)
 		s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
 		s.remote.watch(w.Cache, w.Slot, w.Key)
-		s.changeThere(w, lattice.Timestamp{}, false, done)
+		s.changeThere(w, lattice.Timestamp{}, false, "", done)
 	default:
-		s.changeThere(w, s.stamp(w.Slot), false, done)
+		s.changeThere(w, s.stamp(w.Slot), false, "", done)
 	}
 }
 
 // changeThere asks for a change. Once says that it must not be made twice. Other changes may be, as who is asked may be slow and another
 // be asked meanwhile: whoever makes it makes the same, with the same stamp, and one who is late does no harm to what is written after it.
-func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, done Completion) {
+// A member is asked first, if one is named.
+func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, member string, done Completion) {
 	c := &pb.Change{
 		Key: []byte(w.Key), Add: w.Add, Delete: w.Delete, Persist: w.Persist, Replace: w.Replace, Volatile: w.Volatile,
 		Memory: w.Ack == Memory, Expect: w.Expect,
@@ -89,23 +90,34 @@ func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, done 
 		c.Delta = wire.AppendState(nil, w.Delta)
 	}
 	reached := stamp.Time
+	overwrites := overwritesAll(w)
 	if stamp.IsZero() {
 		reached = s.reached(w.Slot)
 	} else {
+		if overwrites {
+			s.borrowed.overwritten(w.Key, reached)
+		}
 		c.Stamp = &pb.Timestamp{Time: stamp.Time, Writer: stamp.Writer}
 	}
 	// Whoever reads a hot key that was written here lately asks the same master.
 	direct := (*s.hot.Load())[w.Key] != nil
-	q := &question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once || w.Expect != 0}
-	if w.Delta == nil || !stampable(w.Delta) || w.Replace {
+	q := &question{slot: w.Slot, lead: w.Expect != 0, direct: direct, once: once || w.Expect != 0, replica: member}
+	if member == "" && (w.Delta == nil || !stampable(w.Delta) || w.Replace) {
 		// What comes of it depends on what is held, and of the last write other masters may not have heard.
 		q.replica, _ = s.borrowed.writtenSince(w.Key, time.Now().Add(-lately))
 	}
 	q.done = func(answer *pb.Answer, err error) {
+		value := answer.GetValue()
 		if err == error(ErrBehind) && !stamp.IsZero() { //nolint:errorlint // it is never wrapped here
-			// Somebody else has written it with a later stamp. Whoever takes this now stamps it later than that.
-			s.changeThere(w, lattice.Timestamp{}, true, done)
-			return
+			if !overwrites || !s.borrowed.overwrittenSince(w.Key, stamp.Time) {
+				// Somebody else has written it with a later stamp. Who says so stamps this later than that.
+				s.changeThere(w, lattice.Timestamp{}, true, answer.GetMember(), done)
+				return
+			}
+			// This node has, without waiting for the answer: that is to stay.
+			if err = nil; w.Delete {
+				value = 1
+			}
 		}
 		s.borrowed.written(w.Key, answer.GetMember(), time.Now())
 		if err != nil {
@@ -113,9 +125,18 @@ func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, done 
 			return
 		}
 		s.replicas.written(w.Key)
-		done.Complete(answer.GetValue(), nil)
+		done.Complete(value, nil)
 	}
 	s.asks.ask(q, &pb.Ask{What: &pb.Ask_Change{Change: c}, Time: reached})
+}
+
+// overwritesAll reports whether a write leaves nothing of those before it.
+func overwritesAll(w *Write) bool {
+	if w.Delta == nil || len(w.Delta.Others()) > 0 {
+		return w.Delete
+	}
+	lww, ok := w.Delta.Lattice.(*lattice.LWW)
+	return ok && lww.Timestamp.IsZero()
 }
 
 // stampable reports whether nothing about what is held must be known to complete a delta.
@@ -306,10 +327,12 @@ type borrowed struct {
 	writes map[string]borrowedWrite
 }
 
-// borrowedWrite is the last write to a key that another node has acknowledged to this one.
+// borrowedWrite is the last write to a key that another node has acknowledged to this one, and the stamp of the last that it was asked
+// for and that leaves nothing of those before.
 type borrowedWrite struct {
 	member string
 	at     time.Time
+	stamp  uint64
 }
 
 type borrowedState struct {
@@ -337,10 +360,33 @@ func (b *borrowed) written(key, member string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.states, key)
+	w := b.write(key)
+	w.member, w.at = member, now
+	b.writes[key] = w
+}
+
+// overwritten takes note that another node is asked for a write that leaves nothing of those before it.
+func (b *borrowed) overwritten(key string, stamp uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.write(key)
+	w.stamp = max(w.stamp, stamp)
+	b.writes[key] = w
+}
+
+// overwrittenSince reports whether one has been asked for with a stamp that is later than another.
+func (b *borrowed) overwrittenSince(key string, stamp uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writes[key].stamp > stamp
+}
+
+// write returns what is known of the writes to a key, and makes room for more. The caller holds b.mu.
+func (b *borrowed) write(key string) borrowedWrite {
 	if b.writes == nil || len(b.writes) >= borrowedMax {
 		b.writes = map[string]borrowedWrite{}
 	}
-	b.writes[key] = borrowedWrite{member, now}
+	return b.writes[key]
 }
 
 // writtenSince returns who has acknowledged the last write to a key, if that was after a moment.

@@ -266,21 +266,69 @@ func TestClockIsDaysBehind(t *testing.T) {
 	master.eventually(t, "k", "")
 }
 
-// TestLateDuplicates: a master is slow to take a write, so that another is asked for it, and takes it as well when something else has been
-// written to the key and acknowledged.
-func TestLateDuplicates(t *testing.T) {
-	t.Parallel()
+// startAsking starts two masters, and a guest that asks them.
+func startAsking(t *testing.T) (masters []*running, asking *running) {
+	t.Helper()
 	cfg := fewSlots(2)
 	cfg.Streams, cfg.MemberTTL = 1, patience
-	nodes := startNodes(t, cfg, 2)
-	nodes[0].eventuallyRests(t, len(nodes))
+	masters = startNodes(t, cfg, 2)
+	masters[0].eventuallyRests(t, len(masters))
 	cfg.Guest = true
-	asking := nodes[0].beside(t, cfg)
+	asking = masters[0].beside(t, cfg)
 	for deadline := time.Now().Add(patience); len(asking.server.Status().Members) < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the nodes do not find each other")
 		}
 	}
+	return masters, asking
+}
+
+// TestPipelineMeetsASlowMaster: what is written to a key without waiting for what was written before stays in that order, also when the
+// first is asked of a slow master and made by another when that has made the second.
+func TestPipelineMeetsASlowMaster(t *testing.T) {
+	t.Parallel()
+	nodes, asking := startAsking(t)
+	resume := nodes[1].server.Stall()
+	const keys = 16
+	var answers sync.WaitGroup
+	for i := range keys {
+		for _, value := range []string{"first", "", "last"} {
+			w := &anna.Write{Key: fmt.Sprint("k", i), Ack: anna.Memory, Put: []byte(value), Delete: value == ""}
+			if w.Delete {
+				w.Put = nil
+			}
+			answers.Add(1)
+			asking.server.Write(w, anna.CompletionFunc(func(_ int64, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				answers.Done()
+			}))
+		}
+	}
+	answers.Wait()
+	resume()
+	for i, n := range nodes {
+		n.eventuallyWritten(t)
+		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
+	}
+	for i, n := range nodes {
+		for j := range nodes {
+			n.eventually(t, fmt.Sprint("end", j), "here") // and so is everything before it in the log
+		}
+		for j := range keys {
+			if got := n.get(t, fmt.Sprint("k", j)); got != "last" {
+				t.Errorf("master %d has %q under k%d", i, got, j)
+			}
+		}
+	}
+}
+
+// TestLateDuplicates: a master is slow to take a write, so that another is asked for it, and takes it as well when something else has been
+// written to the key and acknowledged.
+func TestLateDuplicates(t *testing.T) {
+	t.Parallel()
+	nodes, asking := startAsking(t)
 	put := func(value string) *anna.Write {
 		return &anna.Write{Delta: lattice.Put(lattice.Timestamp{}, []byte(value))}
 	}
