@@ -1,7 +1,6 @@
 package anna
 
 import (
-	"math"
 	"slices"
 
 	"cloudburst/lattice"
@@ -32,19 +31,12 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 	}
 	k.stats.Applied++
 	// A record of another master may come after a later one of this kernel has been acknowledged.
-	it.sequence = max(it.sequence, m.Sequence)
-	it.flags &^= fleeting
-	whole := m.Whole && m.Sequence == it.sequence // otherwise there are later records of this kernel
-	if whole {
-		it.records, it.logged = 0, 0
-		k.supersede(it, m.Upload, out) // in case whoever rolled them up ended before
+	alone := k.recorded(it, m.Sequence, m.Since, m.Whole, m.State == nil, m.Bytes)
+	if alone {
+		k.supersede(it, m.Upload, out) // in case whoever wrote it ended before
 	}
-	it.records += uint16(min(1, math.MaxUint16-int(it.records)))
-	if !whole {
-		it.logged += uint32(m.Bytes)
-	}
-	if whole && m.State != nil {
-		k.setCold(it, false) // this is all that the log holds
+	if alone && m.State != nil && it.flags.has(cold) {
+		k.setCold(it, false) // this is all that is needed
 	}
 	switch {
 	case m.State == nil:
@@ -62,10 +54,12 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 			k.list(now, it)
 			k.schedule(it)
 		}
+		if alone && !simple(&it.state) && !it.dirty() && !it.flags.has(volatile) && it.state.Bytes() > m.State.Bytes() {
+			// What has been removed from it for good must not come back by earlier records, some of which may not be there any more.
+			it.state = *m.State.Clone()
+			k.resize(it)
+		}
 		if tombstone(&it.state) && !it.dirty() {
-			if whole {
-				it.flags |= fleeting
-			}
 			k.fade(now, it)
 		}
 	}

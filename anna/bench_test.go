@@ -71,12 +71,31 @@ func BenchmarkMerge(b *testing.B) {
 // BenchmarkPutDurable makes durable writes from 64 callers through the log.
 func BenchmarkPutDurable(b *testing.B) {
 	s := startServer(b, anna.Config{}, "")
-	keys := benchKeys(100_000)
+	b.ResetTimer()
+	cpu := processorTime(b)
+	reportRate(b, cpu, putDurable(b, s, benchKeys(100_000), b.N))
+}
+
+// BenchmarkOverwrite is BenchmarkPutDurable for keys that have been overwritten a hundred times each, so that the log is as long as it
+// is to be and its beginning is being cut off.
+func BenchmarkOverwrite(b *testing.B) {
+	s := startServer(b, anna.Config{}, "")
+	keys := benchKeys(10_000)
+	putDurable(b, s, keys, 100*len(keys))
+	b.ResetTimer()
+	cpu := processorTime(b)
+	reportRate(b, cpu, putDurable(b, s, keys, b.N))
+	if s.server.Stats().Truncations == 0 {
+		b.Error("nothing was cut off")
+	}
+}
+
+// putDurable makes n writes and returns how long each took.
+func putDurable(b *testing.B, s *running, keys []string, n int) []time.Duration {
+	b.Helper()
 	const callers = 64
 	var next atomic.Int64
 	latencies := make([][]time.Duration, callers)
-	b.ResetTimer()
-	cpu := processorTime(b)
 	var wg sync.WaitGroup
 	for c := range callers {
 		wg.Go(func() {
@@ -84,7 +103,7 @@ func BenchmarkPutDurable(b *testing.B) {
 			finish := anna.CompletionFunc(func(_ int64, err error) { done <- err })
 			for {
 				i := next.Add(1)
-				if i > int64(b.N) {
+				if i > int64(n) {
 					return
 				}
 				began := time.Now()
@@ -98,7 +117,7 @@ func BenchmarkPutDurable(b *testing.B) {
 		})
 	}
 	wg.Wait()
-	reportRate(b, cpu, slices.Concat(latencies...))
+	return slices.Concat(latencies...)
 }
 
 // BenchmarkGet reads from the server without a cache.

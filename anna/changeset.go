@@ -2,7 +2,6 @@ package anna
 
 import (
 	"errors"
-	"math"
 	"slices"
 
 	"cloudburst/lattice"
@@ -14,7 +13,7 @@ import (
 //
 //	clean ── write ──► changed ── publish ──► in flight ── acknowledged ──► clean
 //	                      ▲                    │      └── written meanwhile: changed and in flight
-//	                      └── failed, refused ─┘
+//	                      └───── failed ───────┘
 
 var errNoAnswer = errors.New("the log did not answer in time")
 
@@ -32,7 +31,7 @@ type departure struct {
 // enqueue makes a changed key wait for its publish.
 func (k *Kernel) enqueue(p *partition, it *item, urgent bool) {
 	b := it.busy
-	if b == nil || b.flight != nil || b.pending == 0 && !it.flags.has(changed|rollUp) {
+	if b == nil || b.flight != nil || b.pending == 0 && !it.flags.has(changed|rewrite) {
 		return
 	}
 	switch {
@@ -97,37 +96,37 @@ func (k *Kernel) mayBeLazy(p *partition) bool {
 
 func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 	b := k.more(it)
-	rolls := k.mayRollUp(p, it)
-	if !rolls && !it.flags.has(changed) && b.delta == nil {
-		it.flags &^= rollUp | plain // another time
+	// What is cold, or about to be brought here, is not all here.
+	whole := !it.flags.has(cold) && k.Tenure(it.slot) < Joining && (it.flags.has(changed|rewrite) || k.wantsWhole(it))
+	if !whole && !it.flags.has(changed) && b.delta == nil {
+		it.flags &^= rewrite // another time
 		if tombstone(&it.state) {
 			k.fade(now, it)
 		}
 		k.settleDown(it)
 		return
 	}
+	if b.pending == 0 {
+		k.stats.Rewrites++
+	}
 	f := k.newFlight()
 	f.id = k.slot(it)
 	f.bytes, b.pending = b.pending, 0
 	f.waiters, b.waiters = b.waiters, f.waiters[:0]
-	f.rollUp = rolls
-	publish := Publish{ID: f.id, Key: it.key, Slot: it.slot, Partition: p.number, RollUp: f.rollUp, Guard: it.sequence}
-	if f.rollUp || it.flags.has(changed) {
-		if f.rollUp {
-			if !tombstone(&it.state) { // a tombstone of long ago may be news to others: one that expired is as old as what it deletes
-				it.state.Collect(lattice.Timestamp{Time: uint64(max(0, now-k.cfg.TombstoneGrace)) << 12})
-			}
-			k.stats.RollUps++
-			f.fleeting = tombstone(&it.state)
-			publish.Fleeting = f.fleeting
-		}
+	f.whole, f.since = whole, p.applied
+	if whole && !simple(&it.state) {
+		// It replaces what was removed so long ago that nobody adds it any more without knowing.
+		it.state.Collect(lattice.Timestamp{Time: uint64(max(0, now-k.cfg.TombstoneGrace)) << 12})
+	}
+	publish := Publish{ID: f.id, Key: it.key, Slot: it.slot, Partition: p.number, Whole: f.whole, Since: f.since}
+	if whole || it.flags.has(changed) {
 		publish.State = it.state.Clone()
 		f.delta = nil
 	} else {
 		publish.State, f.delta = b.delta, b.delta
 	}
 	b.delta = nil
-	it.flags &^= changed | rollUp | plain
+	it.flags &^= changed | rewrite
 	b.flight = f
 	p.outstanding++
 	k.stats.Publishes++
@@ -138,28 +137,11 @@ func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 // tombstone reports whether a state holds nothing but its deletion, or not even that: what was removed member by member.
 func tombstone(s *lattice.State) bool { return s.Lattice == nil }
 
-// mayRollUp reports whether the next publish of a key is to be a roll-up. The records of the key that one replaces must all be
-// merged here. The guard keeps out later ones; earlier ones of other masters may be unknown while their partition's log is not
-// followed up to the key's last record.
-func (k *Kernel) mayRollUp(p *partition, it *item) bool {
-	if it.flags.has(cold|plain) || it.sequence > p.applied || k.Tenure(it.slot) >= Joining {
-		return false
-	}
-	if it.flags.has(changed) &&
-		(tombstone(&it.state) || int(it.bytes)*accountUnit > compactBytesLeast || len(it.busy.uploads) > 0) {
-		return true
-	}
-	return it.flags.has(rollUp) || k.wantsRollUp(it)
-}
-
-// wantsRollUp reports whether a key has so many records in the log that they are worth replacing: never more is written in
-// roll-ups than has been written in deltas.
-func (k *Kernel) wantsRollUp(it *item) bool {
+// wantsWhole reports whether a key has so many records in the log that are needed that its next is to hold the whole state instead,
+// so that it is read soon: never more is written in whole states than has been written in deltas.
+func (k *Kernel) wantsWhole(it *item) bool {
 	return int(it.records) > k.cfg.CompactRecords && int(it.logged) >= int(it.bytes)*accountUnit
 }
-
-// compactBytesLeast is the size from which a state that is published whole always replaces what the log holds of it.
-const compactBytesLeast = 64 << 10
 
 func (k *Kernel) acknowledged(now int64, m *Acknowledged, out *Effects) {
 	p := k.partitions[m.Partition]
@@ -182,20 +164,12 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	for _, w := range f.waiters {
 		k.answer(w, nil, out)
 	}
-	overtaken := it.sequence > m.Sequence // this record has been brought before its answer, and another one after it
-	it.sequence = max(it.sequence, m.Sequence)
-	it.flags &^= fleeting
-	switch {
-	case overtaken && f.rollUp: // what it has replaced has been seen to, and there is more than it now
-	case f.rollUp:
-		it.records, it.logged = 1, 0
+	bytes := f.bytes
+	if f.whole {
+		bytes = it.state.Bytes()
+	}
+	if k.recorded(it, m.Sequence, f.since, f.whole, m.Upload != "", bytes) {
 		k.supersede(it, m.Upload, out)
-		if f.fleeting {
-			it.flags |= fleeting
-		}
-	default:
-		it.records += uint16(min(1, math.MaxUint16-int(it.records)))
-		it.logged += uint32(min(f.bytes, 1<<30))
 	}
 	if m.Upload != "" {
 		if b := k.more(it); !slices.Contains(b.uploads, m.Upload) {
@@ -203,13 +177,8 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 		}
 	}
 	k.spare(f)
-	if !it.dirty() {
-		if k.wantsRollUp(it) && !it.flags.has(cold) {
-			it.flags |= rollUp
-			k.more(it)
-		} else if tombstone(&it.state) {
-			k.fade(now, it)
-		}
+	if !it.dirty() && tombstone(&it.state) {
+		k.fade(now, it)
 	}
 	if it.flags.has(cold) && !it.dirty() && !it.flags.has(volatile) {
 		k.unload(it)
@@ -224,8 +193,8 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	k.departed()
 }
 
-// supersede gives free the pieces of what a roll-up has replaced. Its own, if it has any, are kept: the log may have told of it
-// before.
+// supersede gives free the pieces of what a record has made superfluous. Its own, if it has any, are kept: the log may have told of
+// it before.
 func (k *Kernel) supersede(it *item, own string, out *Effects) {
 	if it.busy == nil || len(it.busy.uploads) == 0 {
 		return
@@ -246,23 +215,6 @@ func (k *Kernel) advanced(m *Advanced) {
 	if it := k.inFlight(m.Publish); it != nil {
 		it.busy.flight.alive = k.elapsed
 	}
-}
-
-// refused publishes again what was refused as a roll-up, as a delta.
-func (k *Kernel) refused(now int64, m *Refused, out *Effects) {
-	it := k.inFlight(m.Publish)
-	if it == nil {
-		return
-	}
-	p := k.partition(it.slot)
-	if m.Upload != "" {
-		out.Superseded = append(out.Superseded, Upload{Slot: it.slot, Partition: p.number, Name: m.Upload})
-	}
-	k.stats.Refused++
-	k.refund(p, it)
-	it.flags |= plain
-	k.enqueue(p, it, true)
-	k.pump(now, p, out)
 }
 
 func (k *Kernel) failed(now int64, m *Failed, out *Effects) {

@@ -1,7 +1,9 @@
 package anna
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,10 +21,10 @@ const chunksAhead = 16
 
 // upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names
 // them. What fails in between leaves pieces that no record names; they are swept at a later start.
-func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Upload, error) {
+func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error {
 	data := wire.AppendState(nil, m.State)
 	if len(data) > stateBytesMax {
-		return Upload{}, fmt.Errorf("key %.64q holds %d bytes; the limit is %d", m.Key, len(data), stateBytesMax)
+		return fmt.Errorf("key %.64q holds %d bytes; the limit is %d", m.Key, len(data), stateBytesMax)
 	}
 	up := Upload{Slot: m.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
 	c := &chunked{upload: up.Name, bytes: len(data), latest: latest(m.State)}
@@ -30,6 +32,7 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Uplo
 		c.kind = m.State.Lattice.Type()
 	}
 	var waiting []jetstream.PubAckFuture
+	first := uint64(0)
 	for len(data) > 0 || len(waiting) > 0 {
 		if len(data) > 0 {
 			piece := data[:min(chunkBytes, len(data))]
@@ -37,7 +40,7 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Uplo
 			subject := chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.count))
 			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: piece})
 			if err != nil {
-				return up, err
+				return err
 			}
 			c.count++
 			waiting = append(waiting, future)
@@ -45,20 +48,47 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) (Uplo
 		if len(waiting) < chunksAhead && len(data) > 0 {
 			continue
 		}
-		select {
-		case ack := <-waiting[0].Ok():
-			p.step(&Advanced{Publish: m.ID, Partition: m.Partition, Sequence: ack.Sequence})
-		case err := <-waiting[0].Err():
-			return up, err
-		case <-ctx.Done():
-			return up, ctx.Err()
+		sequence, err := stored(ctx, waiting[0])
+		if err != nil {
+			return err
 		}
+		p.step(&Advanced{Publish: m.ID, Partition: m.Partition, Sequence: sequence})
+		first = min(cmp.Or(first, sequence), sequence)
 		waiting = waiting[1:]
 	}
-	p.naming.Lock()
-	p.names[m.ID] = up.Name
-	p.naming.Unlock()
-	return up, p.send(m, appendRecord(nil, p.head(m, c)))
+	subject := string(appendRecordSubject(nil, p.log.cfg.Prefix, m.Partition, m.Slot, m.Key))
+	future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: appendRecord(nil, p.head(m, c))})
+	if err != nil {
+		return err
+	}
+	sequence, err := stored(ctx, future)
+	if err != nil {
+		return err
+	}
+	// The others may have taken this node for gone meanwhile, and not have known that the pieces are needed.
+	held, err := p.log.extent(ctx, m.Partition)
+	if err == nil && held.first > first {
+		err = errPiecesLost
+	}
+	if err != nil {
+		return err
+	}
+	p.step(&Acknowledged{Publish: m.ID, Partition: m.Partition, Sequence: sequence, Upload: up.Name})
+	return nil
+}
+
+var errPiecesLost = errors.New("the log was cut off behind the first pieces before it had the last")
+
+// stored waits until the log has a message, and returns its sequence.
+func stored(ctx context.Context, future jetstream.PubAckFuture) (uint64, error) {
+	select {
+	case ack := <-future.Ok():
+		return ack.Sequence, nil
+	case err := <-future.Err():
+		return 0, err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }
 
 // uploadName names the pieces of one state: when they were written, in hexadecimal seconds, and by whom.

@@ -195,6 +195,7 @@ func (g *governor) claim(ctx context.Context) error {
 	g.server.members.change(func(p *pb.Presence) {
 		changed = !bytes.Equal(p.GetLeads(), leads)
 		p.Leads = leads
+		p.Floors = g.server.floors() // what is led now is counted in them
 	})
 	if !changed {
 		return nil

@@ -19,7 +19,7 @@ import (
 
 // fewSlots keep the tables of tests small; nodes that are gone are missed soon.
 func fewSlots(masters int) anna.Config {
-	return anna.Config{Slots: 32, Streams: 2, Masters: masters, MemberTTL: time.Second, DurableTimeout: patience, PublishTimeout: patience}
+	return short(anna.Config{Slots: 32, Streams: 2, Masters: masters, MemberTTL: time.Second, DurableTimeout: patience, PublishTimeout: patience})
 }
 
 // startNodes starts nodes on one log.

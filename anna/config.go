@@ -88,8 +88,14 @@ type Config struct {
 	// HotBytesMax bounds what the hot keys of which a node is no master take there; one that has no room is not held. Default
 	// 256 MiB.
 	HotBytesMax int
-	// CompactRecords is how many records of one key the log holds before they are rolled up. Default 16.
+	// CompactRecords is how many records of one key the log holds before its next holds the whole state. Default 16.
 	CompactRecords int
+	// CompactRatio is how many times what is needed of it the log may take, and CompactBytesMin how much more each stream of it,
+	// before its first part is cut off. Default 3 and 16 MiB.
+	CompactRatio, CompactBytesMin int
+	// CompactInterval is how often the length of the log is looked at. What has been replaced is cut off three times as long after
+	// that, so it should not be shorter than the time until writes reach the disk. Default 1s.
+	CompactInterval time.Duration
 	// TombstoneGrace is how long deleted keys are remembered; a master that was cut off for longer may bring them back. Default
 	// 15m.
 	TombstoneGrace time.Duration
@@ -124,6 +130,9 @@ func (c Config) WithDefaults() Config {
 	c.HotKeysMax = cmp.Or(c.HotKeysMax, 64)
 	c.HotBytesMax = cmp.Or(c.HotBytesMax, 256<<20)
 	c.CompactRecords = cmp.Or(c.CompactRecords, 16)
+	c.CompactRatio = cmp.Or(c.CompactRatio, 3)
+	c.CompactBytesMin = cmp.Or(c.CompactBytesMin, 16<<20)
+	c.CompactInterval = cmp.Or(c.CompactInterval, time.Second)
 	c.TombstoneGrace = cmp.Or(c.TombstoneGrace, 15*time.Minute)
 	c.ReplayTimeout = cmp.Or(c.ReplayTimeout, 30*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 5*time.Second)
@@ -160,6 +169,8 @@ func (c Config) validate() error {
 	bound("hot_keys_max", c.HotKeysMax, 1, 1024)
 	bound("hot_bytes_max", c.HotBytesMax, 1<<20, 1<<50)
 	bound("compact_records", c.CompactRecords, 1, math.MaxUint16-1)
+	bound("compact_ratio", c.CompactRatio, 2, 1000)
+	bound("compact_bytes_min", c.CompactBytesMin, 1<<10, 1<<50)
 	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
 		faults = append(faults, fmt.Errorf("replicas %d: must be 1, 3 or 5", c.Replicas))
 	}
@@ -168,6 +179,7 @@ func (c Config) validate() error {
 	}
 	bound("lazy_rate", c.LazyRate, c.Streams, 1<<30)
 	least("lazy_interval", c.LazyInterval, 10*time.Millisecond)
+	least("compact_interval", c.CompactInterval, 10*time.Millisecond)
 	least("publish_timeout", c.PublishTimeout, 10*time.Millisecond)
 	least("durable_timeout", c.DurableTimeout, 10*time.Millisecond)
 	least("tombstone_grace", c.TombstoneGrace, time.Second)

@@ -114,8 +114,8 @@ func (k *Kernel) fade(now int64, it *item) {
 	k.fading.push(fade{it, k.elapsed + k.cfg.TombstoneGrace})
 }
 
-// collectDue forgets tombstones. The log forgets a roll-up of a tombstone by itself, so one that is not all that the log holds
-// of its key is first made so.
+// collectDue forgets tombstones. What they delete is in the log for some time after that, always before them: so one that is not
+// the key's last record is first written again.
 func (k *Kernel) collectDue(now int64, out *Effects) {
 	for range expiredPerTick {
 		f, ok := k.fading.peek()
@@ -129,12 +129,9 @@ func (k *Kernel) collectDue(now int64, out *Effects) {
 		if !tombstone(&it.state) || it.dirty() || it.flags.has(cold|loading) || k.items[it.key] != it {
 			continue
 		}
-		if !it.flags.has(fleeting) {
-			it.flags |= rollUp
-			k.more(it)
-			p := k.partition(it.slot)
-			k.enqueue(p, it, false)
-			k.pump(now, p, out)
+		if it.base != it.sequence {
+			k.rewrite(it, out)
+			k.pump(now, k.partition(it.slot), out)
 			continue
 		}
 		if it.watched() {

@@ -97,16 +97,16 @@ func (f *follower) audit(ctx context.Context) bool {
 		return false
 	}
 	before := f.position()
-	end, err := f.server.log.end(ctx, f.partition)
+	now, err := f.server.log.end(ctx, f.partition)
 	if err != nil {
 		return false // whoever writes finds out
 	}
-	f.end.Store(end)
+	f.end.Store(now.end)
 	f.shard.mu.RLock()
 	outstanding := f.shard.kernel.Stats().Outstanding
 	f.shard.mu.RUnlock()
 	// What this kernel is publishing just now moves the end as well.
-	return end > f.position() && (outstanding == 0 || before == f.position())
+	return now.end > f.position() && (outstanding == 0 || before == f.position())
 }
 
 // enough reports whether to stop following, because there has been no other master for long enough.
@@ -202,7 +202,7 @@ func (f *follower) decode(token string, data []byte, applied *Applied) error {
 	if !ok || key == "" || slotOf(key, f.server.cfg.Slots) != applied.Slot {
 		return fmt.Errorf("%w: its subject's last part, %q, is that of no key", errRecord, token)
 	}
-	applied.Key, applied.Publisher, applied.Whole, applied.Bytes = key, r.publisher, r.whole, len(data)
+	applied.Key, applied.Publisher, applied.Whole, applied.Since, applied.Bytes = key, r.publisher, r.whole, r.since, len(data)
 	if r.chunked != nil {
 		applied.Type, applied.Latest, applied.Upload = r.chunked.kind, r.chunked.latest, r.chunked.upload
 		return nil

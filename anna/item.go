@@ -13,17 +13,17 @@ type item struct {
 	key   string
 	state lattice.State
 	busy  *busy
-	// sequence is that of the key's last record in the log that is merged here. It can guard a roll-up once everything up to it is
-	// merged: see partition.applied.
-	sequence uint64
-	logged   uint32        // bytes of the records since the last roll-up
-	bytes    uint32        // of the state, as accounted; in units of accountUnit
-	place    uint32        // in Kernel.ring
-	used     atomic.Uint32 // not zero = read since the last sweep
-	records  uint16        // in the log, with the last roll-up
-	cache    uint16        // the one cache that watches the key; further ones are in busy
-	slot     uint16
-	flags    flags
+	// sequence is that of the key's last record in the log that is merged here, and base one before which the log holds nothing of
+	// the key that is still needed: records from there on make the state. 0 = the log holds nothing.
+	sequence, base uint64
+	logged         uint32        // about how many bytes of the log are needed
+	bytes          uint32        // of the state, as accounted; in units of accountUnit
+	place          uint32        // in Kernel.ring
+	used           atomic.Uint32 // not zero = read since the last sweep
+	records        uint16        // in the log since the last that holds the whole state, with that
+	cache          uint16        // the one cache that watches the key; further ones are in busy
+	slot           uint16
+	flags          flags
 }
 
 type flags uint16
@@ -45,14 +45,10 @@ const (
 	listed
 	// indexed: in the index, or on its way into it.
 	indexed
-	// rollUp: the next publish is to be a roll-up.
-	rollUp
-	// plain: the last roll-up was refused, so the next publish is none.
-	plain
+	// rewrite: the whole state is to be published again, so that what the log holds of the key is not needed any more.
+	rewrite
 	// hurried: in the urgent queue.
 	hurried
-	// fleeting: the log holds nothing of the key but a tombstone that it will forget by itself.
-	fleeting
 	// fading: waits for its tombstone to be collected.
 	fading
 )
@@ -91,13 +87,14 @@ func (b *busy) idle() bool {
 
 // flight is a publish that has not been answered.
 type flight struct {
-	id       uint64
-	delta    *lattice.State // nil when it was the whole state
-	bytes    int
-	rollUp   bool
-	fleeting bool
-	alive    int64 // when it was last heard of, if it takes long
-	waiters  []*waiter
+	id    uint64
+	delta *lattice.State // nil when it was the whole state
+	bytes int
+	// whole: it was the whole state, in which every record of the key up to since is merged. Nothing of it lies before since.
+	whole   bool
+	since   uint64
+	alive   int64 // when it was last heard of, if it takes long
+	waiters []*waiter
 }
 
 // waiter is a durable write that has not been answered, or one to memory that waits because writers are far ahead of the log.

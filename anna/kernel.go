@@ -32,8 +32,8 @@ type KernelConfig struct {
 	ChangesetBytesMax int
 	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log.
 	MemoryBytesMax int
-	// CompactRecords is how many records of one key the log may hold before they are rolled up, unless a roll-up is larger than
-	// all of them.
+	// CompactRecords is how many records of one key the log may hold before the next holds the whole state, unless that is larger
+	// than all of them.
 	CompactRecords int
 	// TombstoneGrace is how long a tombstone is kept. No write may be on its way for longer.
 	TombstoneGrace int64
@@ -64,6 +64,8 @@ type Kernel struct {
 	spareBusy   []*busy
 	spareFlight []*flight
 
+	compaction compaction
+
 	hurry bool // everything is published as soon as it can be
 	// now is the time of the last Step. elapsed is the same until clocks are set: it never goes back, and all waits are measured
 	// by it, or a clock that is set back by an hour would make them last as long.
@@ -89,8 +91,8 @@ type KernelStats struct {
 	ChangesetBytes, Outstanding, Waiting int
 	// Merges of writes, and Applied records of the log.
 	Merges, Applied uint64
-	// Publishes in all; RollUps among them; Refused roll-ups; Failed publishes.
-	Publishes, RollUps, Refused, Failed uint64
+	// Publishes in all; Rewrites among them, which say nothing new; Failed publishes.
+	Publishes, Rewrites, Failed uint64
 	// Pushes to caches; Loads from the log; Evictions; Expired and Collected keys.
 	Pushes, Loads, Evictions, Expired, Collected uint64
 	// ReadThrough counts reads that had to wait for a Load.
@@ -131,8 +133,6 @@ func (k *Kernel) Step(now int64, m Message, out *Effects) {
 		k.acknowledged(now, m, out)
 	case *Advanced:
 		k.advanced(m)
-	case *Refused:
-		k.refused(now, m, out)
 	case *Failed:
 		k.failed(now, m, out)
 	case *Heard:
@@ -151,6 +151,8 @@ func (k *Kernel) Step(now int64, m Message, out *Effects) {
 		k.forsake(m)
 	case *Assign:
 		k.assign(now, m, out)
+	case *Compact:
+		k.compact(m)
 	case *Tick:
 		k.hurry = k.hurry || m.Hurry
 		k.tick(now, out)
@@ -190,6 +192,9 @@ func (k *Kernel) Wake() int64 {
 	if f, ok := k.fading.peek(); ok {
 		wake = min(wake, f.at)
 	}
+	if k.compaction.active {
+		wake = min(wake, k.compaction.next)
+	}
 	if r, ok := k.rumors.peek(); ok {
 		wake = min(wake, r.due)
 	}
@@ -219,6 +224,7 @@ func (k *Kernel) tick(now int64, out *Effects) {
 	k.overdue(now, out)
 	k.vouchDue(now, out)
 	k.collectDue(now, out)
+	k.sweep(now, out)
 	if k.index.unsettled() {
 		k.index.settle(settlePerTick)
 	}
@@ -242,6 +248,7 @@ func (k *Kernel) add(key string, slot uint16) *item {
 		k.slots = append(k.slots, SlotStats{})
 	}
 	k.account(it, itemBytes+len(key))
+	k.partition(slot).items++
 	return it
 }
 
@@ -250,8 +257,10 @@ func (k *Kernel) forget(it *item) {
 	k.unlist(it)
 	k.unexpire(it)
 	k.setCold(it, false)
-	it.flags &^= queued | hurried // or a roll-up of what it held would be published that does not know of what came since
+	k.need(it, 0, 0)
+	k.partition(it.slot).items--
 	delete(k.items, it.key)
+	it.flags &^= queued | hurried // what waited to be written again does not any more
 	last := k.ring[len(k.ring)-1]
 	k.ring[it.place] = last
 	last.place = it.place

@@ -152,10 +152,6 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		for _, id := range s.ids(args) {
 			s.step(&anna.Failed{Publish: s.publishes[id].ID, Err: errors.New("disk full")})
 		}
-	case "refuse":
-		for _, id := range s.ids(args) {
-			s.step(&anna.Refused{Publish: s.publishes[id].ID})
-		}
 	case "foreign": // another master appends to the log, unseen
 		s.next += uint64(max(1, len(args)))
 	case "apply":
@@ -233,8 +229,12 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		fmt.Fprintf(&s.out, "position %d\n", s.kernel.Position(0))
 	case "stats":
 		st := s.kernel.Stats()
-		fmt.Fprintf(&s.out, "keys %d, tombstones %d, cold %d, changeset %v, outstanding %d, waiting %d, publishes %d, roll-ups %d, collected %d\n",
-			st.Keys, st.Tombstones, st.Cold, st.ChangesetBytes > 0, st.Outstanding, st.Waiting, st.Publishes, st.RollUps, st.Collected)
+		fmt.Fprintf(&s.out, "keys %d, tombstones %d, cold %d, changeset %v, outstanding %d, waiting %d, publishes %d, rewrites %d, collected %d\n",
+			st.Keys, st.Tombstones, st.Cold, st.ChangesetBytes > 0, st.Outstanding, st.Waiting, st.Publishes, st.Rewrites, st.Collected)
+	case "compact":
+		s.step(&anna.Compact{Target: number("before")})
+	case "floor":
+		fmt.Fprintf(&s.out, "floor %d, %d bytes are needed\n", s.kernel.Floor(0), s.kernel.Needed(0))
 	default:
 		d.Fatalf(t, "unknown command %q", line)
 	}
@@ -262,6 +262,9 @@ func (s *scenario) ids(args []string) (ids []int) {
 // apply brings a record of the log: "apply seq=3 k put v", "apply seq=3 k delete", "apply seq=3" for nothing, or one in chunks.
 func (s *scenario) apply(args []string, options map[string]string, number func(string) uint64) {
 	m := &anna.Applied{Sequence: number("seq"), Publisher: 2, Whole: options["whole"] != "", Bytes: 100}
+	if m.Whole {
+		m.Since = number("whole")
+	}
 	s.next = max(s.next, m.Sequence+1)
 	if len(args) > 0 {
 		m.Key = args[0]
@@ -321,11 +324,8 @@ func (s *scenario) step(m anna.Message) {
 	for _, p := range out.Publishes {
 		s.publishes = append(s.publishes, p)
 		how := "publish"
-		if p.RollUp {
-			how = fmt.Sprintf("roll up after %d", p.Guard)
-		}
-		if p.Fleeting {
-			how += ", fleeting"
+		if p.Whole {
+			how = fmt.Sprintf("publish whole as of %d:", p.Since)
 		}
 		fmt.Fprintf(&s.out, "p%d: %s %s %s\n", len(s.publishes), how, p.Key, s.describe(p.State))
 	}
@@ -337,7 +337,7 @@ func (s *scenario) step(m anna.Message) {
 		}
 	}
 	for _, l := range out.Loads {
-		fmt.Fprintf(&s.out, "load %s up to %d\n", l.Key, l.Sequence)
+		fmt.Fprintf(&s.out, "load %s from %d up to %d\n", l.Key, l.Base, l.Sequence)
 	}
 	for range out.Behind {
 		s.out.WriteString("behind\n")

@@ -38,28 +38,26 @@ func (s *Server) load(ctx context.Context) {
 	}
 }
 
-// read merges all records of a key. It is not content before it has seen the one that the kernel knows of, since the server
+// read merges all records of a key that matter. It is not content before it has seen the one that the kernel knows of, since the server
 // that answers may be behind. A large value takes as long as its pieces do: each request has its own deadline, which is JetStream's
 // where the context has none.
 func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, error) {
 	since := time.Now()
 	subject := string(appendRecordSubject(nil, l.cfg.Prefix, want.Partition, want.Slot, want.Key))
 	var state *lattice.State
-	sequence := uint64(0)
+	var lost piecesLost
+	sequence := max(want.Base, 1) - 1
 	for {
 		raw, err := l.streams[want.Partition].GetMsg(ctx, sequence+1, jetstream.WithGetMsgSubject(subject))
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			if sequence >= want.Sequence {
-				return state, sequence, nil
+				return state, sequence, l.verify(ctx, want.Partition, &lost)
 			}
 			// The record may also have been replaced while this was read, or forgotten; then there is another, or none.
 			last, err := l.streams[want.Partition].GetLastMsgForSubject(ctx, subject)
-			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				return state, max(sequence, want.Sequence), nil
-			}
-			if err == nil && last.Sequence <= sequence {
-				return state, max(sequence, want.Sequence), nil
+			if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence <= sequence {
+				return state, max(sequence, want.Sequence), l.verify(ctx, want.Partition, &lost)
 			}
 			if time.Since(since) > loadTimeout {
 				return nil, 0, fmt.Errorf("record %d of stream %s has not come for %v", want.Sequence, l.cfg.streamName(want.Partition), loadTimeout)
@@ -73,31 +71,57 @@ func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, 
 		case err != nil:
 			return nil, 0, fmt.Errorf("read the records of the key: %w", err)
 		}
-		part, err := l.decode(ctx, want, raw.Data)
-		if err != nil {
-			return nil, 0, fmt.Errorf("record %d of stream %s: %w", raw.Sequence, l.cfg.streamName(want.Partition), err)
-		}
+		r, part, err := l.decode(ctx, want, raw.Data)
+		alone := r.whole && sequence <= r.since
 		sequence, since = raw.Sequence, time.Now()
-		if state == nil {
+		switch {
+		case err != nil:
+			err = fmt.Errorf("record %d of stream %s: %w", raw.Sequence, l.cfg.streamName(want.Partition), err)
+			if !errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil, 0, err
+			}
+			lost.err, lost.since = err, max(lost.since, r.since)
+		case state == nil || alone:
 			state = part
-		} else {
+		default:
 			state.Merge(part)
 		}
+		if alone && err == nil {
+			lost = piecesLost{}
+		}
 		if sequence >= want.Sequence {
-			return state, sequence, nil
+			return state, sequence, l.verify(ctx, want.Partition, &lost)
 		}
 	}
 }
 
-func (l *streams) decode(ctx context.Context, want Load, data []byte) (*lattice.State, error) {
-	r, err := decodeRecord(data)
-	if err != nil {
-		return nil, err
+// piecesLost says that records have been left out whose pieces are not there. Another master may have just removed them, since a later
+// record does without; or they were cut off before the record came, which was late then, and that nobody was told is there.
+type piecesLost struct {
+	err   error
+	since uint64
+}
+
+// verify returns an error unless it does no harm that records were left out.
+func (l *streams) verify(ctx context.Context, partition int, lost *piecesLost) error {
+	if lost.err == nil {
+		return nil
 	}
-	if r.chunked != nil {
-		return l.download(ctx, want.Partition, want.Slot, r.chunked)
+	if held, err := l.end(ctx, partition); err != nil || held.first <= lost.since+1 {
+		return lost.err
 	}
-	return wire.DecodeState(r.state)
+	return nil
+}
+
+func (l *streams) decode(ctx context.Context, want Load, data []byte) (r record, state *lattice.State, err error) {
+	switch r, err = decodeRecord(data); {
+	case err != nil:
+	case r.chunked != nil:
+		state, err = l.download(ctx, want.Partition, want.Slot, r.chunked)
+	default:
+		state, err = wire.DecodeState(r.state)
+	}
+	return r, state, err
 }
 
 // removeUploads removes pieces that nobody needs any more.

@@ -101,13 +101,11 @@ func (l *streams) streamConfig(partition int) jetstream.StreamConfig {
 		Subjects:    []string{fmt.Sprintf("%s.%d.>", l.cfg.Prefix, partition)},
 		Storage:     jetstream.FileStorage,
 		Replicas:    l.cfg.Replicas,
-		// Nothing leaves the log but what a roll-up replaces, a collected tombstone, and the pieces of what was replaced.
+		// Nothing leaves the log but its first part when that is not needed any more, and the pieces of what was replaced.
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardNew,
 		DenyDelete:  true,
-		AllowRollup: true,
 		AllowDirect: true,
-		AllowMsgTTL: true,
 		Duplicates:  duplicateWindow,
 		Metadata: map[string]string{
 			metadataSlots:   strconv.Itoa(l.cfg.Slots),
@@ -126,19 +124,22 @@ func (l *streams) checkStream(name string, held *jetstream.StreamConfig) error {
 				name, short, got, want)
 		}
 	}
-	if !held.AllowMsgTTL || !held.AllowRollup || !held.AllowDirect {
-		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE,
-			"stream %s allows no roll-ups, message TTLs or direct reads: it was changed by somebody else, or its server is older than NATS 2.11", name)
+	if !held.AllowDirect {
+		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "stream %s allows no direct reads: it was changed by somebody else", name)
 	}
 	return nil
 }
 
 // extent is how far a stream goes.
 type extent struct {
-	// record is the sequence of the last record that the stream holds; 0 without any.
+	// first is the sequence of the first message that the stream holds.
+	first uint64
+	// record is the sequence of the last record that it holds; 0 without any.
 	record uint64
 	// end is a sequence up to which there is no further one.
 	end uint64
+	// bytes is what the stream takes.
+	bytes uint64
 }
 
 var errElecting = errors.New("the stream has no leader; its servers are electing one")
@@ -146,16 +147,17 @@ var errElecting = errors.New("the stream has no leader; its servers are electing
 // extent asks the leader of a stream how far it goes. No other server's word will do, since it may be behind.
 func (l *streams) extent(ctx context.Context, partition int) (extent, error) {
 	// In this order, so that a record which comes meanwhile is not taken for one that is not there.
-	end, err := l.end(ctx, partition)
+	e, err := l.end(ctx, partition)
 	if err != nil {
 		return extent{}, err
 	}
-	record, err := l.lastRecord(ctx, partition)
-	return extent{record, max(end, record)}, err
+	e.record, err = l.lastRecord(ctx, partition)
+	e.end = max(e.end, e.record)
+	return e, err
 }
 
-// end returns the last sequence of a stream. While that elects, it may be what a server says that is behind.
-func (l *streams) end(ctx context.Context, partition int) (uint64, error) {
+// end asks a stream for all of its extent but the last record. While the stream elects, it may be what a server says that is behind.
+func (l *streams) end(ctx context.Context, partition int) (extent, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	info, err := l.streams[partition].Info(ctx)
@@ -163,9 +165,19 @@ func (l *streams) end(ctx context.Context, partition int) (uint64, error) {
 		err = errElecting
 	}
 	if err != nil {
-		return 0, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
+		return extent{}, fmt.Errorf("ask stream %s how far it is: %w", l.cfg.streamName(partition), err)
 	}
-	return info.State.LastSeq, nil
+	return extent{first: info.State.FirstSeq, end: info.State.LastSeq, bytes: info.State.Bytes}, nil
+}
+
+// truncate cuts off what a stream holds before a sequence.
+func (l *streams) truncate(ctx context.Context, partition int, sequence uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if err := l.streams[partition].Purge(ctx, jetstream.WithPurgeSequence(sequence)); err != nil {
+		return fmt.Errorf("cut off stream %s before %d: %w", l.cfg.streamName(partition), sequence, err)
+	}
+	return nil
 }
 
 // lastRecord returns the sequence of the last record of a stream. Only its leader answers: an ordinary read of the last message

@@ -46,7 +46,7 @@ func startBareLog(b *testing.B, dir string) *bareLog {
 	}
 	for i := range bareStreams {
 		stream, err := l.conn.JetStream.CreateOrUpdateStream(b.Context(), jetstream.StreamConfig{
-			Name: fmt.Sprint("bare-", i), Subjects: []string{fmt.Sprintf("bare.%d.>", i)}, AllowDirect: true, AllowRollup: true,
+			Name: fmt.Sprint("bare-", i), Subjects: []string{fmt.Sprintf("bare.%d.>", i)}, AllowDirect: true,
 		})
 		if err != nil {
 			b.Fatal(err)

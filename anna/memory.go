@@ -155,7 +155,9 @@ func (k *Kernel) load(it *item, out *Effects) {
 	}
 	it.flags |= loading
 	k.stats.Loads++
-	out.Loads = append(out.Loads, Load{Key: it.key, Slot: it.slot, Partition: k.cfg.PartitionOf(it.slot), Sequence: it.sequence})
+	out.Loads = append(out.Loads, Load{
+		Key: it.key, Slot: it.slot, Partition: k.cfg.PartitionOf(it.slot), Sequence: it.sequence, Base: it.base,
+	})
 }
 
 // loaded merges what the log holds of a key, and lets those go on who waited for it.
@@ -178,6 +180,10 @@ func (k *Kernel) loaded(now int64, m *Loaded, out *Effects) {
 		k.list(now, it)
 		k.schedule(it)
 		it.touch()
+		if it.flags.has(rewrite) {
+			k.rewrite(it, out)
+			k.pump(now, k.partition(it.slot), out)
+		}
 	}
 	k.resize(it)
 	var waiting []parked

@@ -14,7 +14,7 @@ const (
 	Memory
 )
 
-// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Refused, *Failed, *Heard, *Applied,
+// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Failed, *Heard, *Applied,
 // *Loaded or *Tick.
 type Message interface{ message() }
 
@@ -101,13 +101,6 @@ type Advanced struct {
 	Sequence  uint64
 }
 
-// Refused says that the log did not take a roll-up, since the key's last record in it is another than the kernel knew.
-type Refused struct {
-	Publish uint64
-	// Upload names the pieces of the state, which nobody needs now.
-	Upload string
-}
-
 // Failed says that a publish was not persisted, as far as is known.
 type Failed struct {
 	Publish uint64
@@ -137,7 +130,9 @@ type Applied struct {
 	Latest lattice.Timestamp
 	// Publisher is the kernel that published the record.
 	Publisher uint64
-	// Whole says that the record holds all that was known of the key, and that the log holds none before it.
+	// Since is where its Publish says that nothing of the record lies before, and Whole that all records of the key up to there are
+	// merged in it.
+	Since uint64
 	Whole bool
 	// Upload names the chunks.
 	Upload string
@@ -157,6 +152,13 @@ type Assign struct {
 	// First says that the kernel has been a master of no other slot of their partitions, so that nothing before Sequence is of any
 	// interest.
 	First bool
+}
+
+// Compact says that the part of a log before Target is to become superfluous: what is still needed of it is written again. It is
+// said again until Kernel.Floor gets there.
+type Compact struct {
+	Partition int
+	Target    uint64
 }
 
 // Loaded answers a Load.
@@ -181,12 +183,12 @@ func (*Unwatch) message()      {}
 func (*Forsake) message()      {}
 func (*Acknowledged) message() {}
 func (*Advanced) message()     {}
-func (*Refused) message()      {}
 func (*Failed) message()       {}
 func (*Heard) message()        {}
 func (*Applied) message()      {}
 func (*Loaded) message()       {}
 func (*Assign) message()       {}
+func (*Compact) message()      {}
 func (*Tick) message()         {}
 
 // Effects is what a kernel wants done. Steps append to it; whoever carries the effects out empties it with Reset.
@@ -211,7 +213,7 @@ type Reply struct {
 	Value int64
 }
 
-// Publish appends a delta to the log of its key. It is answered by Acknowledged, Refused or Failed.
+// Publish appends a record to the log. It is answered by Acknowledged or Failed.
 type Publish struct {
 	ID        uint64
 	Key       string
@@ -219,11 +221,10 @@ type Publish struct {
 	Partition int
 	// State is immutable.
 	State *lattice.State
-	// RollUp makes the record replace all others of the key, provided that Guard is still the sequence of the last of them.
-	RollUp bool
-	Guard  uint64
-	// Fleeting lets the log forget the record after the tombstone grace: it is a roll-up of nothing but a tombstone.
-	Fleeting bool
+	// Whole says that all records of the key up to Since, which the log has given already, are merged in State: with it they are not
+	// needed any more.
+	Whole bool
+	Since uint64
 }
 
 // Push brings a change to a cache.
@@ -247,8 +248,9 @@ type Load struct {
 	Key       string
 	Slot      uint16
 	Partition int
-	// Sequence is that of a record of the key that must be among them, if the log holds any.
-	Sequence uint64
+	// Sequence is that of a record of the key that must be among them, if the log holds any, and Base one before which there is none
+	// that matters.
+	Sequence, Base uint64
 }
 
 // Upload names the chunks of one state.

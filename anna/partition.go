@@ -11,6 +11,12 @@ type partition struct {
 	// behind is set while that gap is there.
 	behind bool
 
+	// items is how many keys there are, and needed about how many bytes of the log they need.
+	items, needed int
+	// Records before target are to be replaced, and those before floor are not needed any more, by any key of the kernel's. Lowest is
+	// what floor will be once all keys have been looked at.
+	target, floor, lowest uint64
+
 	// urgent and lazy hold the changed keys that wait to be published: durable writes wait for the former.
 	urgent, lazy queue[*item]
 	outstanding  int

@@ -17,8 +17,8 @@ type world struct {
 	t       *rapid.T
 	now     int64
 	kernels []*master
-	log     []entry // by sequence less one; what roll-ups replaced and tombstones that were forgotten are nil
-	last    map[string]uint64
+	log     []entry                   // by sequence less one; what was cut off is nil
+	first   uint64                    // of the sequences that are not cut off
 	acked   map[string]*lattice.State // all that was acknowledged as durable
 	bodies  map[string]*lattice.State // deltas, by ticket
 	adds    map[string]int64          // additions to the counter, by ticket
@@ -37,6 +37,7 @@ type master struct {
 	away    bool           // no master of the slot that all keys are in
 	loaded  int            // while it joins: so many records of the log have been brought
 	end     int            // and up to here they are
+	began   uint64         // what the log began with then
 }
 
 var keys = []string{"a", "b", "s", "t", "n"}
@@ -91,24 +92,12 @@ func (w *world) load(m *master, load anna.Load) {
 
 // append puts a publish into the log, as JetStream would.
 func (w *world) append(m *master, p *anna.Publish) {
-	if p.RollUp && p.Guard != w.last[p.Key] {
-		w.step(m, &anna.Refused{Publish: p.ID})
-		return
-	}
 	sequence := w.store(m, p)
 	w.step(m, &anna.Acknowledged{Publish: p.ID, Sequence: sequence})
 }
 
 func (w *world) store(m *master, p *anna.Publish) uint64 {
-	if p.RollUp {
-		for i := range w.log {
-			if w.log[i].Publish != nil && w.log[i].Key == p.Key {
-				w.log[i].Publish = nil
-			}
-		}
-	}
 	w.log = append(w.log, entry{p, m.writer})
-	w.last[p.Key] = uint64(len(w.log))
 	return uint64(len(w.log))
 }
 
@@ -117,8 +106,8 @@ func (w *world) follow(m *master, n int) {
 	for i := int(m.kernel.Position(0)); i < n; i++ {
 		applied := &anna.Applied{Sequence: uint64(i + 1)}
 		if e := w.log[i]; e.Publish != nil {
-			applied.Key, applied.State, applied.Publisher, applied.Whole = e.Key, e.State.Clone(), e.writer, e.RollUp
-			applied.Bytes = 50
+			applied.Key, applied.State, applied.Publisher, applied.Whole = e.Key, e.State.Clone(), e.writer, e.Whole
+			applied.Bytes, applied.Since = 50, e.Since
 		}
 		w.step(m, applied)
 	}
@@ -160,7 +149,7 @@ func TestConvergence(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{
-			t: t, now: scenarioBegin, last: map[string]uint64{},
+			t: t, now: scenarioBegin,
 			acked: map[string]*lattice.State{}, bodies: map[string]*lattice.State{},
 		}
 		writers := uint64(rapid.IntRange(1, 3).Draw(t, "masters"))
@@ -189,9 +178,7 @@ func TestConvergence(t *testing.T) {
 					case 0:
 						w.step(m, &anna.Failed{Publish: p.ID, Err: errors.New("lost")})
 					case 1: // stored, but the answer is lost
-						if !p.RollUp || p.Guard == w.last[p.Key] {
-							w.store(m, &p)
-						}
+						w.store(m, &p)
 						w.step(m, &anna.Failed{Publish: p.ID, Err: errors.New("answer lost")})
 					default:
 						w.append(m, &p)
@@ -202,7 +189,14 @@ func TestConvergence(t *testing.T) {
 					w.follow(m, rapid.IntRange(0, len(w.log)).Draw(t, "up to"))
 				}
 			case 8:
-				w.step(m, &anna.Tick{})
+				switch rapid.IntRange(0, 2).Draw(t, "chore") {
+				case 0:
+					w.step(m, &anna.Tick{})
+				case 1:
+					w.compact()
+				case 2:
+					w.truncate()
+				}
 			case 9:
 				if rapid.Bool().Draw(t, "move") {
 					w.move(m)
@@ -215,6 +209,13 @@ func TestConvergence(t *testing.T) {
 			}
 		}
 		w.settle()
+		if rapid.Bool().Draw(t, "truncate in the end") {
+			w.compact()
+			w.settle()
+			w.compact()
+			w.truncate()
+			w.settle()
+		}
 		w.check()
 	})
 }
@@ -230,7 +231,7 @@ func (w *world) move(m *master) {
 		m.away, m.end, m.loaded = true, 0, 0
 	case m.end == 0:
 		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Joining})
-		m.end = len(w.log)
+		m.end, m.began = len(w.log), w.first
 		if m.end == 0 {
 			w.arrive(m)
 		}
@@ -245,7 +246,8 @@ func (w *world) bring(m *master, n int) {
 		m.loaded++
 		if e := w.log[m.loaded-1]; e.Publish != nil {
 			w.step(m, &anna.Applied{
-				Sequence: uint64(m.loaded), Key: e.Key, State: e.State.Clone(), Publisher: e.writer, Whole: e.RollUp, Bytes: 50, Loading: true,
+				Sequence: uint64(m.loaded), Key: e.Key, State: e.State.Clone(), Publisher: e.writer, Whole: e.Whole, Since: e.Since,
+				Bytes: 50, Loading: true,
 			})
 		}
 	}
@@ -255,8 +257,38 @@ func (w *world) bring(m *master, n int) {
 }
 
 func (w *world) arrive(m *master) {
+	if w.first != m.began { // something was written again meanwhile: governor.settle
+		w.follow(m, len(w.log))
+	}
 	w.step(m, &anna.Assign{Slots: []uint16{0}, Tenure: anna.Leading, Sequence: uint64(m.end)})
 	m.away = false
+}
+
+// compact has the first half of the log made superfluous.
+func (w *world) compact() {
+	for _, m := range w.kernels {
+		w.step(m, &anna.Compact{Target: (w.first + uint64(len(w.log))) / 2})
+	}
+	w.now += 10_000
+	for _, m := range w.kernels {
+		w.step(m, &anna.Tick{})
+	}
+}
+
+// truncate cuts off what nobody needs.
+func (w *world) truncate() {
+	floor := uint64(len(w.log))
+	if !slices.ContainsFunc(w.kernels, func(m *master) bool { return !m.away }) {
+		return // nobody speaks for the slot
+	}
+	for _, m := range w.kernels {
+		if !m.away || m.kernel.Items(0) > 0 {
+			floor = min(floor, m.kernel.Floor(0))
+		}
+	}
+	for ; w.first+1 < floor; w.first++ {
+		w.log[w.first].Publish = nil
+	}
 }
 
 // settle lets everything come to rest.

@@ -7,18 +7,11 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"cloudburst/wire"
-)
-
-const (
-	headerRollUp = "Nats-Rollup"
-	headerGuard  = "Nats-Expected-Last-Subject-Sequence"
-	headerTTL    = "Nats-TTL"
 )
 
 // publisher publishes for one kernel and tells it what became of it. The kernel bounds what is outstanding and watches the
@@ -29,14 +22,11 @@ type publisher struct {
 	inbox     string // answers come to INBOX.PARTITION.PUBLISH
 	step      func(Message)
 	buffers   sync.Pool // of *[]byte
-
-	naming sync.Mutex
-	names  map[uint64]string // uploads, by the publishes whose records name them
 }
 
 func newPublisher(log *streams, id uint64, step func(Message)) *publisher {
 	return &publisher{
-		log: log, publisher: id, inbox: nats.NewInbox(), step: step, names: map[uint64]string{},
+		log: log, publisher: id, inbox: nats.NewInbox(), step: step,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
 }
@@ -64,7 +54,7 @@ func (p *publisher) publish(m *Publish) {
 }
 
 func (p *publisher) head(m *Publish, c *chunked) *record {
-	r := &record{publisher: p.publisher, whole: m.RollUp, chunked: c}
+	r := &record{publisher: p.publisher, whole: m.Whole, since: m.Since, chunked: c}
 	if hashedToken(m.Key) {
 		r.key = m.Key
 	}
@@ -80,14 +70,7 @@ func (p *publisher) send(m *Publish, data []byte) error {
 	answer = strconv.AppendInt(answer, int64(m.Partition), 10)
 	answer = append(answer, '.')
 	answer = strconv.AppendUint(answer, m.ID, 16)
-	if !m.RollUp {
-		return p.log.conn.NATS.PublishRequest(subject, string(answer), data)
-	}
-	header := nats.Header{headerRollUp: {"sub"}, headerGuard: {strconv.FormatUint(m.Guard, 10)}}
-	if m.Fleeting {
-		header[headerTTL] = []string{strconv.FormatInt(int64(p.log.cfg.TombstoneGrace/time.Second), 10)}
-	}
-	return p.log.conn.NATS.PublishMsg(&nats.Msg{Subject: subject, Reply: string(answer), Header: header, Data: data})
+	return p.log.conn.NATS.PublishRequest(subject, string(answer), data)
 }
 
 // answered takes the answer of the log to a publish.
@@ -97,20 +80,11 @@ func (p *publisher) answered(m *nats.Msg) {
 		return
 	}
 	sequence, err := parseAnswer(m)
-	p.naming.Lock()
-	name := p.names[id]
-	if name != "" {
-		delete(p.names, id)
-	}
-	p.naming.Unlock()
-	switch {
-	case err == nil:
-		p.step(&Acknowledged{Publish: id, Partition: partition, Sequence: sequence, Upload: name})
-	case refusedGuard(err):
-		p.step(&Refused{Publish: id, Upload: name})
-	default:
+	if err != nil {
 		p.step(&Failed{Publish: id, Err: err})
+		return
 	}
+	p.step(&Acknowledged{Publish: id, Partition: partition, Sequence: sequence})
 }
 
 func (p *publisher) parse(subject string) (partition int, id uint64, ok bool) {
@@ -166,13 +140,6 @@ func parseAnswer(m *nats.Msg) (uint64, error) {
 		return 0, errors.New("the log's answer has no sequence")
 	}
 	return answer.Sequence, nil
-}
-
-// refusedGuard reports whether the log did not take a roll-up because of its guard.
-func refusedGuard(err error) bool {
-	refusal, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // recordFits reports whether a state goes into one record.

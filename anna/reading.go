@@ -205,8 +205,8 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 // takes one small question.
 func (f *follower) behind(ctx context.Context, r *reading) (bool, error) {
 	if f.caughtUp(r) {
-		end, err := f.server.log.end(ctx, f.partition)
-		if err != nil || end <= r.extent.end || end <= f.position() {
+		now, err := f.server.log.end(ctx, f.partition)
+		if err != nil || now.end <= r.extent.end || now.end <= f.position() {
 			return false, err
 		}
 	}

@@ -14,9 +14,9 @@ import (
 
 // Fields of the messages of anna.proto.
 const (
-	recordKey, recordPublisher, recordState, recordChunked, recordWhole  = 1, 2, 3, 4, 5
-	chunkedUpload, chunkedCount, chunkedSize, chunkedType, chunkedLatest = 1, 2, 3, 4, 5
-	timestampTime, timestampWriter                                       = 1, 2
+	recordKey, recordPublisher, recordState, recordChunked, recordWhole, recordSince = 1, 2, 3, 4, 5, 6
+	chunkedUpload, chunkedCount, chunkedSize, chunkedType, chunkedLatest             = 1, 2, 3, 4, 5
+	timestampTime, timestampWriter                                                   = 1, 2
 )
 
 // record is one message of the log. Written by hand: it is done for every publish, and for every key when a node starts.
@@ -25,7 +25,8 @@ type record struct {
 	publisher uint64
 	state     []byte // encoded
 	chunked   *chunked
-	whole     bool
+	whole     bool   // all records of the key up to since are merged in it
+	since     uint64 // nothing of it lies before
 }
 
 // chunked says where a state is that is too large for one message.
@@ -49,6 +50,7 @@ func appendRecord(to []byte, r *record) []byte {
 		to = protowire.AppendTag(to, recordWhole, protowire.VarintType)
 		to = protowire.AppendVarint(to, 1)
 	}
+	to = appendVarintField(to, recordSince, r.since)
 	if c := r.chunked; c != nil {
 		body := protowire.AppendTag(nil, chunkedUpload, protowire.BytesType)
 		body = protowire.AppendString(body, c.upload)
@@ -93,6 +95,8 @@ func decodeRecord(data []byte) (r record, err error) {
 			}
 		case recordWhole:
 			r.whole = v != 0
+		case recordSince:
+			r.since = v
 		case recordChunked:
 			r.chunked, err = decodeChunked(body)
 			return err

@@ -51,18 +51,19 @@ type Server struct {
 	moving  atomic.Int64  // slots that are being taken over
 	sweep   atomic.Bool   // this node has read all of the log
 
-	asks     *asker
-	remote   *remotes
-	boxes    *outboxes
-	borrowed borrowed
-	replicas *replicas
-	hot      atomic.Pointer[hotTable]
-	stamps   stamps
-	parts    assemblies
-	inbox    chan *nats.Msg
-	hearing  sync.Mutex
-	slotSubs []*nats.Subscription
-	askSub   *nats.Subscription // what this node is asked by its name
+	asks      *asker
+	remote    *remotes
+	boxes     *outboxes
+	borrowed  borrowed
+	replicas  *replicas
+	compactor *compactor
+	hot       atomic.Pointer[hotTable]
+	stamps    stamps
+	parts     assemblies
+	inbox     chan *nats.Msg
+	hearing   sync.Mutex
+	slotSubs  []*nats.Subscription
+	askSub    *nats.Subscription // what this node is asked by its name
 
 	caches    atomic.Pointer[[]func([]Push)] // by number, which begins at 1
 	joining   sync.Mutex
@@ -116,6 +117,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s.asks = newAsker(s)
 	s.remote = &remotes{server: s, began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{}}
 	s.replicas = newReplicas(s)
+	s.compactor = newCompactor(s)
 	s.hot.Store(new(hotTable))
 	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
 	s.caches.Store(new([]func([]Push)))
@@ -225,6 +227,7 @@ func (s *Server) Run(ctx context.Context) error {
 			group.Go(func() error { f.run(inner); return nil })
 		}
 		group.Go(func() error { s.tend(inner); return nil })
+		group.Go(func() error { s.compactor.run(inner); return nil })
 		if s.sweep.Load() {
 			s.sweepUploads(ctx)
 		}
@@ -381,7 +384,7 @@ func (s *Server) upload(shard *shard, m Publish) {
 				return
 			}
 		}
-		if _, err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
+		if err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
 			s.step(shard, &Failed{Publish: m.ID, Err: err})
 		}
 	})

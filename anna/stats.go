@@ -16,6 +16,8 @@ type Stats struct {
 	Replayed, ReplayMilliseconds uint64
 	// UploadsRemoved counts states in pieces that were removed from the log because others have replaced them.
 	UploadsRemoved uint64
+	// Truncations counts how often the beginning of a stream was cut off, since nothing of it was needed.
+	Truncations uint64
 	// Kernels is how many there are, and Streams how many the log is made of.
 	Kernels, Streams int
 }
@@ -49,6 +51,8 @@ type StreamStats struct {
 	Keys, Bytes int
 	// Reads of this node's clients, estimated from a sample, and Writes.
 	Reads, Writes uint64
+	// LogBytes is what the stream takes, and NeededBytes about how much of that is needed, if it is this node that looks after it.
+	LogBytes, NeededBytes int
 }
 
 // TierStats is what is kept in one place.
@@ -62,14 +66,14 @@ type TierStats struct {
 
 // counters is what a server counts itself.
 type counters struct {
-	replayed, replayMilliseconds, uploadsRemoved atomic.Uint64
+	replayed, replayMilliseconds, uploadsRemoved, truncations atomic.Uint64
 }
 
 // Stats returns what the server has done and holds.
 func (s *Server) Stats() Stats {
 	total := Stats{
 		Replayed: s.stats.replayed.Load(), ReplayMilliseconds: s.stats.replayMilliseconds.Load(),
-		UploadsRemoved: s.stats.uploadsRemoved.Load(), Kernels: len(s.shards), Streams: s.cfg.Streams,
+		UploadsRemoved: s.stats.uploadsRemoved.Load(), Truncations: s.stats.truncations.Load(), Kernels: len(s.shards), Streams: s.cfg.Streams,
 	}
 	for _, shard := range s.shards {
 		shard.mu.RLock()
@@ -88,7 +92,10 @@ func (s *Server) Stats() Stats {
 func (s *Server) Metrics() Metrics {
 	total := Metrics{Stats: s.Stats(), Slots: s.cfg.Slots, SlotsJoining: int(s.moving.Load())}
 	for i, f := range s.followers {
-		total.Stream = append(total.Stream, StreamStats{Number: strconv.Itoa(i), Lag: f.lag()})
+		total.Stream = append(total.Stream, StreamStats{
+			Number: strconv.Itoa(i), Lag: f.lag(),
+			LogBytes: int(s.compactor.streams[i].bytes.Load()), NeededBytes: int(s.compactor.streams[i].needed.Load()),
+		})
 	}
 	for _, slot := range s.slotShares() {
 		stream := &total.Stream[s.cfg.partitionOf(uint16(slot.GetSlot()))]
@@ -140,8 +147,7 @@ func (s *KernelStats) add(k *KernelStats) {
 	s.Merges += k.Merges
 	s.Applied += k.Applied
 	s.Publishes += k.Publishes
-	s.RollUps += k.RollUps
-	s.Refused += k.Refused
+	s.Rewrites += k.Rewrites
 	s.Failed += k.Failed
 	s.Pushes += k.Pushes
 	s.Loads += k.Loads

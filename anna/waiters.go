@@ -11,7 +11,7 @@ import (
 func (k *Kernel) wait(it *item, m *Write, value int64) {
 	k.vouch(it)
 	w := &waiter{it: it, ticket: m.Ticket, value: value, deadline: k.elapsed + k.cfg.DurableTimeout, memory: m.Ack == Memory}
-	b := k.more(it) // a roll-up that failed leaves a changed key with nothing else going on
+	b := k.more(it) // a publish that failed may leave a changed key with nothing else going on
 	if b.pending == 0 && !it.flags.has(changed) && b.delta == nil && b.flight != nil {
 		b.flight.waiters = append(b.flight.waiters, w)
 	} else {

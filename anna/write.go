@@ -367,7 +367,7 @@ func (k *Kernel) change(it *item, delta *lattice.State, shared bool) {
 	before := b.pending
 	switch {
 	case it.flags.has(changed) || whole(&it.state):
-		// The state is as small as the delta, and has the advantage that it can be a roll-up.
+		// The state is as small as the delta, and has the advantage that earlier records are not needed any more.
 		it.flags |= changed
 		b.delta = nil
 		b.pending = it.state.Bytes()

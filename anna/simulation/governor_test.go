@@ -55,7 +55,7 @@ func (n *node) settle(which []uint16, timeout int64, then, failed func()) {
 		gaps := n.gaps
 		passes++
 		n.reach(which, timeout, func() {
-			if n.gaps == gaps || passes == settlePasses || n.w.variant == settledOnce {
+			if n.gaps == gaps || passes == settlePasses {
 				then()
 				return
 			}
@@ -144,7 +144,7 @@ func (n *node) claim() bool {
 	if leads == n.own.leads {
 		return true
 	}
-	n.own.leads = leads
+	n.own.leads, n.own.floors = leads, n.floors()
 	return n.announce()
 }
 
@@ -191,7 +191,7 @@ func (n *node) takeOver(gained []uint16) {
 			n.serve(gained, held)
 			n.govern()
 		}
-		if w.variant == servedUnread || w.variant == servedUnsettled {
+		if w.variant == servedUnread {
 			serve()
 			n.follow()
 			return
@@ -249,12 +249,12 @@ func (n *node) load(gained []uint16, ends []uint64, then, failed func()) {
 			more = more || at[partition] < ends[partition]
 		}
 		if more {
-			w.after(w.between(100, 5*millisecond), n.alive(read))
+			w.after(w.between(100, w.pace), n.alive(read))
 			return
 		}
 		then()
 	}
-	w.after(w.between(100, 5*millisecond), n.alive(read))
+	w.after(w.between(100, w.pace), n.alive(read))
 }
 
 // appoint makes the kernel a master of slots, of those that the table has the process first for a leading one (governor.appoint).

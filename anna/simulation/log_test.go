@@ -1,27 +1,28 @@
 package simulation
 
 import (
-	"fmt"
 	"slices"
 
 	"cloudburst/anna"
 	"cloudburst/lattice"
 )
 
-// stream is a partition of the log, and behaves as a JetStream stream with a subject per key: sequences without gaps, roll-ups
-// that purge their subject, guards on a subject's last sequence.
+// stream is a partition of the log, and behaves as a JetStream stream with a subject per key: sequences without gaps, of which the
+// first can be cut off.
 type stream struct {
 	records []record // by sequence less one
-	last    map[string]uint64
+	first   uint64   // sequence of the first that is not cut off
 }
 
-// record is a message of the stream; one without a state has been purged, or is a piece of what an upload names.
+// record is a message of the stream; one without a state has been cut off, or is a piece of what an upload names.
 type record struct {
 	key       string
 	slot      uint16
 	state     *lattice.State
 	upload    string // where the state is, if it is too large for a record
+	piece     string // of what it is one
 	whole     bool
+	since     uint64
 	publisher uint64
 }
 
@@ -38,14 +39,14 @@ type log struct {
 	streams []*stream
 	pieces  map[string]bool // the uploads whose pieces are there
 	state   logState
-	// unguarded makes roll-ups ignore their guard: one of the defects that the checkers must find.
+	// unguarded makes whole states count for all records before them: one of the defects that the checkers must find.
 	unguarded bool
 }
 
 func newLog(partitions int) *log {
 	l := &log{pieces: map[string]bool{}}
 	for range partitions {
-		l.streams = append(l.streams, &stream{last: map[string]uint64{}})
+		l.streams = append(l.streams, &stream{first: 1})
 	}
 	return l
 }
@@ -54,40 +55,45 @@ func newLog(partitions int) *log {
 func (l *log) upload(partition int, name string) uint64 {
 	l.pieces[name] = true
 	s := l.streams[partition]
-	s.records = append(s.records, record{})
+	s.records = append(s.records, record{piece: name})
 	return uint64(len(s.records))
 }
 
-// append stores a publish and returns its sequence; 0 when its guard does not hold.
+// append stores a publish and returns its sequence.
 func (l *log) append(p *anna.Publish, publisher uint64, upload string) uint64 {
 	s := l.streams[p.Partition]
-	if p.RollUp {
-		if !l.unguarded && p.Guard != s.last[p.Key] {
-			return 0
-		}
-		for i := range s.records {
-			if s.records[i].key == p.Key {
-				s.records[i].state = nil
-			}
-		}
+	r := record{key: p.Key, slot: p.Slot, state: p.State, upload: upload, whole: p.Whole, since: p.Since, publisher: publisher}
+	if l.unguarded {
+		r.since = uint64(len(s.records))
 	}
-	s.records = append(s.records, record{key: p.Key, slot: p.Slot, state: p.State, upload: upload, whole: p.RollUp, publisher: publisher})
-	s.last[p.Key] = uint64(len(s.records))
+	s.records = append(s.records, r)
 	return uint64(len(s.records))
 }
 
-// load merges all records of a key.
+// truncate cuts off what lies before a sequence.
+func (l *log) truncate(partition int, sequence uint64) {
+	s := l.streams[partition]
+	for ; s.first < sequence && s.first <= uint64(len(s.records)); s.first++ {
+		r := &s.records[s.first-1]
+		delete(l.pieces, r.piece)
+		r.state, r.piece = nil, ""
+	}
+}
+
+// load merges all records of a key that matter, and whose pieces are there (streams.read).
 func (l *log) load(m anna.Load) *anna.Loaded {
 	loaded := &anna.Loaded{Key: m.Key}
-	for i, r := range l.streams[m.Partition].records {
-		if r.key != m.Key || r.state == nil {
+	s := l.streams[m.Partition]
+	for i, r := range s.records {
+		sequence := uint64(i + 1)
+		if r.key != m.Key || r.state == nil || sequence < m.Base || r.upload != "" && !l.pieces[r.upload] {
 			continue
 		}
-		if loaded.State == nil {
+		if loaded.State == nil || r.whole && loaded.Sequence <= r.since {
 			loaded.State = new(lattice.State)
 		}
-		loaded.State.Merge(r.state)
-		loaded.Sequence = uint64(i + 1)
+		loaded.State.Merge(r.state.Clone())
+		loaded.Sequence = sequence
 	}
 	loaded.Sequence = max(loaded.Sequence, m.Sequence)
 	return loaded
@@ -98,7 +104,8 @@ func (l *log) applied(partition int, sequence uint64) *anna.Applied {
 	r := l.streams[partition].records[sequence-1]
 	m := &anna.Applied{Partition: partition, Sequence: sequence}
 	if r.state != nil {
-		m.Key, m.Slot, m.Publisher, m.Whole, m.Bytes = r.key, r.slot, r.publisher, r.whole, r.state.Bytes()
+		m.Key, m.Slot, m.Publisher, m.Bytes = r.key, r.slot, r.publisher, r.state.Bytes()
+		m.Whole, m.Since = r.whole, r.since
 		if r.upload == "" {
 			m.State = r.state.Clone()
 			return m
@@ -109,18 +116,6 @@ func (l *log) applied(partition int, sequence uint64) *anna.Applied {
 		}
 	}
 	return m
-}
-
-// broken returns a record whose state cannot be read any more.
-func (l *log) broken() error {
-	for partition, s := range l.streams {
-		for i, r := range s.records {
-			if r.state != nil && r.upload != "" && !l.pieces[r.upload] {
-				return fmt.Errorf("record %d of partition %d, of %s, names pieces that were removed", i+1, partition, r.key)
-			}
-		}
-	}
-	return nil
 }
 
 // latest returns the latest stamp in a state.

@@ -36,7 +36,9 @@ type presence struct {
 	id            string
 	serves, leads mask
 	leaving       bool
-	seen          int64 // when it was heard of last
+	// floors are from where on the log's partitions are needed by the process, and targets from where on they are to be.
+	floors, targets [partitions]uint64
+	seen            int64 // when it was heard of last
 }
 
 // members is what a process knows of the others, or the bucket of all: never a map, whose order would be another each time.
@@ -191,6 +193,7 @@ func (n *node) tick() {
 			}
 		}
 	}
+	n.compact()
 	n.govern()
 }
 

@@ -11,8 +11,9 @@ import (
 )
 
 var (
-	errFull   = errors.New("no space left on the device")
-	errCutOff = errors.New("no route to the log")
+	errFull       = errors.New("no space left on the device")
+	errCutOff     = errors.New("no route to the log")
+	errPiecesLost = errors.New("pieces were cut off")
 )
 
 // node is a process with a kernel, which is a master of some slots.
@@ -182,9 +183,6 @@ func (n *node) step(m anna.Message) {
 		n.w.after(n.w.latency(), n.alive(func() {
 			n.w.tracef("%v removes %s", n, up.Name)
 			delete(n.w.log.pieces, up.Name)
-			if err := n.w.log.broken(); err != nil && n.w.oracle.wrong == nil {
-				n.w.oracle.wrong = err
-			}
 		}))
 	}
 	n.secure()
@@ -272,22 +270,31 @@ func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
 		answer(&anna.Failed{Publish: p.ID, Err: errFull})
 		return
 	}
-	upload := ""
-	if w.large && slices.Contains(largeKeys, p.Key) {
-		w.uploads++
-		upload = fmt.Sprint("upload ", w.uploads)
-		answer(&anna.Advanced{Publish: p.ID, Partition: p.Partition, Sequence: w.log.upload(p.Partition, upload)})
+	if !w.large || !slices.Contains(largeKeys, p.Key) {
+		w.store(p, publisher, "", answer)
+		return
 	}
+	w.uploads++
+	upload := fmt.Sprint("upload ", w.uploads)
+	answer(&anna.Advanced{Publish: p.ID, Partition: p.Partition, Sequence: w.log.upload(p.Partition, upload)})
+	w.after(w.latency(), func() {
+		if n.kernel != nil && n.life == life && !n.cutOff {
+			w.store(p, publisher, upload, answer)
+		}
+	})
+}
+
+// store is a record that the log takes.
+func (w *world) store(p *anna.Publish, publisher uint64, upload string, answer func(anna.Message)) {
 	sequence := w.log.append(p, publisher, upload)
 	for _, follower := range w.nodes {
 		follower.follow()
 	}
-	w.tracef("log: %s by writer %d roll-up %v guard %d → %d %s", p.Key, publisher, p.RollUp, p.Guard, sequence, upload)
-	if sequence == 0 {
-		answer(&anna.Refused{Publish: p.ID, Upload: upload})
-		return
-	}
-	if !w.faulty(4) {
+	w.tracef("log: %s by writer %d whole %v since %d → %d %s", p.Key, publisher, p.Whole, p.Since, sequence, upload)
+	switch {
+	case upload != "" && !w.log.pieces[upload]: // publisher.upload
+		answer(&anna.Failed{Publish: p.ID, Err: errPiecesLost})
+	case !w.faulty(4):
 		answer(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence, Upload: upload})
 	}
 }

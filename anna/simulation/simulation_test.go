@@ -36,11 +36,10 @@ func TestDefectsAreFound(t *testing.T) {
 	t.Parallel()
 	for name, v := range map[string]variant{
 		"merge in order of arrival":       mergeByArrival,
-		"roll-up without a guard":         unguardedRollUp,
+		"whole without a guard":           unguardedWhole,
+		"cut off without asking":          cutAlone,
 		"acknowledged before it is there": ackBeforePublish,
 		"served before the log was read":  servedUnread,
-		"served before it was followed":   servedUnsettled,
-		"followed once only":              settledOnce,
 		"given up before it was written":  partedUnwritten,
 	} {
 		t.Run(name, func(t *testing.T) {

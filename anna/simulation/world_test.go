@@ -36,11 +36,10 @@ type variant uint8
 const (
 	sound variant = iota
 	mergeByArrival
-	unguardedRollUp
+	unguardedWhole
+	cutAlone
 	ackBeforePublish
 	servedUnread
-	servedUnsettled
-	settledOnce
 	partedUnwritten
 )
 
@@ -61,13 +60,18 @@ type world struct {
 	aging    bool  // much time passes, in which nothing happens
 	latest   int64 // the furthest that any clock has been
 	nap      int64 // how long a kernel's clock sleeps at most
+	pace     int64 // how long it takes at most to load some records
 	oracle   *oracle
 	trace    func(string, ...any)
 }
 
 func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
 	w := &world{timeline: newTimeline(seed), variant: v, log: newLog(partitions), oracle: newOracle(), trace: trace, nap: second}
-	w.log.unguarded = v == unguardedRollUp
+	w.log.unguarded = v == unguardedWhole
+	w.pace = 5 * millisecond
+	if w.chance(50) {
+		w.pace = 200 * millisecond // there are many
+	}
 	w.masters = 1 + w.random.IntN(3)
 	w.large = w.chance(50)
 	if w.chance(50) {

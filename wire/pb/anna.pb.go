@@ -28,7 +28,8 @@ type Record struct {
 	Publisher     uint64                 `protobuf:"fixed64,2,opt,name=publisher,proto3" json:"publisher,omitempty"` // the kernel that published it
 	State         *State                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Chunked       *Chunked               `protobuf:"bytes,4,opt,name=chunked,proto3" json:"chunked,omitempty"` // instead of state, when that is too large for one message
-	Whole         bool                   `protobuf:"varint,5,opt,name=whole,proto3" json:"whole,omitempty"`    // the record is a roll-up: the state is all there was, and the log holds nothing older of the key
+	Whole         bool                   `protobuf:"varint,5,opt,name=whole,proto3" json:"whole,omitempty"`    // all records of the key up to since are merged in the state, so with this one they are not needed any more
+	Since         uint64                 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`    // a sequence: the record and its pieces come after it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -96,6 +97,13 @@ func (x *Record) GetWhole() bool {
 		return x.Whole
 	}
 	return false
+}
+
+func (x *Record) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
 }
 
 // Chunked says where the pieces of an encoded State are, and what must be known of it before they are read.
@@ -178,15 +186,17 @@ func (x *Chunked) GetLatest() *Timestamp {
 // Presence is what a node says of itself in the bucket of members.
 type Presence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Leaving       bool                   `protobuf:"varint,1,opt,name=leaving,proto3" json:"leaving,omitempty"`     // others are to take over its slots
-	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`         // it is a master of nothing and only asks
-	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`        // a bit for every slot of which it is a serving master
-	Leads         []byte                 `protobuf:"bytes,4,opt,name=leads,proto3" json:"leads,omitempty"`          // a bit for every slot that it leads; no other leads one before this is taken back
-	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`            // how its operator calls it
-	Warm          []*Warmth              `protobuf:"bytes,6,rep,name=warm,proto3" json:"warm,omitempty"`            // keys that are read there often, a bounded number
-	Hot           []*HotKey              `protobuf:"bytes,7,rep,name=hot,proto3" json:"hot,omitempty"`              // keys of slots that it leads that are read so often that further nodes are to hold them
-	Holds         []uint64               `protobuf:"fixed64,8,rep,packed,name=holds,proto3" json:"holds,omitempty"` // hashes of the keys of others' slots that it holds and answers for
-	Time          uint64                 `protobuf:"fixed64,9,opt,name=time,proto3" json:"time,omitempty"`          // where its clock is, as in Timestamp; 0 = not said
+	Leaving       bool                   `protobuf:"varint,1,opt,name=leaving,proto3" json:"leaving,omitempty"`          // others are to take over its slots
+	Guest         bool                   `protobuf:"varint,2,opt,name=guest,proto3" json:"guest,omitempty"`              // it is a master of nothing and only asks
+	Serves        []byte                 `protobuf:"bytes,3,opt,name=serves,proto3" json:"serves,omitempty"`             // a bit for every slot of which it is a serving master
+	Leads         []byte                 `protobuf:"bytes,4,opt,name=leads,proto3" json:"leads,omitempty"`               // a bit for every slot that it leads; no other leads one before this is taken back
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`                 // how its operator calls it
+	Warm          []*Warmth              `protobuf:"bytes,6,rep,name=warm,proto3" json:"warm,omitempty"`                 // keys that are read there often, a bounded number
+	Hot           []*HotKey              `protobuf:"bytes,7,rep,name=hot,proto3" json:"hot,omitempty"`                   // keys of slots that it leads that are read so often that further nodes are to hold them
+	Holds         []uint64               `protobuf:"fixed64,8,rep,packed,name=holds,proto3" json:"holds,omitempty"`      // hashes of the keys of others' slots that it holds and answers for
+	Time          uint64                 `protobuf:"fixed64,9,opt,name=time,proto3" json:"time,omitempty"`               // where its clock is, as in Timestamp; 0 = not said
+	Floors        []uint64               `protobuf:"fixed64,10,rep,packed,name=floors,proto3" json:"floors,omitempty"`   // for each stream, from where on it is needed by what the node holds; 0 = not known, all ones = not at all
+	Targets       []uint64               `protobuf:"fixed64,11,rep,packed,name=targets,proto3" json:"targets,omitempty"` // for each stream that it looks after, from where on it is to be needed; otherwise 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,6 +292,20 @@ func (x *Presence) GetTime() uint64 {
 		return x.Time
 	}
 	return 0
+}
+
+func (x *Presence) GetFloors() []uint64 {
+	if x != nil {
+		return x.Floors
+	}
+	return nil
+}
+
+func (x *Presence) GetTargets() []uint64 {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
 }
 
 // Warmth is how often the clients of one node read a key.
@@ -1728,20 +1752,21 @@ var File_cloudburst_v1_anna_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
-	"\x18cloudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x19cloudburst/v1/store.proto\"\xac\x01\n" +
+	"\x18cloudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x19cloudburst/v1/store.proto\"\xc2\x01\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1c\n" +
 	"\tpublisher\x18\x02 \x01(\x06R\tpublisher\x12*\n" +
 	"\x05state\x18\x03 \x01(\v2\x14.cloudburst.v1.StateR\x05state\x120\n" +
 	"\achunked\x18\x04 \x01(\v2\x16.cloudburst.v1.ChunkedR\achunked\x12\x14\n" +
-	"\x05whole\x18\x05 \x01(\bR\x05whole\"\xb8\x01\n" +
+	"\x05whole\x18\x05 \x01(\bR\x05whole\x12\x14\n" +
+	"\x05since\x18\x06 \x01(\x04R\x05since\"\xb8\x01\n" +
 	"\aChunked\x12\x16\n" +
 	"\x06upload\x18\x01 \x01(\tR\x06upload\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\x12.\n" +
 	"\x04type\x18\x04 \x01(\x0e2\x1a.cloudburst.v1.LatticeTypeR\x04type\x120\n" +
-	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"\xfa\x01\n" +
+	"\x06latest\x18\x05 \x01(\v2\x18.cloudburst.v1.TimestampR\x06latest\"\xac\x02\n" +
 	"\bPresence\x12\x18\n" +
 	"\aleaving\x18\x01 \x01(\bR\aleaving\x12\x14\n" +
 	"\x05guest\x18\x02 \x01(\bR\x05guest\x12\x16\n" +
@@ -1751,7 +1776,10 @@ const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\x04warm\x18\x06 \x03(\v2\x15.cloudburst.v1.WarmthR\x04warm\x12'\n" +
 	"\x03hot\x18\a \x03(\v2\x15.cloudburst.v1.HotKeyR\x03hot\x12\x14\n" +
 	"\x05holds\x18\b \x03(\x06R\x05holds\x12\x12\n" +
-	"\x04time\x18\t \x01(\x06R\x04time\"D\n" +
+	"\x04time\x18\t \x01(\x06R\x04time\x12\x16\n" +
+	"\x06floors\x18\n" +
+	" \x03(\x06R\x06floors\x12\x18\n" +
+	"\atargets\x18\v \x03(\x06R\atargets\"D\n" +
 	"\x06Warmth\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
 	"\x04rate\x18\x02 \x01(\x01R\x04rate\x12\x14\n" +

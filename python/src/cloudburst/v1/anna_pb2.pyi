@@ -8,18 +8,20 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Record(_message.Message):
-    __slots__ = ("key", "publisher", "state", "chunked", "whole")
+    __slots__ = ("key", "publisher", "state", "chunked", "whole", "since")
     KEY_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CHUNKED_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     publisher: int
     state: _store_pb2.State
     chunked: Chunked
     whole: bool
-    def __init__(self, key: _Optional[bytes] = ..., publisher: _Optional[int] = ..., state: _Optional[_Union[_store_pb2.State, _Mapping]] = ..., chunked: _Optional[_Union[Chunked, _Mapping]] = ..., whole: bool = ...) -> None: ...
+    since: int
+    def __init__(self, key: _Optional[bytes] = ..., publisher: _Optional[int] = ..., state: _Optional[_Union[_store_pb2.State, _Mapping]] = ..., chunked: _Optional[_Union[Chunked, _Mapping]] = ..., whole: bool = ..., since: _Optional[int] = ...) -> None: ...
 
 class Chunked(_message.Message):
     __slots__ = ("upload", "count", "size_bytes", "type", "latest")
@@ -36,7 +38,7 @@ class Chunked(_message.Message):
     def __init__(self, upload: _Optional[str] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., type: _Optional[_Union[_store_pb2.LatticeType, str]] = ..., latest: _Optional[_Union[_store_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("leaving", "guest", "serves", "leads", "name", "warm", "hot", "holds", "time")
+    __slots__ = ("leaving", "guest", "serves", "leads", "name", "warm", "hot", "holds", "time", "floors", "targets")
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     GUEST_FIELD_NUMBER: _ClassVar[int]
     SERVES_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +48,8 @@ class Presence(_message.Message):
     HOT_FIELD_NUMBER: _ClassVar[int]
     HOLDS_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    FLOORS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     leaving: bool
     guest: bool
     serves: bytes
@@ -55,7 +59,9 @@ class Presence(_message.Message):
     hot: _containers.RepeatedCompositeFieldContainer[HotKey]
     holds: _containers.RepeatedScalarFieldContainer[int]
     time: int
-    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ..., warm: _Optional[_Iterable[_Union[Warmth, _Mapping]]] = ..., hot: _Optional[_Iterable[_Union[HotKey, _Mapping]]] = ..., holds: _Optional[_Iterable[int]] = ..., time: _Optional[int] = ...) -> None: ...
+    floors: _containers.RepeatedScalarFieldContainer[int]
+    targets: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, leaving: bool = ..., guest: bool = ..., serves: _Optional[bytes] = ..., leads: _Optional[bytes] = ..., name: _Optional[str] = ..., warm: _Optional[_Iterable[_Union[Warmth, _Mapping]]] = ..., hot: _Optional[_Iterable[_Union[HotKey, _Mapping]]] = ..., holds: _Optional[_Iterable[int]] = ..., time: _Optional[int] = ..., floors: _Optional[_Iterable[int]] = ..., targets: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Warmth(_message.Message):
     __slots__ = ("key", "rate", "asked")
