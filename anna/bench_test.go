@@ -47,11 +47,12 @@ func BenchmarkMerge(b *testing.B) {
 				var out anna.Effects
 				var w anna.Write
 				merge := func(i int) {
+					at := anna.Moment{Wall: int64(i + 1), Elapsed: int64(i + 1)}
 					w = anna.Write{Key: keys[i%n], Ack: anna.Memory}
 					kind.write(i, &w)
-					k.Step(int64(i+1), &w, &out)
+					k.Step(at, &w, &out)
 					for _, p := range out.Publishes {
-						k.Step(int64(i+1), &anna.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
+						k.Step(at, &anna.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
 					}
 					out.Reset()
 				}

@@ -8,6 +8,18 @@ import (
 // clockRest is how long a kernel's clock sleeps at most: what is due later need not wake it when it comes up.
 const clockRest = time.Second
 
+// clocks returns the machine's clocks, which one reading tells.
+func clocks() func() Moment {
+	began := time.Now()
+	return func() Moment {
+		now := time.Now()
+		return Moment{Wall: now.UnixMicro(), Elapsed: now.Sub(began).Microseconds()}
+	}
+}
+
+// wall is what stamps and expiries go by, in Unix microseconds.
+func (s *Server) wall() int64 { return s.now().Wall }
+
 // clock lets time pass in a kernel.
 func (s *Server) clock(ctx context.Context, shard *shard) {
 	timer := time.NewTimer(0)
@@ -19,9 +31,10 @@ func (s *Server) clock(ctx context.Context, shard *shard) {
 		case <-timer.C:
 		case <-shard.poke:
 		}
-		now := s.now().UnixMicro()
+		at := s.now()
+		now := at.Elapsed
 		shard.mu.RLock()
-		wake := shard.kernel.Wake()
+		wake := shard.kernel.Wake(at)
 		shard.mu.RUnlock()
 		if s.state.Load() == replaying {
 			// What seems to have expired may have been written anew further on in the log.
@@ -30,7 +43,7 @@ func (s *Server) clock(ctx context.Context, shard *shard) {
 		if wake <= now {
 			s.step(shard, &Tick{})
 			shard.mu.RLock()
-			wake = shard.kernel.Wake()
+			wake = shard.kernel.Wake(at)
 			shard.mu.RUnlock()
 		}
 		wake = min(max(wake, now+clockGrain.Microseconds()), now+clockRest.Microseconds())

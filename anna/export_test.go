@@ -2,8 +2,15 @@ package anna
 
 import "time"
 
-// SetClock makes a server go by another clock than the machine's. It comes before Run.
-func (s *Server) SetClock(now func() time.Time) { s.now, s.stamps.wall = now, now }
+// SetClock makes the time of day by which a server goes another than the machine's. It comes before Run.
+func (s *Server) SetClock(ahead func() time.Duration) {
+	now := s.now
+	s.now = func() Moment {
+		at := now()
+		at.Wall += ahead().Microseconds()
+		return at
+	}
+}
 
 // Stall keeps a server from handling anything that others send it, until the function that it returns is called.
 func (s *Server) Stall() (resume func()) {

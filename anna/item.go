@@ -93,7 +93,7 @@ type flight struct {
 	// whole: it was the whole state, in which every record of the key up to since is merged. Nothing of it lies before since.
 	whole   bool
 	since   uint64
-	alive   int64 // when it was last heard of, if it takes long
+	alive   int64 // when it was last heard of, if it takes long; 0 = it does not
 	waiters []*waiter
 }
 

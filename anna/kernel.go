@@ -66,15 +66,22 @@ type Kernel struct {
 
 	compaction compaction
 
-	hurry bool // everything is published as soon as it can be
-	// now is the time of the last Step. elapsed is the same until clocks are set: it never goes back, and all waits are measured
-	// by it, or a clock that is set back by an hour would make them last as long.
-	now, elapsed int64
+	hurry   bool  // everything is published as soon as it can be
+	elapsed int64 // as of the last Step
 
 	memory    int // bytes of items and their states
 	slots     []SlotStats
 	changeset int // bytes that are not in the log
 	stats     KernelStats
+}
+
+// Moment is a point of time by two clocks, in microseconds.
+type Moment struct {
+	// Wall is Unix time. Stamps and expiries go by it. It may be set, forth and back.
+	Wall int64
+	// Elapsed is the time since some instant, and never goes back. All waits are measured by it, or a clock that is set would end
+	// them, or make them last for as long as it is set back by.
+	Elapsed int64
 }
 
 // KernelStats counts what a kernel has done since it began, and what it holds.
@@ -121,11 +128,10 @@ func NewKernel(cfg KernelConfig) *Kernel {
 	return k
 }
 
-// Step takes a message in and appends to out what is to be done. Now is in Unix microseconds; a clock that is set back does no
-// harm. Nothing of m is kept but what its comments say.
-func (k *Kernel) Step(now int64, m Message, out *Effects) {
-	k.elapsed += max(0, now-k.now)
-	k.now = now
+// Step takes a message in and appends to out what is to be done. Nothing of m is kept but what its comments say.
+func (k *Kernel) Step(at Moment, m Message, out *Effects) {
+	now := at.Wall
+	k.elapsed = at.Elapsed
 	switch m := m.(type) {
 	case *Write:
 		k.write(now, m, out)
@@ -179,9 +185,9 @@ func (k *Kernel) Reached() uint64 { return k.clock.Reached(0) }
 // call it at once; what it returns is valid until the next Step.
 func (k *Kernel) Slots() []SlotStats { return k.slots }
 
-// Wake returns when the next Tick is due, in Unix microseconds; math.MaxInt64 = not at all. Several goroutines may call it
-// at once.
-func (k *Kernel) Wake() int64 {
+// Wake returns at which elapsed time the next Tick is due, unless the clock is set meanwhile; math.MaxInt64 = not at all. Several
+// goroutines may call it at once.
+func (k *Kernel) Wake(at Moment) int64 {
 	wake := int64(math.MaxInt64)
 	if w, ok := k.deadlines.peek(); ok {
 		wake = min(wake, w.deadline)
@@ -207,14 +213,11 @@ func (k *Kernel) Wake() int64 {
 			wake = min(wake, p.allowedAt+lazyGrain)
 		}
 	}
-	if wake != math.MaxInt64 {
-		wake += k.now - k.elapsed
-	}
 	if len(k.expiries) > 0 {
-		wake = min(wake, k.expiries[0].busy.at*1000)
+		wake = min(wake, k.expiries[0].busy.at*1000-at.Wall+at.Elapsed)
 	}
 	if k.index.unsettled() {
-		wake = min(wake, 0)
+		wake = min(wake, at.Elapsed)
 	}
 	return wake
 }

@@ -28,6 +28,7 @@ func TestKernel(t *testing.T) {
 type scenario struct {
 	kernel    *anna.Kernel
 	now       int64 // microseconds
+	set       int64 // how far the clock was set ahead
 	publishes []anna.Publish
 	next      uint64 // sequence that the log gives next
 	out       strings.Builder
@@ -38,7 +39,7 @@ const scenarioBegin = 1_000_000_000 // microseconds
 func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	s.out.Reset()
 	if d.Cmd == "kernel" {
-		s.now, s.next, s.publishes = scenarioBegin, 1, nil
+		s.now, s.set, s.next, s.publishes = scenarioBegin, 0, 1, nil
 		s.kernel = newKernel(func(c *anna.KernelConfig) {
 			option(t, d, "publishes", &c.PublishesMax)
 			option(t, d, "changeset", &c.ChangesetBytesMax)
@@ -219,9 +220,13 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		ms, _ := time.ParseDuration(args[0])
 		s.now += ms.Microseconds()
 		s.step(&anna.Tick{})
+	case "set": // the clock
+		d, _ := time.ParseDuration(args[0])
+		s.now += d.Microseconds()
+		s.set += d.Microseconds()
 	case "wake":
-		if wake := s.kernel.Wake(); wake < 1<<60 {
-			fmt.Fprintf(&s.out, "wake in %v\n", time.Duration(wake-s.now)*time.Microsecond)
+		if wake := s.kernel.Wake(s.moment()); wake < 1<<60 {
+			fmt.Fprintf(&s.out, "wake in %v\n", time.Duration(wake-s.moment().Elapsed)*time.Microsecond)
 		} else {
 			s.out.WriteString("sleep\n")
 		}
@@ -303,9 +308,11 @@ func (s *scenario) stamp(at int64) lattice.Timestamp {
 	return lattice.Timestamp{Time: uint64(scenarioBegin+at) << 12, Writer: 9}
 }
 
+func (s *scenario) moment() anna.Moment { return anna.Moment{Wall: s.now, Elapsed: s.now - s.set} }
+
 func (s *scenario) step(m anna.Message) {
 	var out anna.Effects
-	s.kernel.Step(s.now, m, &out)
+	s.kernel.Step(s.moment(), m, &out)
 	for _, p := range out.Pushes {
 		what := "push"
 		if p.Whole {

@@ -21,14 +21,14 @@ func TestLazyWritesAreGathered(t *testing.T) {
 			out = Effects{}
 			for i := range m {
 				published++
-				k.Step(now, &Acknowledged{Publish: m[i].ID, Partition: 0, Sequence: uint64(published)}, &out)
+				k.Step(Moment{now, now}, &Acknowledged{Publish: m[i].ID, Partition: 0, Sequence: uint64(published)}, &out)
 			}
 		}
 		out.Reset()
 	}
 	// A few keys reach the log at once.
 	for i := range 50 {
-		k.Step(now, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
+		k.Step(Moment{now, now}, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
 	}
 	land()
 	if published != 50 || k.Stats().ChangesetBytes != 0 {
@@ -37,7 +37,7 @@ func TestLazyWritesAreGathered(t *testing.T) {
 	// Of a million in two seconds, on twenty thousand keys, what is allowed does.
 	published = 0
 	for i := range 1_000_000 {
-		k.Step(now, &Write{Key: fmt.Sprint(i % keys), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
+		k.Step(Moment{now, now}, &Write{Key: fmt.Sprint(i % keys), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
 		land()
 		now += 2
 	}
@@ -45,8 +45,8 @@ func TestLazyWritesAreGathered(t *testing.T) {
 		t.Fatalf("%d were published", published)
 	}
 	// All of them do in the interval, without another write.
-	for end := now + 11*second; now < end && k.Stats().ChangesetBytes > 0; now = min(end, max(now+1, k.Wake())) {
-		k.Step(now, &Tick{}, &out)
+	for end := now + 11*second; now < end && k.Stats().ChangesetBytes > 0; now = min(end, max(now+1, k.Wake(Moment{now, now}))) {
+		k.Step(Moment{now, now}, &Tick{}, &out)
 		land()
 	}
 	if left := k.Stats().ChangesetBytes; left != 0 {
@@ -54,9 +54,9 @@ func TestLazyWritesAreGathered(t *testing.T) {
 	}
 	// When the node is about to end, everything goes at once.
 	for i := range keys {
-		k.Step(now, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("w")), Ack: Memory}, &out)
+		k.Step(Moment{now, now}, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("w")), Ack: Memory}, &out)
 	}
-	k.Step(now, &Tick{Hurry: true}, &out)
+	k.Step(Moment{now, now}, &Tick{Hurry: true}, &out)
 	land()
 	if left := k.Stats().ChangesetBytes; left != 0 {
 		t.Fatalf("%d bytes are not in the log at the end", left)
@@ -73,13 +73,13 @@ func TestFewLazyWrites(t *testing.T) {
 		now, published := int64(1e15), 0
 		var out Effects
 		for i := range 3 {
-			k.Step(now, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
+			k.Step(Moment{now, now}, &Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory}, &out)
 		}
-		for end := now + 11*second; now < end; now = min(end, max(now+1, k.Wake())) {
-			k.Step(now, &Tick{}, &out)
+		for end := now + 11*second; now < end; now = min(end, max(now+1, k.Wake(Moment{now, now}))) {
+			k.Step(Moment{now, now}, &Tick{}, &out)
 			for _, m := range out.Publishes {
 				published++
-				k.Step(now, &Acknowledged{Publish: m.ID, Sequence: uint64(published)}, &out)
+				k.Step(Moment{now, now}, &Acknowledged{Publish: m.ID, Sequence: uint64(published)}, &out)
 			}
 			out.Reset()
 		}

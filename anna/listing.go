@@ -46,7 +46,7 @@ func (s *Server) scanHere(prefix, after string, limit int, slots bitmap) (keys [
 		in = slots.has
 	}
 	lists := make([][]string, len(s.shards))
-	now := s.now().UnixMicro()
+	now := s.wall()
 	for i, shard := range s.shards {
 		shard.mu.Lock()
 		var rest bool

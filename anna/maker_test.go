@@ -36,7 +36,7 @@ func step(t *testing.T, k *Kernel, w *Write) Reply {
 	t.Helper()
 	var out Effects
 	w.Ticket, w.Ack = t, Memory
-	k.Step(1e15, w, &out)
+	k.Step(Moment{Wall: 1e15}, w, &out)
 	if len(out.Replies) != 1 {
 		t.Fatalf("replies: %v", out.Replies)
 	}

@@ -54,7 +54,7 @@ func (w *world) start(writer uint64) *master {
 
 func (w *world) step(m *master, message anna.Message) {
 	var out anna.Effects
-	m.kernel.Step(w.now, message, &out)
+	m.kernel.Step(anna.Moment{Wall: w.now, Elapsed: w.now}, message, &out)
 	m.pending = append(m.pending, out.Publishes...)
 	for _, r := range out.Replies {
 		ticket := r.Ticket.(string)

@@ -193,7 +193,7 @@ func (s *Server) make(w *Write, held *lattice.State) (delta *lattice.State, valu
 		held = new(lattice.State)
 	}
 	news := s.news(w.Key, held)
-	now, stamp := s.now().UnixMilli(), s.stamp(w.Slot)
+	now, stamp := s.wall()/1000, s.stamp(w.Slot)
 	if reached := latest(held); !reached.Less(stamp) {
 		return nil, 0, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "write to %.64q: it holds what was written at %s, more than a day after this node's "+
 			"time: set the clock that is wrong, and start its node again", w.Key, readable(reached.Time))
@@ -243,7 +243,7 @@ func (s *Server) readThere(q *question, key string, done func(*lattice.State, *p
 func (s *Server) View(key string, read func(*lattice.State)) bool {
 	slot, shard := s.shardOf(key)
 	if s.serves[slot].Load() {
-		return shard.look(s.now().UnixMicro(), key, slot, read)
+		return shard.look(s.wall(), key, slot, read)
 	}
 	if now := time.Now(); !s.replicas.view(key, now, read) && !s.borrowed.view(key, now, read) {
 		return false

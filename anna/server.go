@@ -38,7 +38,7 @@ type Server struct {
 	log       *streams
 	shards    []*shard
 	followers []*follower
-	now       func() time.Time // what stamps and expiries go by
+	now       func() Moment
 	ready     chan struct{}
 	state     atomic.Int32
 	stats     counters
@@ -101,7 +101,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s := &Server{
 		cfg:       cfg,
 		log:       &streams{cfg: cfg, conn: conn},
-		now:       time.Now,
+		now:       clocks(),
 		ready:     make(chan struct{}),
 		loads:     make(chan Load, loadsMax),
 		removals:  make(chan Upload, loadsMax),
@@ -110,8 +110,9 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		serves:    make([]atomic.Bool, cfg.Slots),
 		inbox:     make(chan *nats.Msg, inboxMax),
 		slotSubs:  make([]*nats.Subscription, cfg.Slots),
-		stamps:    stamps{clock: lattice.NewClock(randomWriter()), wall: time.Now},
+		stamps:    stamps{clock: lattice.NewClock(randomWriter())},
 	}
+	s.stamps.wall = s.wall
 	s.members = newMembers(&s.cfg, s.log, s.id, s.pulseTime, s.stamps.observe)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
 	s.asks = newAsker(s)
@@ -321,8 +322,9 @@ func (s *Server) stepIf(shard *shard, m Message, condition func(*Kernel) bool) b
 		effects.Put(out)
 		return false
 	}
-	shard.kernel.Step(s.now().UnixMicro(), m, out)
-	wake := shard.kernel.Wake()
+	now := s.now() // with the kernel locked, or it could be earlier than its last
+	shard.kernel.Step(now, m, out)
+	wake := shard.kernel.Wake(now)
 	shard.mu.Unlock()
 	if wake < shard.armed.Load() {
 		shard.alarm()

@@ -78,11 +78,11 @@ func startOn(t testing.TB, cfg anna.Config, nats *embedded.Server) *running {
 
 func startOnConn(t testing.TB, cfg anna.Config, conn *bus.Conn) *running {
 	t.Helper()
-	return startBy(t, cfg, conn, time.Now)
+	return startBy(t, cfg, conn, func() time.Duration { return 0 })
 }
 
-// startBy is startOnConn by a clock that is not the machine's.
-func startBy(t testing.TB, cfg anna.Config, conn *bus.Conn, now func() time.Time) *running {
+// startBy is startOnConn by a clock that is ahead of the machine's.
+func startBy(t testing.TB, cfg anna.Config, conn *bus.Conn, ahead func() time.Duration) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{conn: conn}
@@ -90,7 +90,7 @@ func startBy(t testing.TB, cfg anna.Config, conn *bus.Conn, now func() time.Time
 	if r.server, err = anna.New(cfg, conn); err != nil {
 		t.Fatal(err)
 	}
-	r.server.SetClock(now)
+	r.server.SetClock(ahead)
 	ended := make(chan error, 1)
 	go func() { ended <- r.server.Run(ctx) }()
 	r.stop = sync.OnceFunc(func() {

@@ -25,7 +25,7 @@ func TestClocksAreSet(t *testing.T) {
 	nodes := make([]*running, 3)
 	skews := make([]atomic.Int64, len(nodes))
 	for i := range nodes {
-		nodes[i] = startBy(t, cfg, cluster.connect(i), func() time.Time { return time.Now().Add(time.Duration(skews[i].Load())) })
+		nodes[i] = startBy(t, cfg, cluster.connect(i), func() time.Duration { return time.Duration(skews[i].Load()) })
 	}
 	nodes[0].eventuallyRests(t, len(nodes))
 	var stop atomic.Bool
@@ -186,7 +186,7 @@ func skewed(t *testing.T) func(cfg anna.Config, skew time.Duration) *running {
 			t.Fatal(err)
 		}
 		t.Cleanup(conn.Close)
-		return startBy(t, cfg, conn, func() time.Time { return time.Now().Add(skew) })
+		return startBy(t, cfg, conn, func() time.Duration { return skew })
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // and knows how far the clocks of these have got as far as this node has heard of it, in their answers above all: so whatever is
 // written through this node is stamped later than what has been before, whichever master stamps it. Safe for concurrent use.
 type stamps struct {
-	wall    func() time.Time
+	wall    func() int64  // Unix microseconds
 	reached atomic.Uint64 // what the clock has; for every write to a kernel of this node, which must not wait for others
 	mu      sync.Mutex
 	clock   *lattice.Clock
@@ -24,7 +24,7 @@ type stamps struct {
 func (s *stamps) now() lattice.Timestamp {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stamp := s.clock.Now(s.wall().UnixMicro())
+	stamp := s.clock.Now(s.wall())
 	s.reached.Store(stamp.Time)
 	return stamp
 }
@@ -36,7 +36,7 @@ func (s *stamps) observe(time uint64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.clock.Observe(lattice.Timestamp{Time: time}, s.wall().UnixMicro())
+	err := s.clock.Observe(lattice.Timestamp{Time: time}, s.wall())
 	s.reached.Store(s.clock.Reached(0))
 	return err
 }
@@ -86,7 +86,7 @@ func (s *Server) pulseTime() uint64 {
 	s.stamps.follow(reached)
 	s.stamps.mu.Lock()
 	defer s.stamps.mu.Unlock()
-	return s.stamps.clock.Reached(s.stamps.wall().UnixMicro())
+	return s.stamps.clock.Reached(s.stamps.wall())
 }
 
 // heed takes note of how far the clock of a node has got that asks for a change. One that is too far ahead has the change refused: by

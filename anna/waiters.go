@@ -51,7 +51,7 @@ func (k *Kernel) overdue(now int64, out *Effects) {
 		k.departures.pop()
 		switch {
 		case it == nil:
-		case it.busy.flight.alive+k.cfg.PublishTimeout > k.elapsed:
+		case k.advances(it.busy.flight):
 			k.departures.push(departure{d.id, it.busy.flight.alive + k.cfg.PublishTimeout})
 		default:
 			k.fail(now, it, errNoAnswer, out)
@@ -61,7 +61,7 @@ func (k *Kernel) overdue(now int64, out *Effects) {
 		k.deadlines.pop()
 		switch {
 		case w.answered:
-		case w.it.busy.flight != nil && w.it.busy.flight.alive+k.cfg.PublishTimeout > k.elapsed:
+		case w.it.busy.flight != nil && k.advances(w.it.busy.flight):
 			w.deadline = k.elapsed + k.cfg.PublishTimeout
 			k.deadlines.push(w)
 		case w.memory:
@@ -70,6 +70,11 @@ func (k *Kernel) overdue(now int64, out *Effects) {
 			k.answer(w, k.unavailable(w.it), out)
 		}
 	}
+}
+
+// advances reports whether a publish that takes long has been heard of lately.
+func (k *Kernel) advances(f *flight) bool {
+	return f.alive != 0 && f.alive+k.cfg.PublishTimeout > k.elapsed
 }
 
 func (k *Kernel) unavailable(it *item) error {

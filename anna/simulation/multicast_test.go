@@ -212,7 +212,7 @@ func (c *cast) write(node int) {
 // step lets the kernel take a message in, and does what it wants done.
 func (m *master) step(message anna.Message) {
 	var out anna.Effects
-	m.kernel.Step(m.c.now, message, &out)
+	m.kernel.Step(anna.Moment{Wall: m.c.now, Elapsed: m.c.now}, message, &out)
 	for i := range out.Pushes {
 		m.push(&out.Pushes[i])
 	}

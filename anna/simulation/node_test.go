@@ -157,10 +157,12 @@ func (n *node) now() int64 {
 	return now
 }
 
+func (n *node) moment() anna.Moment { return anna.Moment{Wall: n.now(), Elapsed: n.w.now} }
+
 // step lets the kernel take a message in and does what it wants done, with the faults of the world.
 func (n *node) step(m anna.Message) {
 	var out anna.Effects
-	n.kernel.Step(n.now(), m, &out)
+	n.kernel.Step(n.moment(), m, &out)
 	for _, p := range out.Pushes {
 		n.push(p)
 	}
@@ -201,13 +203,13 @@ func (n *node) alive(do func()) func() {
 
 // wind plans the tick that the kernel asks for.
 func (n *node) wind() {
-	wake := n.kernel.Wake()
+	wake := n.kernel.Wake(n.moment())
 	if wake == math.MaxInt64 || n.clock != 0 && n.clock <= wake {
 		return
 	}
 	n.clock = max(wake, 1)
 	// A clock that is set makes a plan worthless, so nobody sleeps for long.
-	n.w.after(min(max(wake-n.now(), 100), n.w.nap), n.alive(func() {
+	n.w.after(min(max(wake-n.w.now, 100), n.w.nap), n.alive(func() {
 		n.clock = 0
 		n.step(&anna.Tick{})
 	}))
