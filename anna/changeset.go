@@ -53,10 +53,11 @@ func (k *Kernel) pump(now int64, p *partition, out *Effects) {
 		it, urgent := p.urgent.pop()
 		if !urgent {
 			if p.lazy.count == 0 {
-				p.rate = 0
+				p.rate, p.bursting = 0, false
 				return
 			}
 			if !k.mayBeLazy(p) {
+				p.bursting = false
 				return
 			}
 			it, _ = p.lazy.pop()
@@ -76,6 +77,9 @@ const (
 	lazyGrain = 5000
 	// lazyBurst is the time for which they can be saved up.
 	lazyBurst = 100_000
+	// lonelyGrain is how long what nobody waits for is gathered where nobody else hears of it by the log either: a record that goes
+	// alone wakes up half a dozen goroutines one after another, and costs up to ten times as much as one among others.
+	lonelyGrain = 50_000
 )
 
 // mayBeLazy reports whether something may be published now for which nobody waits. Publishing costs many times what merging
@@ -84,6 +88,12 @@ const (
 func (k *Kernel) mayBeLazy(p *partition) bool {
 	if k.cfg.LazyRate == 0 || k.hurry || k.changeset > k.cfg.ChangesetBytesMax/4 {
 		return true
+	}
+	if k.lonely && !p.bursting {
+		if k.elapsed != k.burstAt && k.elapsed < k.burstAt+lonelyGrain {
+			return false
+		}
+		p.bursting, k.burstAt = true, k.elapsed
 	}
 	if since := k.elapsed - p.allowedAt; since >= lazyGrain {
 		// What waits last is reached within the interval if the rate does not fall before.

@@ -133,6 +133,9 @@ func (g *governor) route() {
 		}
 	}
 	s.routes.Store(r)
+	for _, shard := range s.shards {
+		s.step(shard, &Company{Others: others > 0})
+	}
 	if crowded := others > 0; s.crowded.Swap(crowded) != crowded {
 		for _, f := range s.followers {
 			f.catchUp()

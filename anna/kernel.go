@@ -67,6 +67,8 @@ type Kernel struct {
 	compaction compaction
 
 	hurry   bool  // everything is published as soon as it can be
+	lonely  bool  // nobody else is a master
+	burstAt int64 // when lazy publishes of any partition began last
 	elapsed int64 // as of the last Step
 
 	memory    int // bytes of items and their states
@@ -159,6 +161,8 @@ func (k *Kernel) Step(at Moment, m Message, out *Effects) {
 		k.assign(now, m, out)
 	case *Compact:
 		k.compact(m)
+	case *Company:
+		k.lonely = !m.Others
 	case *Tick:
 		k.hurry = k.hurry || m.Hurry
 		k.tick(now, out)
@@ -209,6 +213,8 @@ func (k *Kernel) Wake(at Moment) int64 {
 		case p == nil || p.urgent.count+p.lazy.count == 0:
 		case p.failures > 0 && p.outstanding == 0:
 			wake = min(wake, p.retryAt)
+		case p.failures == 0 && p.lazy.count > 0 && k.lonely && !p.bursting:
+			wake = min(wake, k.burstAt+lonelyGrain)
 		case p.failures == 0 && p.lazy.count > 0 && p.allowance < 1 && k.cfg.LazyRate > 0:
 			wake = min(wake, p.allowedAt+lazyGrain)
 		}

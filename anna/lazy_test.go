@@ -88,3 +88,48 @@ func TestFewLazyWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestLonelyWritesAreGathered: where nobody hears of writes by the log, those that come one after another go there together; one that
+// comes alone goes at once.
+func TestLonelyWritesAreGathered(t *testing.T) {
+	t.Parallel()
+	k := lonelyKernel()
+	k.cfg.LazyRate, k.cfg.LazyInterval = 10_000, 10e6
+	k.Step(Moment{1e15, 1e15}, &Company{}, &Effects{})
+	now, published, bursts := int64(1e15), 0, 0
+	step := func(m Message) {
+		var out Effects
+		k.Step(Moment{now, now}, m, &out)
+		if len(out.Publishes) > 0 {
+			bursts++
+		}
+		for len(out.Publishes) > 0 {
+			landed := out.Publishes
+			out.Publishes = nil
+			for _, m := range landed {
+				published++
+				k.Step(Moment{now, now}, &Acknowledged{Publish: m.ID, Sequence: uint64(published)}, &out)
+			}
+		}
+	}
+	for i := range 1000 { // a second
+		now += 1000
+		if k.Wake(Moment{now, now}) <= now {
+			step(&Tick{})
+		}
+		step(&Write{Key: fmt.Sprint(i), Delta: lattice.Put(lattice.Timestamp{}, []byte("v")), Ack: Memory})
+		if i == 0 && published != 1 {
+			t.Fatal("the first has to wait")
+		}
+	}
+	if bursts < 10 || bursts > 45 {
+		t.Fatalf("%d bursts for %d writes", bursts, published)
+	}
+	for k.Stats().ChangesetBytes > 0 {
+		now = k.Wake(Moment{now, now})
+		step(&Tick{})
+	}
+	if published != 1000 {
+		t.Fatalf("%d of 1000 writes are in the log", published)
+	}
+}

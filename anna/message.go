@@ -154,6 +154,9 @@ type Assign struct {
 	First bool
 }
 
+// Company says whether there are other masters, as a kernel takes for granted at first. They hear of writes by the log.
+type Company struct{ Others bool }
+
 // Compact says that the part of a log before Target is to become superfluous: what is still needed of it is written again. It is
 // said again until Kernel.Floor gets there.
 type Compact struct {
@@ -189,6 +192,7 @@ func (*Applied) message()      {}
 func (*Loaded) message()       {}
 func (*Assign) message()       {}
 func (*Compact) message()      {}
+func (*Company) message()      {}
 func (*Tick) message()         {}
 
 // Effects is what a kernel wants done. Steps append to it; whoever carries the effects out empties it with Reset.

@@ -23,6 +23,7 @@ type partition struct {
 	// allowance is how many lazy publishes may be made, as of allowedAt, and rate how many a second since the queue was empty.
 	allowance, rate float64
 	allowedAt       int64
+	bursting        bool // lazy publishes are being made since Kernel.burstAt
 
 	// failures counts publishes that failed since the last one that did not; retryAt is when the log is tried again.
 	failures int

@@ -157,8 +157,8 @@ func (l *loop) run() error {
 // wait returns how many events there are. When it may block it returns once there is one, the loop has been woken, or a tick
 // is due.
 func (l *loop) wait(block bool) (n int, err error) {
-	if n = l.poll(); n > 0 || !block {
-		return n, nil
+	if !block {
+		return l.poll(), nil
 	}
 	due := time.Time{}
 	if l.open > 0 {
