@@ -1,8 +1,6 @@
 package anna
 
 import (
-	"slices"
-
 	"cloudburst/lattice"
 )
 
@@ -39,6 +37,9 @@ func (k *Kernel) applyRecord(now int64, m *Applied, out *Effects) {
 		k.setCold(it, false) // this is all that is needed
 	}
 	switch {
+	case m.State == nil && m.Publisher == k.cfg.Writer && it.busy != nil && it.busy.flight != nil:
+		// The log brings it before its answer comes. What it holds is here.
+		it.named(m.Upload)
 	case m.State == nil:
 		k.applyChunked(now, it, m, out)
 	case it.flags.has(cold):
@@ -79,10 +80,8 @@ func (k *Kernel) applyChunked(now int64, it *item, m *Applied, out *Effects) {
 	if !it.dirty() && !it.flags.has(volatile) {
 		k.unload(it)
 	}
-	b := k.more(it)
-	if !slices.Contains(b.uploads, m.Upload) {
-		b.uploads = append(b.uploads, m.Upload)
-	}
+	k.more(it)
+	it.named(m.Upload)
 	if it.watched() {
 		k.load(it, out)
 	}

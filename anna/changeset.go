@@ -2,7 +2,6 @@ package anna
 
 import (
 	"errors"
-	"slices"
 
 	"cloudburst/lattice"
 )
@@ -182,9 +181,8 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 		k.supersede(it, m.Upload, out)
 	}
 	if m.Upload != "" {
-		if b := k.more(it); !slices.Contains(b.uploads, m.Upload) {
-			b.uploads = append(b.uploads, m.Upload)
-		}
+		k.more(it)
+		it.named(m.Upload)
 	}
 	k.spare(f)
 	if !it.dirty() && tombstone(&it.state) {

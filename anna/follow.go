@@ -205,6 +205,7 @@ func (f *follower) decode(token string, data []byte, applied *Applied) error {
 	applied.Key, applied.Publisher, applied.Whole, applied.Since, applied.Bytes = key, r.publisher, r.whole, r.since, len(data)
 	if r.chunked != nil {
 		applied.Type, applied.Latest, applied.Upload = r.chunked.kind, r.chunked.latest, r.chunked.upload
+		applied.Bytes += r.chunked.bytes
 		return nil
 	}
 	applied.State, err = decodeOwnState(r.state)

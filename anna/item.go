@@ -122,6 +122,13 @@ func (it *item) dirty() bool {
 // inLog reports whether the log holds something of the key, or will.
 func (it *item) inLog() bool { return it.sequence != 0 || it.dirty() }
 
+// named takes note that a record names pieces. The item must have a busy.
+func (it *item) named(upload string) {
+	if !slices.Contains(it.busy.uploads, upload) {
+		it.busy.uploads = append(it.busy.uploads, upload)
+	}
+}
+
 func (it *item) watched() bool { return it.cache != 0 }
 
 func (it *item) watchedBy(cache uint16) bool {

@@ -136,7 +136,7 @@ type Applied struct {
 	Whole bool
 	// Upload names the chunks.
 	Upload string
-	// Bytes is the size of the record.
+	// Bytes is the size of the record and its chunks.
 	Bytes int
 	// Loading says that the record is of a slot that is being taken over, and not in order with the others.
 	Loading bool
