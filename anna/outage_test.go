@@ -125,7 +125,7 @@ func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	nats := startTCP(t, dir, -1, 1<<20)
 	port := portOf(nats)
-	s := startOnConn(t, anna.Config{DurableTimeout: 300 * time.Millisecond}, connectTCP(t, nats))
+	s := startOnConn(t, anna.Config{DurableTimeout: 2 * time.Second}, connectTCP(t, nats))
 	value := make([]byte, 16<<10)
 	var full error
 	n := 0
