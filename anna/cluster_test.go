@@ -280,3 +280,34 @@ func TestMakersOnOtherNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestWritesAreLent: whoever writes uses the same Write for the next before the first is answered.
+func TestWritesAreLent(t *testing.T) {
+	t.Parallel()
+	nodes := startNodes(t, fewSlots(1), 2)
+	const n = 64
+	for _, node := range nodes {
+		var lent anna.Write
+		done := make(chan error, n)
+		key := func(i int) string { return fmt.Sprintf("%p-%d", node, i) }
+		for i := range n {
+			lent = anna.Write{Key: key(i), Make: onlyOnce{fmt.Sprint(i)}, Ack: anna.Memory}
+			node.server.Write(&lent, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
+		}
+		for range n {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-time.After(patience):
+				t.Fatal("a write was not answered")
+			}
+		}
+		for i := range n {
+			if got := node.get(t, key(i)); got != fmt.Sprint(i) {
+				t.Errorf("%s is %q, want %q", key(i), got, fmt.Sprint(i))
+			}
+		}
+	}
+}

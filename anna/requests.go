@@ -11,7 +11,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Write makes a write; done may be nil. The key's slot is filled in.
+// Write makes a write, which is only lent; done may be nil. The key's slot is filled in.
 func (s *Server) Write(w *Write, done Completion) {
 	err := s.check()
 	if err == nil {
@@ -56,6 +56,8 @@ func (s *Server) writeThere(w *Write, done Completion) {
 		done = CompletionFunc(func(int64, error) {})
 	}
 	s.borrowed.forget(w.Key)
+	kept := *w // whoever writes may use theirs again before the answer is there
+	w = &kept
 	w.Key = strings.Clone(w.Key)
 	if w.Put != nil {
 		w.Delta, w.Put = lattice.Put(lattice.Timestamp{}, w.Put), nil
