@@ -3,6 +3,7 @@ package lattice
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strconv"
 	"testing"
@@ -77,6 +78,35 @@ func BenchmarkSet(b *testing.B) {
 		b.Run(fmt.Sprintf("len/held=%d", n), func(b *testing.B) {
 			for range b.N {
 				_ = set.Len() + held.Bytes()
+			}
+		})
+	}
+}
+
+// BenchmarkTouch looks for members of a large set at random, 16 at a time: one after another, and with a Touch before.
+func BenchmarkTouch(b *testing.B) {
+	const held, together = 1_000_000, 16
+	set := bigSet(held).Lattice.(*Set)
+	for _, touch := range []bool{false, true} {
+		b.Run(fmt.Sprintf("touch=%t", touch), func(b *testing.B) {
+			var lattices [together]Lattice
+			var members [together]string
+			var room [together][]byte
+			random := rand.New(rand.NewPCG(1, 2))
+			for i := range b.N {
+				at := i % together
+				if at == 0 {
+					for j := range members {
+						room[j] = member(room[j], random.IntN(held))
+						lattices[j], members[j] = set, viewOf(room[j])
+					}
+					if touch {
+						Touch(lattices[:], members[:])
+					}
+				}
+				if !set.Contains(room[at]) {
+					b.Fatal(i)
+				}
 			}
 		})
 	}

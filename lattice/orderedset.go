@@ -93,23 +93,18 @@ func (s *OrderedSet) put(key string, m ScoredMark, view bool) bool {
 		case held.Removed == m.Removed && held.Score == m.Score:
 			return true
 		case !held.Removed:
-			s.ranking.remove(s.order(held.Score, key))
+			s.ranking.remove(s.place(held.Score, key))
 		}
 	}
 	if !m.Removed {
-		s.ranking.insert(ranked{m.Score, uint32(at)}, s.order(m.Score, key))
+		s.ranking.insert(ranked{m.Score, uint32(at)}, s.place(m.Score, key))
 	}
 	s.latest = later(s.latest, m.Stamp)
 	return true
 }
 
-func (s *OrderedSet) order(score float64, member string) rankOrder {
-	return func(item ranked) int {
-		if score != item.score {
-			return cmp.Compare(score, item.score)
-		}
-		return cmp.Compare(member, s.members.entries[item.position].key)
-	}
+func (s *OrderedSet) place(score float64, member string) *place {
+	return &place{score, func(position uint32) int { return cmp.Compare(member, s.members.entries[position].key) }}
 }
 
 // Len returns the number of members.
@@ -139,21 +134,17 @@ func (s *OrderedSet) Rank(member []byte) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	return s.ranking.rank(s.order(score, viewOf(member))), true
+	return s.ranking.rank(s.place(score, viewOf(member))), true
 }
 
 // CountBelow returns how many members have a score less than a limit, or equal to it if inclusive: the rank of the first that
 // does not.
 func (s *OrderedSet) CountBelow(limit float64, inclusive bool) int {
-	return s.ranking.rank(func(item ranked) int {
-		if c := cmp.Compare(limit, item.score); c != 0 {
-			return c
-		}
-		if inclusive {
-			return 1
-		}
-		return -1
-	})
+	side := -1
+	if inclusive {
+		side = 1
+	}
+	return s.ranking.rank(&place{limit, func(uint32) int { return side }})
 }
 
 // Range returns the members of the ranks from (inclusive) to (exclusive), in their order. Ranks that there are not are left
@@ -262,7 +253,7 @@ func (s *OrderedSet) retain(keep func(*entry[ScoredMark]) bool) bool {
 		}
 	}
 	slices.SortFunc(items, func(a, b ranked) int {
-		return s.order(a.score, s.members.entries[a.position].key)(b)
+		return s.place(a.score, s.members.entries[a.position].key).compare(&b)
 	})
 	s.ranking.load(items)
 	return true

@@ -31,8 +31,40 @@ type rankNode struct {
 	count    int
 }
 
-// rankOrder compares a place in the order, a score and a member, with an item.
-type rankOrder func(item ranked) int
+// place is one in the order. Most are found by their score alone, so only what is equal in that is compared by tie, which says
+// whether the place is before (less than 0), at (0) or behind an item with the same score.
+type place struct {
+	score float64
+	tie   func(position uint32) int
+}
+
+// compare returns whether the place is before, at or behind an item.
+func (p *place) compare(item *ranked) int {
+	switch {
+	case p.score < item.score:
+		return -1
+	case p.score > item.score:
+		return 1
+	}
+	return p.tie(item.position)
+}
+
+// search returns where in items, which are in their order, a place is.
+func (p *place) search(items []ranked) (at int, found bool) {
+	from, to := 0, len(items)
+	for from < to {
+		at := (from + to) / 2
+		switch c := p.compare(&items[at]); {
+		case c > 0:
+			from = at + 1
+		case c < 0:
+			to = at
+		default:
+			return at, true
+		}
+	}
+	return from, false
+}
 
 func (r *ranking) len() int {
 	if r.root == nil {
@@ -68,11 +100,11 @@ func (r *ranking) load(items []ranked) {
 }
 
 // insert adds an item that is not there.
-func (r *ranking) insert(item ranked, order rankOrder) {
+func (r *ranking) insert(item ranked, p *place) {
 	if r.root == nil {
 		r.root = new(rankNode)
 	}
-	if right := r.root.insert(item, order); right != nil {
+	if right := r.root.insert(item, p); right != nil {
 		left := r.root
 		r.root = &rankNode{
 			firsts:   []ranked{left.first(), right.first()},
@@ -83,8 +115,8 @@ func (r *ranking) insert(item ranked, order rankOrder) {
 }
 
 // remove takes an item away that is there.
-func (r *ranking) remove(order rankOrder) {
-	r.root.remove(order)
+func (r *ranking) remove(p *place) {
+	r.root.remove(p)
 	switch {
 	case r.root.count == 0:
 		r.root = nil
@@ -94,14 +126,14 @@ func (r *ranking) remove(order rankOrder) {
 }
 
 // rank returns how many items are before a place.
-func (r *ranking) rank(order rankOrder) int {
+func (r *ranking) rank(p *place) int {
 	before := 0
 	for n := r.root; n != nil; {
 		if n.children == nil {
-			at, _ := n.search(order)
+			at, _ := p.search(n.items)
 			return before + at
 		}
-		at := n.child(order)
+		at := n.child(p)
 		for _, left := range n.children[:at] {
 			before += left.count
 		}
@@ -134,14 +166,9 @@ func (n *rankNode) first() ranked {
 	return n.items[0]
 }
 
-// search returns where in a leaf a place is.
-func (n *rankNode) search(order rankOrder) (at int, found bool) {
-	return slices.BinarySearchFunc(n.items, order, func(item ranked, order rankOrder) int { return -order(item) })
-}
-
 // child returns which child a place is in.
-func (n *rankNode) child(order rankOrder) int {
-	at, found := slices.BinarySearchFunc(n.firsts[1:], order, func(item ranked, order rankOrder) int { return -order(item) })
+func (n *rankNode) child(p *place) int {
+	at, found := p.search(n.firsts[1:])
 	if found {
 		return at + 1
 	}
@@ -149,10 +176,10 @@ func (n *rankNode) child(order rankOrder) int {
 }
 
 // insert returns the right half of the node if it had to be split.
-func (n *rankNode) insert(item ranked, order rankOrder) (right *rankNode) {
+func (n *rankNode) insert(item ranked, p *place) (right *rankNode) {
 	n.count++
 	if n.children == nil {
-		at, _ := n.search(order)
+		at, _ := p.search(n.items)
 		if len(n.items) < rankNodeMax {
 			n.items = slices.Insert(n.items, at, item)
 			return nil
@@ -172,8 +199,8 @@ func (n *rankNode) insert(item ranked, order rankOrder) (right *rankNode) {
 		n.count, right.count = len(n.items), len(right.items)
 		return right
 	}
-	at := n.child(order)
-	added := n.children[at].insert(item, order)
+	at := n.child(p)
+	added := n.children[at].insert(item, p)
 	if added == nil {
 		return nil
 	}
@@ -193,15 +220,15 @@ func (n *rankNode) insert(item ranked, order rankOrder) (right *rankNode) {
 	return right
 }
 
-func (n *rankNode) remove(order rankOrder) {
+func (n *rankNode) remove(p *place) {
 	n.count--
 	if n.children == nil {
-		at, _ := n.search(order)
+		at, _ := p.search(n.items)
 		n.items = slices.Delete(n.items, at, at+1)
 		return
 	}
-	at := n.child(order)
-	n.children[at].remove(order)
+	at := n.child(p)
+	n.children[at].remove(p)
 	if n.children[at].size() < rankNodeMax/4 && len(n.children) > 1 {
 		n.join(max(at-1, 0))
 	}

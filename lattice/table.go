@@ -56,6 +56,21 @@ func (t *table[V]) find(key string) int {
 	}
 }
 
+// guess returns the position of the one entry that a key may be at, or -1 when it is not there or not worth a guess. Unlike find it
+// does not look at the entry.
+func (t *table[V]) guess(key string) int {
+	if t.index == nil {
+		return -1
+	}
+	hash := uint32(maphash.String(t.seed, key))
+	mask := uint32(len(t.index) - 1)
+	for at := hash & mask; ; at = (at + 1) & mask {
+		if slot := t.index[at]; slot == 0 || uint32(slot>>32) == hash {
+			return int(uint32(slot)) - 1
+		}
+	}
+}
+
 // add appends an entry whose key is not there yet and returns its position.
 func (t *table[V]) add(key string, value V) int {
 	t.entries = append(t.entries, entry[V]{key, value})

@@ -80,13 +80,34 @@ func (c *conn) touch(batch []asked) {
 	if len(batch) < 2 || !c.client.authenticated {
 		return
 	}
-	keys := c.loop.keys[:0]
+	t := &c.loop.touched
 	for i := range batch {
-		if cmd := &batch[i]; cmd.is != nil && cmd.is.first > 0 && cmd.words > cmd.is.first {
-			keys = append(keys, textOf(c.request.args[cmd.first+cmd.is.first]))
+		cmd := &batch[i]
+		if cmd.is == nil || cmd.is.first == 0 || cmd.words <= cmd.is.first {
+			continue
 		}
+		args := c.request.args[cmd.first : cmd.first+cmd.words]
+		member := ""
+		if at := cmd.is.member; at > 0 && len(args) > at && len(args[at]) <= touchMemberMax {
+			from := len(t.room)
+			t.room = appendEncoded(t.room, args[at])
+			member = textOf(t.room[from:])
+		}
+		t.keys = append(t.keys, textOf(args[cmd.is.first]))
+		t.members = append(t.members, member)
 	}
-	c.server.store.Touch(keys)
-	clear(keys)
-	c.loop.keys = keys
+	c.server.store.Touch(t.keys, t.members)
+	clear(t.keys)
+	clear(t.members)
+	t.keys, t.members, t.room = t.keys[:0], t.members[:0], t.room[:0]
+}
+
+// touchMemberMax is up to how many bytes a member has that is looked for before its command is carried out.
+const touchMemberMax = 1 << 10
+
+// touched is what a loop has the store look at.
+type touched struct {
+	keys    []string
+	members []string
+	room    []byte // of the members
 }

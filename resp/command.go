@@ -20,6 +20,7 @@ type command struct {
 	flags commandFlags
 	// first, last and step say which words are keys; last counts from the end when it is negative. All zero without keys.
 	first, last, step int
+	member            int // which word is a member of a set, if only one may be or it is the first; 0 = none
 	group             string
 	summary           string
 	run               func(c *conn, args [][]byte)

@@ -42,6 +42,54 @@ func TestRepliesComeInOrder(t *testing.T) {
 	<-sent
 }
 
+func TestMembersOfOnePipeline(t *testing.T) {
+	t.Parallel()
+	for _, ack := range []string{resp.AckMemory, resp.AckDurable} {
+		t.Run(ack, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, func(cfg *resp.Config) { cfg.Ack = ack }).dial(t)
+			var all strings.Builder
+			var want []string
+			ask := func(reply string, words ...string) {
+				all.WriteString(encoded(words...))
+				want = append(want, reply)
+			}
+			// Commands use again what those before have given back, those too that were refused.
+			for i := range 500 {
+				a, b, other := fmt.Sprint("a", i), strings.Repeat("b", i%100)+fmt.Sprint(i), fmt.Sprint("other", i)
+				ask("2", "SADD", "s", a, b)
+				ask("-ERR value is not a valid float", "ZADD", "z", "1", "x", "no", other)
+				ask("1", "SADD", "s", other, a, a)
+				ask("0", "SADD", "s", b)
+				ask("1", "SISMEMBER", "s", other)
+				ask("[1 0 1]", "SMISMEMBER", "s", a, "x", b)
+				ask("2", "ZADD", "z", fmt.Sprint(i), a, "2.5", b)
+				ask("1", "ZADD", "z", "CH", "nx", "3", a, "4", other)
+				ask("1", "INCR", fmt.Sprint("n", i))
+				ask(fmt.Sprintf("%q", fmt.Sprint(i)), "ZSCORE", "z", a)
+				ask("1", "ZADD", "z", "ch", "-.5", a)
+				ask(`"-0.5"`, "ZSCORE", "z", a)
+				ask("1", "SREM", "s", other, "x")
+				ask("0", "SISMEMBER", "s", other)
+				ask("1", "ZREM", "z", "x", other)
+			}
+			ask("1000", "SCARD", "s")
+			ask("1000", "ZCARD", "z")
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				_, _ = io.WriteString(c.conn, all.String())
+			}()
+			for i := range want {
+				if got := c.reply(); got != want[i] {
+					t.Fatalf("reply %d: got %q, want %q", i, got, want[i])
+				}
+			}
+			<-sent
+		})
+	}
+}
+
 func TestVersionOfTheProtocolChangesBetweenReplies(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(cfg *resp.Config) { cfg.Ack = resp.AckDurable })

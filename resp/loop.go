@@ -47,7 +47,8 @@ type loop struct {
 	spare    []byte // lent to whichever connection answers
 	pendings []*pending
 	batch    []asked
-	keys     []string
+	touched  touched
+	member   []byte     // that is being looked for
 	put      anna.Write // the one that is being begun
 	look     look
 	done     []*pending

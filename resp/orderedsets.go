@@ -14,6 +14,9 @@ func zaddCommand(c *conn, args [][]byte) {
 	at := 2
 options:
 	for ; at < len(args); at++ {
+		if isNumeral(args[at]) {
+			break
+		}
 		switch optionOf(args[at]) {
 		case "nx":
 			flags |= ifAbsent
@@ -48,16 +51,17 @@ options:
 	case flags.has(ifAbsent|ifPresent|ifGreater|ifLess|increment) && !c.atomic("ZADD with NX, XX, GT, LT or INCR"):
 		return
 	}
-	members := make([]member, 0, len(pairs)/2)
+	p := c.loop.begin(c)
 	for i := 0; i < len(pairs); i += 2 {
 		score, ok := parseFloat(pairs[i])
 		if !ok {
 			c.w.error("ERR " + errNotFloat.Message)
+			p.release(c.loop)
 			return
 		}
-		members = append(members, member{encode(pairs[i+1]), score})
+		p.change.member(pairs[i+1], score)
 	}
-	c.changeOrderedSet(args[1], flags, members, makeOrderedAdd)
+	c.changeOrderedSet(p, args[1], flags, makeOrderedAdd)
 }
 
 func zincrbyCommand(c *conn, args [][]byte) {
@@ -67,25 +71,32 @@ func zincrbyCommand(c *conn, args [][]byte) {
 		return
 	}
 	if c.atomic("ZINCRBY") {
-		c.changeOrderedSet(args[1], increment, []member{{encode(args[3]), by}}, makeOrderedAdd)
+		p := c.loop.begin(c)
+		p.change.member(args[3], by)
+		c.changeOrderedSet(p, args[1], increment, makeOrderedAdd)
 	}
 }
 
 func zremCommand(c *conn, args [][]byte) {
-	c.changeOrderedSet(args[1], 0, membersOf(args[2:]), makeOrderedRemove)
+	p := c.loop.begin(c)
+	for _, arg := range args[2:] {
+		p.change.member(arg, 0)
+	}
+	c.changeOrderedSet(p, args[1], 0, makeOrderedRemove)
 }
 
-func (c *conn) changeOrderedSet(key []byte, flags options, members []member, how maker) {
+// changeOrderedSet makes the change of p, which has the members.
+func (c *conn) changeOrderedSet(p *pending, key []byte, flags options, how maker) {
 	name, ok := c.writableKey(key)
 	if !ok {
+		p.release(c.loop)
 		return
 	}
-	p := c.loop.begin(c)
 	p.answer = answerSum
 	if flags.has(increment) {
 		p.answer = answerScore
 	}
-	p.change = change{make: how, flags: flags, members: members}
+	p.change.make, p.change.flags = how, flags
 	if c.server.cfg.SoleMaster {
 		p.change.flags |= unlessThere
 	}
@@ -99,7 +110,8 @@ func makeOrderedAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMil
 	if err != nil {
 		return nil, 0, err
 	}
-	delta, count, n := new(lattice.OrderedSet), int64(0), 0
+	var delta *lattice.OrderedSet
+	count := int64(0)
 	for _, m := range ch.members {
 		was, form, there := scoreOf(set, m.value)
 		score := m.score
@@ -117,15 +129,18 @@ func makeOrderedAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMil
 		if there && score == was && ch.flags.has(unlessThere) {
 			continue
 		}
+		if delta == nil {
+			delta = new(lattice.OrderedSet)
+		}
 		if _, err := delta.Add(lattice.Timestamp{}, form, score); err != nil {
 			return nil, 0, errNotNumber
 		}
-		if n++; !there || ch.flags.has(countChanged) && score != was {
+		if !there || ch.flags.has(countChanged) && score != was {
 			count++
 		}
 	}
-	if n == 0 {
-		return nil, count, nil
+	if delta == nil {
+		return nil, 0, nil
 	}
 	return &lattice.State{Lattice: delta}, count, nil
 }
@@ -223,7 +238,7 @@ func zcardCommand(c *conn, args [][]byte) {
 func zscoreCommand(c *conn, args [][]byte) {
 	var score float64
 	there := false
-	member := encode(args[2])
+	member := c.encoded(args[2])
 	if !c.viewOrderedSet(args[1], func(set *lattice.OrderedSet) { score, _, there = scoreOf(set, member) }) {
 		return
 	}
@@ -239,7 +254,7 @@ func zrevrankCommand(c *conn, args [][]byte) { c.rank(args, true) }
 
 func (c *conn) rank(args [][]byte, reverse bool) {
 	rank, there := 0, false
-	member := encode(args[2])
+	member := c.encoded(args[2])
 	if !c.viewOrderedSet(args[1], func(set *lattice.OrderedSet) {
 		var form []byte
 		if _, form, there = scoreOf(set, member); there {
@@ -469,6 +484,9 @@ func scoreBound(arg []byte) (b bound, ok bool) {
 
 // floatBytesMax bounds the text of a number.
 const floatBytesMax = 256
+
+// isNumeral reports whether a word begins as a number does that is written in digits, and so is no option.
+func isNumeral(arg []byte) bool { return len(arg) > 0 && arg[0] < 'A' }
 
 func parseFloat(arg []byte) (float64, bool) {
 	if len(arg) == 0 || len(arg) > floatBytesMax || bytes.IndexByte(arg, '_') >= 0 {

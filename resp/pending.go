@@ -26,8 +26,10 @@ type pending struct {
 }
 
 const (
-	// pendingKeepMax bounds the buffers that an unused pending keeps, pendingsKeepMax the unused pendings of a loop.
+	// pendingKeepMax bounds the buffers that an unused pending keeps, membersKeepMax the members that it has room for,
+	// pendingsKeepMax the unused pendings of a loop.
 	pendingKeepMax  = 4 << 10
+	membersKeepMax  = 64
 	pendingsKeepMax = 4096
 )
 
@@ -75,7 +77,8 @@ func (p *pending) release(l *loop) {
 	if len(l.pendings) >= pendingsKeepMax || cap(p.body.buf) > pendingKeepMax || cap(p.after.buf) > pendingKeepMax {
 		return
 	}
-	p.conn, p.answer, p.change = nil, nil, change{}
+	p.conn, p.answer = nil, nil
+	p.change.reset()
 	p.known, p.halts, p.again = false, false, false
 	p.sum.Store(0)
 	p.err.Store(nil)

@@ -28,7 +28,7 @@ type Store interface {
 	Write(w *anna.Write, done anna.Completion)
 	View(key string, read func(*lattice.State)) bool
 	Fetch(key string, done anna.Completion)
-	Touch(keys []string)
+	Touch(keys, members []string)
 	Scan(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error)
 	Stats() anna.Stats
 }

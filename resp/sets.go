@@ -6,15 +6,6 @@ import (
 	"cloudburst/wire"
 )
 
-// membersOf returns the members that a command names.
-func membersOf(args [][]byte) []member {
-	members := make([]member, len(args))
-	for i, arg := range args {
-		members[i].value = encode(arg)
-	}
-	return members
-}
-
 func saddCommand(c *conn, args [][]byte) { c.changeSet(args, makeSetAdd) }
 func sremCommand(c *conn, args [][]byte) { c.changeSet(args, makeSetRemove) }
 
@@ -25,9 +16,12 @@ func (c *conn) changeSet(args [][]byte, how maker) {
 	}
 	p := c.loop.begin(c)
 	p.answer = answerSum
-	p.change = change{make: how, members: membersOf(args[2:])}
+	p.change.make = how
 	if c.server.cfg.SoleMaster {
 		p.change.flags = unlessThere
+	}
+	for _, arg := range args[2:] {
+		p.change.member(arg, 0)
 	}
 	c.put(p, anna.Write{Key: key, Make: p})
 	c.await(p)
@@ -40,17 +34,21 @@ func makeSetAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMillis 
 	if err != nil {
 		return nil, 0, err
 	}
-	delta, added, n := new(lattice.Set), int64(0), 0
+	var delta *lattice.Set
+	added := int64(0)
 	for _, m := range ch.members {
 		there := set != nil && contains(set, m.value)
 		if there && ch.flags.has(unlessThere) {
 			continue
 		}
-		if n++; delta.Add(lattice.Timestamp{}, m.value) && !there {
+		if delta == nil {
+			delta = new(lattice.Set)
+		}
+		if delta.Add(lattice.Timestamp{}, m.value) && !there {
 			added++
 		}
 	}
-	if n == 0 {
+	if delta == nil {
 		return nil, 0, nil
 	}
 	return &lattice.State{Lattice: delta}, added, nil
@@ -77,6 +75,16 @@ func makeSetRemove(ch *change, held *lattice.State, _ lattice.Timestamp, nowMill
 		return nil, 0, nil
 	}
 	return &lattice.State{Lattice: delta}, removed, nil
+}
+
+// encoded is encode for what is needed up to the next call of it.
+func (c *conn) encoded(content []byte) []byte {
+	l := c.loop
+	if cap(l.member) > pendingKeepMax {
+		l.member = nil
+	}
+	l.member = appendEncoded(l.member[:0], content)
+	return l.member
 }
 
 // liveSet returns the set that a key shows, nil when it shows nothing.
@@ -172,18 +180,17 @@ func (c *conn) value(value string, start int) bool {
 
 func sismemberCommand(c *conn, args [][]byte) {
 	there := false
-	member := encode(args[2])
+	member := c.encoded(args[2])
 	if c.viewSet(args[1], func(set *lattice.Set) { there = set != nil && contains(set, member) }) {
 		c.w.flag(there)
 	}
 }
 
 func smismemberCommand(c *conn, args [][]byte) {
-	members := membersOf(args[2:])
-	there := make([]bool, len(members))
+	there := make([]bool, len(args)-2)
 	if !c.viewSet(args[1], func(set *lattice.Set) {
-		for i, m := range members {
-			there[i] = set != nil && contains(set, m.value)
+		for i, arg := range args[2:] {
+			there[i] = set != nil && contains(set, c.encoded(arg))
 		}
 	}) {
 		return

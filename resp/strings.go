@@ -18,7 +18,25 @@ type change struct {
 	at      int64   // of an expiry
 	score   float64 // that ZADD INCR leads to
 	members []member
+	room    []byte // of the members
 	found   look
+}
+
+// member puts in a member that the client names, with its score if it has one.
+func (ch *change) member(content []byte, score float64) {
+	from := len(ch.room)
+	ch.room = appendEncoded(ch.room, content)
+	ch.members = append(ch.members, member{ch.room[from:len(ch.room):len(ch.room)], score})
+}
+
+// reset makes ch ready for another change.
+func (ch *change) reset() {
+	clear(ch.members)
+	members, room := ch.members[:0], ch.room[:0]
+	if cap(members) > membersKeepMax || cap(room) > pendingKeepMax {
+		members, room = nil, nil
+	}
+	*ch = change{members: members, room: room}
 }
 
 // maker makes the delta of a change: see anna.Maker.
@@ -340,7 +358,7 @@ func (c *conn) add(key []byte, n int64) {
 	p.answer = answerSum
 	w := anna.Write{Key: name, Add: n}
 	if c.server.cfg.SoleMaster || n == 0 {
-		p.change = change{make: makeAdd, by: n}
+		p.change.make, p.change.by = makeAdd, n
 		w.Make, w.Replace = p, true
 	}
 	c.put(p, w)

@@ -154,7 +154,7 @@ func commandList() []command {
 			summary: "Deletes keys.",
 		},
 		{
-			name: "sadd", arity: -3, flags: writes, first: 1, last: 1, step: 1, group: "set", run: saddCommand,
+			name: "sadd", arity: -3, flags: writes, first: 1, last: 1, step: 1, member: 2, group: "set", run: saddCommand,
 			summary: "Adds members to a set.",
 		},
 		{
@@ -162,7 +162,7 @@ func commandList() []command {
 			summary: "Returns the number of members of a set.",
 		},
 		{
-			name: "sismember", arity: 3, flags: reads, first: 1, last: 1, step: 1, group: "set", run: sismemberCommand,
+			name: "sismember", arity: 3, flags: reads, first: 1, last: 1, step: 1, member: 2, group: "set", run: sismemberCommand,
 			summary: "Tells whether a member is in a set.",
 		},
 		{
@@ -170,15 +170,15 @@ func commandList() []command {
 			summary: "Returns the members of a set.",
 		},
 		{
-			name: "smismember", arity: -3, flags: reads, first: 1, last: 1, step: 1, group: "set", run: smismemberCommand,
+			name: "smismember", arity: -3, flags: reads, first: 1, last: 1, step: 1, member: 2, group: "set", run: smismemberCommand,
 			summary: "Tells which members are in a set.",
 		},
 		{
-			name: "srem", arity: -3, flags: writes, first: 1, last: 1, step: 1, group: "set", run: sremCommand,
+			name: "srem", arity: -3, flags: writes, first: 1, last: 1, step: 1, member: 2, group: "set", run: sremCommand,
 			summary: "Removes members from a set.",
 		},
 		{
-			name: "zadd", arity: -4, flags: writes, first: 1, last: 1, step: 1, group: "sorted-set", run: zaddCommand,
+			name: "zadd", arity: -4, flags: writes, first: 1, last: 1, step: 1, member: 3, group: "sorted-set", run: zaddCommand,
 			summary: "Adds members to a sorted set, or changes their scores.",
 		},
 		{
@@ -190,7 +190,7 @@ func commandList() []command {
 			summary: "Counts the members within scores.",
 		},
 		{
-			name: "zincrby", arity: 4, flags: writes, first: 1, last: 1, step: 1, group: "sorted-set", run: zincrbyCommand,
+			name: "zincrby", arity: 4, flags: writes, first: 1, last: 1, step: 1, member: 3, group: "sorted-set", run: zincrbyCommand,
 			summary: "Adds to the score of a member.",
 		},
 		{
@@ -202,11 +202,11 @@ func commandList() []command {
 			summary: "Returns members within scores.",
 		},
 		{
-			name: "zrank", arity: 3, flags: reads, first: 1, last: 1, step: 1, group: "sorted-set", run: zrankCommand,
+			name: "zrank", arity: 3, flags: reads, first: 1, last: 1, step: 1, member: 2, group: "sorted-set", run: zrankCommand,
 			summary: "Returns the rank of a member.",
 		},
 		{
-			name: "zrem", arity: -3, flags: writes, first: 1, last: 1, step: 1, group: "sorted-set", run: zremCommand,
+			name: "zrem", arity: -3, flags: writes, first: 1, last: 1, step: 1, member: 2, group: "sorted-set", run: zremCommand,
 			summary: "Removes members from a sorted set.",
 		},
 		{
@@ -218,11 +218,11 @@ func commandList() []command {
 			summary: "Returns members within scores from the highest.",
 		},
 		{
-			name: "zrevrank", arity: 3, flags: reads, first: 1, last: 1, step: 1, group: "sorted-set", run: zrevrankCommand,
+			name: "zrevrank", arity: 3, flags: reads, first: 1, last: 1, step: 1, member: 2, group: "sorted-set", run: zrevrankCommand,
 			summary: "Returns the rank of a member from the highest score.",
 		},
 		{
-			name: "zscore", arity: 3, flags: reads, first: 1, last: 1, step: 1, group: "sorted-set", run: zscoreCommand,
+			name: "zscore", arity: 3, flags: reads, first: 1, last: 1, step: 1, member: 2, group: "sorted-set", run: zscoreCommand,
 			summary: "Returns the score of a member.",
 		},
 		{

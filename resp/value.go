@@ -15,11 +15,10 @@ import (
 
 // encode returns what the store keeps for bytes that a client sends: a value of the codec bytes, which Python reads as bytes.
 func encode(content []byte) []byte {
-	value := make([]byte, 1+len(content))
-	value[0] = wire.CodecBytes
-	copy(value[1:], content)
-	return value
+	return appendEncoded(make([]byte, 0, 1+len(content)), content)
 }
+
+func appendEncoded(to, content []byte) []byte { return append(append(to, wire.CodecBytes), content...) }
 
 // textForm appends a value as Redis clients get it: bytes as they are, plain text and numbers as text. Other values have no
 // such form.
