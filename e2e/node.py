@@ -22,6 +22,13 @@ BINARY = ROOT / "bin" / "cloudburst"
 PYTHON = ROOT / ".venv" / "bin" / "python"
 
 READY = re.compile(r"https?://[\w.:\[\]]+:\d+")
+# The log is cut off at its beginning all the time, as soon as half of it is not needed.
+SHORT_LOG = {
+    "CLOUDBURST_ANNA__COMPACT_RATIO": "2",
+    "CLOUDBURST_ANNA__COMPACT_BYTES_MIN": "4096",
+    "CLOUDBURST_ANNA__COMPACT_INTERVAL": "100ms",
+}
+
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 30.0
 LINES_KEPT = 5000
@@ -192,6 +199,12 @@ class Node:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()
+
+    def metric(self, name: str) -> float:
+        """What the node counts, of all that is told apart by labels."""
+        lines = re.findall(rf"^{name}(?:{{.*}})? (.*)$", self.http("/metrics")[1], re.MULTILINE)
+        assert lines, f"there is no metric {name}"
+        return sum(map(float, lines))
 
     def family(self) -> List[int]:
         """The node's process and all that it started, the zygote and the workers among them, wherever they are now."""

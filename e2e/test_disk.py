@@ -11,7 +11,7 @@ import pytest
 import cloudburst
 from cloudburst import errors
 from e2e.conftest import RUNNING
-from e2e.node import Node, until
+from e2e.node import SHORT_LOG, Node, until
 
 DISK_BYTES = 64 << 20
 ROOM_BYTES = 4 << 20  # that are left for the log before the disk is full
@@ -34,7 +34,7 @@ class SmallDisk(Node):
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[SmallDisk]:
-    node = SmallDisk(tmp_path / "node", "--role", "gateway,anna")
+    node = SmallDisk(tmp_path / "node", "--role", "gateway,anna", environment=SHORT_LOG)
     RUNNING.append(node)
     try:
         node.start()
