@@ -77,18 +77,17 @@ func BenchmarkPutDurable(b *testing.B) {
 	reportRate(b, cpu, putDurable(b, s, benchKeys(100_000), b.N))
 }
 
-// BenchmarkOverwrite is BenchmarkPutDurable for keys that have been overwritten a hundred times each, so that the log is as long as it
-// is to be and its beginning is being cut off.
+// BenchmarkOverwrite is BenchmarkPutDurable for keys that have been overwritten a hundred times each and more, so that the log is as long
+// as it is to be and its beginning is being cut off.
 func BenchmarkOverwrite(b *testing.B) {
 	s := startServer(b, anna.Config{}, "")
 	keys := benchKeys(10_000)
-	putDurable(b, s, keys, 100*len(keys))
+	for s.server.Stats().Truncations == 0 {
+		putDurable(b, s, keys, 100*len(keys))
+	}
 	b.ResetTimer()
 	cpu := processorTime(b)
 	reportRate(b, cpu, putDurable(b, s, keys, b.N))
-	if s.server.Stats().Truncations == 0 {
-		b.Error("nothing was cut off")
-	}
 }
 
 // putDurable makes n writes and returns how long each took.
