@@ -204,7 +204,7 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 // supersede gives free the pieces of what a record has made superfluous. Its own, if it has any, are kept: the log may have told of
 // it before.
 func (k *Kernel) supersede(it *item, own string, out *Effects) {
-	if it.busy == nil || len(it.busy.uploads) == 0 {
+	if !it.pieces() {
 		return
 	}
 	for _, name := range it.busy.uploads {

@@ -152,8 +152,9 @@ func (k *Kernel) recorded(it *item, sequence, since uint64, whole, pieces bool, 
 	if !alone && it.base != 0 {
 		base = min(base, it.base)
 	}
-	if whole {
-		base = max(base, since+1) // what is between may be another's
+	if whole && !it.pieces() {
+		// What is between may be another's. Had it pieces, these could lie before.
+		base = max(base, since+1)
 	}
 	if alone && !pieces {
 		base = sequence

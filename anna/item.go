@@ -129,6 +129,9 @@ func (it *item) named(upload string) {
 	}
 }
 
+// pieces reports whether a record that is needed may name pieces.
+func (it *item) pieces() bool { return it.busy != nil && len(it.busy.uploads) > 0 }
+
 func (it *item) watched() bool { return it.cache != 0 }
 
 func (it *item) watchedBy(cache uint16) bool {
