@@ -19,7 +19,7 @@ func (n *node) compact() {
 		return
 	}
 	for partition, s := range n.w.log.streams {
-		if n.own.targets[partition] < s.first || n.kernel.Tenure(uint16(partition)) != anna.Leading {
+		if n.own.targets[partition] <= s.first || n.kernel.Tenure(uint16(partition)) != anna.Leading {
 			n.own.targets[partition] = 0
 		}
 		if n.kernel.Tenure(uint16(partition)) == anna.Leading {
@@ -39,7 +39,7 @@ func (n *node) compact() {
 // shorten decides whether a partition is too long, and cuts off what nobody needs (compactor.judge, compactor.cut).
 func (n *node) shorten(partition int, s *stream) {
 	w, target := n.w, &n.own.targets[partition]
-	if end := uint64(len(s.records)); *target == 0 && end-s.first > lengthMax {
+	if end := uint64(len(s.records)); *target == 0 && end > s.first+lengthMax {
 		*target = s.first + (end-s.first)/2 + 1
 	}
 	if *target == 0 {
