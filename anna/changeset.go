@@ -2,13 +2,15 @@ package anna
 
 import (
 	"errors"
+	"slices"
 
 	"cloudburst/lattice"
 )
 
-// The changeset is what the log does not hold yet. A key is published as soon as it has changed, unless its last publish is
-// still out: then what changes meanwhile goes out together, once, when the answer is there. So an idle log is written to at
-// once, a busy one in epochs as long as its answers take, and a key that is written often costs no more than one that is not.
+// The changeset is what the log does not hold yet. A key is published as soon as it has changed, unless as many publishes are out as
+// may be, or its own last one: then what changes meanwhile goes out when an answer is there, a key once, and many keys in one record.
+// So an idle log is written to at once, a busy one in epochs as long as its answers take, and neither a key that is written often nor
+// one of many that are costs a record of its own.
 //
 //	clean ── write ──► changed ── publish ──► in flight ── acknowledged ──► clean
 //	                      ▲                    │      └── written meanwhile: changed and in flight
@@ -16,9 +18,9 @@ import (
 
 var errNoAnswer = errors.New("the log did not answer in time")
 
-type flightSlot struct {
-	it         *item
-	generation uint32
+type publicationSlot struct {
+	publication *publication
+	generation  uint32
 }
 
 // departure is when a publish must have been answered.
@@ -43,31 +45,84 @@ func (k *Kernel) enqueue(p *partition, it *item, urgent bool) {
 	}
 }
 
+// largeMax bounds the publishes of large states of a partition that have not been answered.
+const largeMax = 64
+
 // pump publishes what waits, as far as the bound of outstanding publishes and the state of the log allow.
 func (k *Kernel) pump(now int64, p *partition, out *Effects) {
-	for p.outstanding < k.cfg.PublishesMax {
+	for p.outstanding-p.large < k.cfg.PublishesMax && p.large < largeMax {
 		if p.failures > 0 && (k.elapsed < p.retryAt || p.outstanding > 0) {
 			return // one at a time, until one succeeds
 		}
+		if !k.publish(now, p, out) {
+			return
+		}
+	}
+}
+
+// publish puts what waits into a record, as much as goes in, and reports whether there was anything.
+func (k *Kernel) publish(now int64, p *partition, out *Effects) bool {
+	var r *publication
+	entries := k.entries[:0]
+	bytes := 0
+	for bytes < k.cfg.RecordBytesMax && len(entries) < k.cfg.RecordKeysMax {
+		it := k.next(p)
+		if it == nil {
+			break
+		}
+		entry, ok := k.depart(now, p, it)
+		if !ok {
+			continue
+		}
+		size := entry.State.Bytes()
+		if size >= k.cfg.RecordBytesMax { // for itself, so that nobody waits for it
+			alone := k.newPublication(p, true)
+			alone.add(it)
+			out.Publishes = append(out.Publishes, Publish{ID: alone.id, Partition: p.number, Since: alone.since, Entries: []Entry{entry}})
+			if r == nil {
+				return true
+			}
+			break
+		}
+		if r == nil {
+			r = k.newPublication(p, false)
+		}
+		r.add(it)
+		entries = append(entries, entry)
+		bytes += size + len(it.key)
+	}
+	if r == nil {
+		return false
+	}
+	out.Publishes = append(out.Publishes, Publish{ID: r.id, Partition: p.number, Since: r.since, Entries: slices.Clone(entries)})
+	clear(entries)
+	k.entries = entries
+	return true
+}
+
+// next returns a key that waits and may be published now; nil = there is none.
+func (k *Kernel) next(p *partition) *item {
+	for {
 		it, urgent := p.urgent.pop()
 		if !urgent {
 			if p.lazy.count == 0 {
 				p.rate, p.bursting = 0, false
-				return
+				return nil
 			}
 			if !k.mayBeLazy(p) {
 				p.bursting = false
-				return
+				return nil
 			}
 			it, _ = p.lazy.pop()
 		}
-		if it.flags.has(queued) {
-			it.flags &^= queued | hurried
-			k.publish(now, p, it, out)
-			if !urgent {
-				p.allowance--
-			}
+		if !it.flags.has(queued) {
+			continue
 		}
+		it.flags &^= queued | hurried
+		if !urgent {
+			p.allowance--
+		}
+		return it
 	}
 }
 
@@ -103,7 +158,8 @@ func (k *Kernel) mayBeLazy(p *partition) bool {
 	return p.allowance >= 1
 }
 
-func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
+// depart gives a key a flight, and returns what its record is to say; false when there is nothing to say.
+func (k *Kernel) depart(now int64, p *partition, it *item) (Entry, bool) {
 	b := k.more(it)
 	// What is cold, or about to be brought here, is not all here.
 	whole := !it.flags.has(cold) && k.Tenure(it.slot) < Joining && (it.flags.has(changed|rewrite) || k.wantsWhole(it))
@@ -113,34 +169,30 @@ func (k *Kernel) publish(now int64, p *partition, it *item, out *Effects) {
 			k.fade(now, it)
 		}
 		k.settleDown(it)
-		return
+		return Entry{}, false
 	}
 	if b.pending == 0 {
 		k.stats.Rewrites++
 	}
 	f := k.newFlight()
-	f.id = k.slot(it)
 	f.bytes, b.pending = b.pending, 0
 	f.waiters, b.waiters = b.waiters, f.waiters[:0]
-	f.whole, f.since = whole, p.applied
+	f.whole = whole
 	if whole && !simple(&it.state) {
 		// It replaces what was removed so long ago that nobody adds it any more without knowing.
 		it.state.Collect(lattice.Timestamp{Time: uint64(max(0, now-k.cfg.TombstoneGrace)) << 12})
 	}
-	publish := Publish{ID: f.id, Key: it.key, Slot: it.slot, Partition: p.number, Whole: f.whole, Since: f.since}
+	entry := Entry{Key: it.key, Slot: it.slot, Whole: whole}
 	if whole || it.flags.has(changed) {
-		publish.State = it.state.Clone()
+		entry.State = it.state.Clone()
 		f.delta = nil
 	} else {
-		publish.State, f.delta = b.delta, b.delta
+		entry.State, f.delta = b.delta, b.delta
 	}
 	b.delta = nil
 	it.flags &^= changed | rewrite
 	b.flight = f
-	p.outstanding++
-	k.stats.Publishes++
-	k.departures.push(departure{f.id, k.elapsed + k.cfg.PublishTimeout})
-	out.Publishes = append(out.Publishes, publish)
+	return entry, true
 }
 
 // tombstone reports whether a state holds nothing but its deletion, or not even that: what was removed member by member.
@@ -149,26 +201,39 @@ func tombstone(s *lattice.State) bool { return s.Lattice == nil }
 // wantsWhole reports whether a key has so many records in the log that are needed that its next is to hold the whole state instead,
 // so that it is read soon: never more is written in whole states than has been written in deltas.
 func (k *Kernel) wantsWhole(it *item) bool {
-	return int(it.records) > k.cfg.CompactRecords && int(it.logged) >= int(it.bytes)*accountUnit
+	return it.flags.has(scattered) && len(k.places[it]) > k.cfg.CompactRecords && int(it.logged) >= int(it.bytes)*accountUnit
 }
 
-func (k *Kernel) acknowledged(now int64, m *Acknowledged, out *Effects) {
+// acknowledged takes note that a publish is in the log, and returns how many keys it was of.
+func (k *Kernel) acknowledged(now int64, m *Acknowledged, out *Effects) (keys int) {
 	p := k.partitions[m.Partition]
-	p.own(m.Sequence)
-	if p.ahead.len() > 0 && !p.behind {
+	// What had been given up before its answer came is not known any more: the log brings it, like another's.
+	r := k.inFlight(m.Publish)
+	if r != nil {
+		p.own(m.Sequence)
+	}
+	if (p.ahead.len() > 0 || r == nil && m.Sequence > p.applied) && !p.behind {
 		p.behind = true
 		out.Behind = append(out.Behind, p.number)
 	}
-	if it := k.inFlight(m.Publish); it != nil {
-		k.landed(now, p, it, m, out)
+	if r != nil {
+		k.arrived(r)
+		keys = len(r.items)
+		for _, it := range r.items {
+			k.landed(now, p, it, m, out)
+		}
+		k.sparePublished(r)
+		k.departed()
 	}
 	p.failures, p.err = 0, nil
 	k.pump(now, p, out)
+	return keys
 }
 
-// landed takes note that a key's publish is in the log.
+// landed takes note that what a publish says of a key is in the log.
 func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out *Effects) {
-	f := k.land(p, it)
+	f := it.busy.flight
+	it.busy.flight = nil
 	k.changeset -= f.bytes
 	for _, w := range f.waiters {
 		k.answer(w, nil, out)
@@ -177,7 +242,7 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	if f.whole {
 		bytes = it.state.Bytes()
 	}
-	if k.recorded(it, m.Sequence, f.since, f.whole, m.Upload != "", bytes) {
+	if k.recorded(it, m.Sequence, f.publication.since, f.whole, m.Upload != "", bytes) {
 		k.supersede(it, m.Upload, out)
 	}
 	if m.Upload != "" {
@@ -193,12 +258,10 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	}
 	if !it.dirty() && k.Tenure(it.slot) == Stranger {
 		k.abandon(it, out)
-		k.departed()
 		return
 	}
 	k.enqueue(p, it, it.busy != nil && len(it.busy.waiters) > 0 || k.Tenure(it.slot) >= Parting)
 	k.settleDown(it)
-	k.departed()
 }
 
 // supersede gives free the pieces of what a record has made superfluous. Its own, if it has any, are kept: the log may have told of
@@ -220,29 +283,33 @@ func (k *Kernel) advanced(m *Advanced) {
 	if m.Sequence != 0 {
 		k.partitions[m.Partition].own(m.Sequence)
 	}
-	if it := k.inFlight(m.Publish); it != nil {
-		it.busy.flight.alive = k.elapsed
+	if r := k.inFlight(m.Publish); r != nil {
+		r.alive = k.elapsed
 	}
 }
 
 func (k *Kernel) failed(now int64, m *Failed, out *Effects) {
-	if it := k.inFlight(m.Publish); it != nil {
-		k.fail(now, it, m.Err, out)
+	if r := k.inFlight(m.Publish); r != nil {
+		k.fail(now, r, m.Err, out)
 		k.departed()
 	}
 }
 
 // fail puts what was published back into the changeset, and lets the log rest for a while.
-func (k *Kernel) fail(now int64, it *item, err error, out *Effects) {
-	p := k.partition(it.slot)
+func (k *Kernel) fail(now int64, r *publication, err error, out *Effects) {
+	p := k.partition(r.items[0].slot)
 	k.stats.Failed++
-	k.refund(p, it)
-	for _, w := range it.busy.waiters {
-		if w.memory {
-			k.answer(w, nil, out) // there is no point in waiting
+	k.arrived(r)
+	for _, it := range r.items {
+		k.refund(it)
+		for _, w := range it.busy.waiters {
+			if w.memory {
+				k.answer(w, nil, out) // there is no point in waiting
+			}
 		}
+		k.enqueue(p, it, true)
 	}
-	k.enqueue(p, it, true)
+	k.sparePublished(r)
 	p.err = err
 	// What was under way when the log failed fails with it, and says nothing new.
 	if p.failures == 0 || k.elapsed >= p.retryAt {
@@ -252,10 +319,11 @@ func (k *Kernel) fail(now int64, it *item, err error, out *Effects) {
 	k.pump(now, p, out)
 }
 
-// refund ends a publish as if it had not been begun.
-func (k *Kernel) refund(p *partition, it *item) {
-	f := k.land(p, it)
+// refund ends a flight as if it had not been begun.
+func (k *Kernel) refund(it *item) {
 	b := it.busy
+	f := b.flight
+	b.flight = nil
 	b.pending += f.bytes
 	switch {
 	case f.delta == nil:
@@ -274,39 +342,66 @@ func (k *Kernel) refund(p *partition, it *item) {
 	k.spare(f)
 }
 
-// slot finds a place in the table of publishes for an item and returns its id.
-func (k *Kernel) slot(it *item) uint64 {
+// newPublication begins a publish.
+func (k *Kernel) newPublication(p *partition, large bool) *publication {
+	var r *publication
+	if n := len(k.sparePublication); n > 0 {
+		r, k.sparePublication = k.sparePublication[n-1], k.sparePublication[:n-1]
+	} else {
+		r = new(publication)
+	}
 	var at uint32
 	if n := len(k.freeSlots); n > 0 {
 		at, k.freeSlots = k.freeSlots[n-1], k.freeSlots[:n-1]
 	} else {
-		at = uint32(len(k.flights))
-		k.flights = append(k.flights, flightSlot{})
+		at = uint32(len(k.publications))
+		k.publications = append(k.publications, publicationSlot{})
 	}
-	s := &k.flights[at]
-	s.it = it
+	s := &k.publications[at]
+	s.publication = r
 	s.generation++
-	return uint64(s.generation)<<32 | uint64(at)
+	r.id, r.since, r.large = uint64(s.generation)<<32|uint64(at), p.applied, large
+	p.outstanding++
+	if large {
+		p.large++
+	}
+	k.stats.Publishes++
+	k.departures.push(departure{r.id, k.elapsed + k.cfg.PublishTimeout})
+	return r
 }
 
-// inFlight returns the item whose publish has an id; nil when it has been answered before, or given up.
-func (k *Kernel) inFlight(id uint64) *item {
+func (r *publication) add(it *item) {
+	it.busy.flight.publication = r
+	r.items = append(r.items, it)
+}
+
+// inFlight returns the publish that has an id; nil when it has been answered before, or given up.
+func (k *Kernel) inFlight(id uint64) *publication {
 	at := uint32(id)
-	if id == 0 || int(at) >= len(k.flights) || k.flights[at].generation != uint32(id>>32) {
+	if id == 0 || int(at) >= len(k.publications) || k.publications[at].generation != uint32(id>>32) {
 		return nil
 	}
-	return k.flights[at].it
+	return k.publications[at].publication
 }
 
-// land takes an item's publish out of the table.
-func (k *Kernel) land(p *partition, it *item) *flight {
-	f := it.busy.flight
-	it.busy.flight = nil
-	at := uint32(f.id)
-	k.flights[at].it = nil
+// arrived takes a publish out of the table.
+func (k *Kernel) arrived(r *publication) {
+	p := k.partition(r.items[0].slot)
+	at := uint32(r.id)
+	k.publications[at].publication = nil
 	k.freeSlots = append(k.freeSlots, at)
 	p.outstanding--
-	return f
+	if r.large {
+		p.large--
+	}
+}
+
+func (k *Kernel) sparePublished(r *publication) {
+	clear(r.items)
+	*r = publication{items: r.items[:0]}
+	if len(k.sparePublication) < spareMax {
+		k.sparePublication = append(k.sparePublication, r)
+	}
 }
 
 func (k *Kernel) newFlight() *flight {

@@ -22,14 +22,15 @@ const chunksAhead = 16
 // upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names
 // them. What fails in between leaves pieces that no record names; they are swept at a later start.
 func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error {
-	data := wire.AppendState(nil, m.State)
+	e := &m.Entries[0]
+	data := wire.AppendState(nil, e.State)
 	if len(data) > stateBytesMax {
-		return fmt.Errorf("key %.64q holds %d bytes; the limit is %d", m.Key, len(data), stateBytesMax)
+		return fmt.Errorf("key %.64q holds %d bytes; the limit is %d", e.Key, len(data), stateBytesMax)
 	}
-	up := Upload{Slot: m.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
-	c := &chunked{upload: up.Name, bytes: len(data), latest: latest(m.State)}
-	if m.State.Lattice != nil {
-		c.kind = m.State.Lattice.Type()
+	up := Upload{Slot: e.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
+	c := &chunked{upload: up.Name, bytes: len(data), latest: latest(e.State)}
+	if e.State.Lattice != nil {
+		c.kind = e.State.Lattice.Type()
 	}
 	var waiting []jetstream.PubAckFuture
 	first := uint64(0)
@@ -56,8 +57,8 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error
 		first = min(cmp.Or(first, sequence), sequence)
 		waiting = waiting[1:]
 	}
-	subject := string(appendRecordSubject(nil, p.log.cfg.Prefix, m.Partition, m.Slot, m.Key))
-	future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: appendRecord(nil, p.head(m, c))})
+	record := appendEntry(appendRecord(nil, p.head(m)), e, c)
+	future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: p.log.subjects[m.Partition], Data: record})
 	if err != nil {
 		return err
 	}
@@ -137,8 +138,8 @@ const orphanAge = time.Hour
 func (l *streams) orphans(ctx context.Context, partition int, named func(upload string) bool, now time.Time) ([]Upload, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	prefix := fmt.Sprintf("%s.%d.", l.cfg.Prefix, partition)
-	info, err := l.streams[partition].Info(ctx, jetstream.WithSubjectFilter(prefix+"*."+string(chunkKind)+".>"))
+	prefix := chunksSubject(l.cfg.Prefix, partition) + "."
+	info, err := l.streams[partition].Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
 	if err != nil {
 		return nil, err
 	}
@@ -146,14 +147,14 @@ func (l *streams) orphans(ctx context.Context, partition int, named func(upload 
 	var found []Upload
 	for subject := range info.State.Subjects {
 		tokens := strings.Split(strings.TrimPrefix(subject, prefix), ".")
-		if len(tokens) != 4 || seen[tokens[2]] {
+		if len(tokens) != 3 || seen[tokens[1]] {
 			continue
 		}
-		seen[tokens[2]] = true
+		seen[tokens[1]] = true
 		slot, err := strconv.ParseUint(tokens[0], 10, 16)
-		began, ok := uploadTime(tokens[2])
-		if err == nil && ok && now.Sub(began) > orphanAge && !named(tokens[2]) {
-			found = append(found, Upload{Slot: uint16(slot), Partition: partition, Name: tokens[2]})
+		began, ok := uploadTime(tokens[1])
+		if err == nil && ok && now.Sub(began) > orphanAge && !named(tokens[1]) {
+			found = append(found, Upload{Slot: uint16(slot), Partition: partition, Name: tokens[1]})
 		}
 	}
 	return found, nil

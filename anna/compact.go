@@ -1,6 +1,6 @@
 package anna
 
-import "math"
+import "slices"
 
 // The log of a partition only grows at its end, and only shrinks at its beginning. A record that holds a key's whole state makes
 // those superfluous that are merged in it (item.base). So before the log's first part is cut off, what is still needed of it is
@@ -21,8 +21,8 @@ const (
 	// sweepLoads bounds those that are not in memory, and sweepBacklog what may wait to be published before it goes on.
 	sweepLoads   = 8
 	sweepBacklog = 4096
-	// recordBytes is about what a record takes in the log beside its key and state.
-	recordBytes = 64
+	// entryBytes is about what a key takes in a record beside itself and its state.
+	entryBytes = 32
 )
 
 // compaction is a pass over all keys, in which the kernel finds out from where on the log is needed, and has written again what is
@@ -82,7 +82,7 @@ func (k *Kernel) sweep(now int64, out *Effects) {
 		it := k.ring[c.hand]
 		p := k.partition(it.slot)
 		if b := it.busy; b != nil && b.flight != nil {
-			p.lowest = min(p.lowest, b.flight.since+1)
+			p.lowest = min(p.lowest, b.flight.publication.since+1)
 		}
 		if it.base == 0 {
 			continue
@@ -139,34 +139,73 @@ func (k *Kernel) need(it *item, base uint64, bytes int) {
 	}
 }
 
-// recorded takes note of a record of a key: it is that of a sequence, of so many bytes, and lies after since together with the pieces
-// of its state, if it is in pieces. A whole one has all records of the key up to since merged in it. It reports whether those are all
-// that there are before it.
+// place is where a record lies, or its pieces, if what it says of a key is in pieces: those lie before it, and after start.
+type place struct{ sequence, start uint64 }
+
+// recorded takes note of a record of a key: it is that of a sequence, says so many bytes of the key, and lies after since together with
+// the pieces of its state, if it is in pieces. A whole one has all records of the key up to since merged in it. It reports whether those
+// are all that there are before it.
 func (k *Kernel) recorded(it *item, sequence, since uint64, whole, pieces bool, bytes int) (alone bool) {
-	start := sequence
+	added := place{sequence, sequence}
 	if pieces {
-		start = since + 1
+		added.start = since + 1
 	}
-	alone = whole && it.sequence <= since && it.sequence < sequence
-	base := start
-	if !alone && it.base != 0 {
-		base = min(base, it.base)
+	bytes += len(it.key) + entryBytes
+	if alone = whole && it.sequence <= since && it.sequence < sequence; alone {
+		it.sequence = sequence
+		k.scatter(it, nil)
+		k.need(it, added.start, bytes)
+		return true
 	}
-	if whole && !it.pieces() {
-		// What is between may be another's. Had it pieces, these could lie before.
-		base = max(base, since+1)
+	places := slices.DeleteFunc(k.placesOf(it), func(p place) bool { return p.sequence == sequence || whole && p.sequence <= since })
+	at := len(places)
+	for at > 0 && places[at-1].sequence > sequence {
+		at--
 	}
-	if alone && !pieces {
-		base = sequence
-	}
+	places = slices.Insert(places, at, added)
 	it.sequence = max(it.sequence, sequence)
-	bytes += len(it.key) + recordBytes
-	if alone {
-		it.records = 1
-	} else {
-		it.records += uint16(min(1, math.MaxUint16-int(it.records)))
+	k.scatter(it, places)
+	if len(places) > 1 {
 		bytes += int(it.logged)
 	}
+	base := added.start
+	for _, p := range places {
+		base = min(base, p.start)
+	}
 	k.need(it, base, bytes)
-	return alone
+	return false
+}
+
+// placesOf returns where the records of a key lie that make its state, in their order.
+func (k *Kernel) placesOf(it *item) []place {
+	switch {
+	case it.flags.has(scattered):
+		return k.places[it]
+	case it.sequence == 0:
+		return nil
+	}
+	return []place{{it.sequence, it.base}}
+}
+
+// knows reports whether a record of a key need not be looked at: it is known, or was made superfluous.
+func (k *Kernel) knows(it *item, sequence uint64) bool {
+	if sequence < it.base {
+		return true
+	}
+	if !it.flags.has(scattered) {
+		return sequence == it.sequence
+	}
+	return slices.ContainsFunc(k.places[it], func(p place) bool { return p.sequence == sequence })
+}
+
+// scatter takes note of where the records of a key lie, if it needs more than its last one.
+func (k *Kernel) scatter(it *item, places []place) {
+	switch {
+	case len(places) > 1:
+		k.places[it] = places
+		it.flags |= scattered
+	case it.flags.has(scattered):
+		delete(k.places, it)
+		it.flags &^= scattered
+	}
 }

@@ -18,6 +18,10 @@ const (
 	// is.
 	chunkBytes     = 512 << 10
 	recordBytesMax = 512 << 10
+	// recordBytesAim and recordKeysMax are what goes into one record at most before the next is begun. A key that is read from the log
+	// costs a whole record.
+	recordBytesAim = 16 << 10
+	recordKeysMax  = 256
 	// parkedMax bounds the accesses that wait for one key to be read from the log.
 	parkedMax = 4096
 	// loadsMax bounds the keys that wait to be read from the log, and loaders those that are being read.
@@ -54,7 +58,8 @@ type Config struct {
 	Name string
 	// Kernels is how many kernels share the keys. Default: one per core, at most one per stream.
 	Kernels int
-	// PublishesMax bounds the publishes of one stream that have not been acknowledged. Default 512.
+	// PublishesMax bounds the publishes of one stream that have not been acknowledged, but for those of large values; what changes
+	// meanwhile goes out together. Default 8.
 	PublishesMax int
 	// LazyRate is how many keys a second reach the log at least of those that were only written with memory acknowledgements: up
 	// to that rate they reach it at once. When more are written they are gathered, so that one which is written often is published
@@ -116,7 +121,7 @@ func (c Config) WithDefaults() Config {
 	c.Masters = cmp.Or(c.Masters, 2)
 	c.MemberTTL = cmp.Or(c.MemberTTL, 5*time.Second)
 	c.Kernels = cmp.Or(c.Kernels, min(runtime.GOMAXPROCS(0), c.Streams))
-	c.PublishesMax = cmp.Or(c.PublishesMax, 512)
+	c.PublishesMax = cmp.Or(c.PublishesMax, 2)
 	c.LazyRate = cmp.Or(c.LazyRate, 10_000)
 	c.LazyInterval = cmp.Or(c.LazyInterval, 10*time.Second)
 	c.PublishTimeout = cmp.Or(c.PublishTimeout, 2*time.Second)

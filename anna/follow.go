@@ -147,69 +147,77 @@ func (f *follower) load(ctx context.Context, slots []uint16) (uint64, error) {
 }
 
 // bring hands a record to the kernel.
-func (f *follower) bring(m jetstream.Msg, meta *jetstream.MsgMetadata, loading bitmap) {
+func (f *follower) bring(m jetstream.Msg, meta *jetstream.MsgMetadata, r *reading) {
 	s := f.server
 	sequence, last := meta.Sequence.Stream, meta.NumPending == 0
-	applied := Applied{Partition: f.partition, Sequence: sequence, Loading: loading != nil}
-	var err error
-	slot, token, ok := parseSubject(m.Subject(), s.cfg.Prefix)
-	switch {
-	case !ok || int(slot) >= s.cfg.Slots:
-		err = fmt.Errorf("%w: its subject is %q", errRecord, m.Subject())
-	case loading != nil && !loading.has(slot):
-		return
-	case loading == nil && f.foreignSlot(slot):
-		if last || sequence%skipGrain == 0 {
-			s.step(f.shard, &applied)
-		}
-		return
-	default:
-		applied.Slot = slot
-		err = f.decode(token, m.Data(), &applied)
-	}
+	applied := Applied{Partition: f.partition, Sequence: sequence, Loading: r.loading != nil, Entries: r.entries[:0]}
+	err := f.decode(m.Data(), r, &applied)
 	if err != nil {
-		applied.Key = ""
-		s.cfg.Logger.Error("a record of the log cannot be read and is left out", "stream", s.cfg.streamName(f.partition),
+		s.cfg.Logger.Error("a record of the log cannot be read, or not all of it, and is left out", "stream", s.cfg.streamName(f.partition),
 			"sequence", sequence, "error", err)
 	}
 	if applied.Publisher != f.shard.publisher.publisher {
 		f.foreign.Store(time.Now().UnixMicro())
 	}
-	if applied.Key != "" || loading == nil {
+	if len(applied.Entries) > 0 || r.loading == nil && (last || sequence%skipGrain == 0) {
 		s.step(f.shard, &applied)
 	}
+	clear(applied.Entries)
+	r.entries = applied.Entries
 }
 
 // skipGrain is after how many records of other nodes' slots the kernel is told how far the log has been followed.
 const skipGrain = 32
 
-// foreignSlot reports whether the kernel is no master of a slot.
-func (f *follower) foreignSlot(slot uint16) bool {
-	f.shard.mu.RLock()
-	defer f.shard.mu.RUnlock()
-	return f.shard.kernel.Tenure(slot) == Stranger
+// decode takes a record apart, and leaves out what is of other slots than those that are loading, or of which the kernel is a master.
+func (f *follower) decode(data []byte, r *reading, applied *Applied) error {
+	found := r.found[:0]
+	head, err := decodeRecord(data, func(e *entry) error {
+		slot := slotOf(textOf(e.key), f.server.cfg.Slots)
+		if f.server.cfg.partitionOf(slot) != f.partition {
+			return fmt.Errorf("%w: key %.64q is of another stream", errRecord, e.key)
+		}
+		found = append(found, foundEntry{*e, slot, r.loading != nil && r.loading.has(slot)})
+		return nil
+	})
+	if r.loading == nil {
+		f.choose(found)
+	}
+	faults := []error{err}
+	for i := range found {
+		e := &found[i]
+		if !e.wanted {
+			continue
+		}
+		a := Applying{Entry: Entry{Key: textOf(e.key), Slot: e.slot, Whole: e.whole}, Bytes: len(e.state)}
+		if c := e.chunked; c != nil {
+			a.Type, a.Latest, a.Upload, a.Bytes = c.kind, c.latest, c.upload, c.bytes
+		} else if a.State, err = decodeOwnState(e.state); err != nil {
+			faults = append(faults, fmt.Errorf("key %.64q: %w", e.key, err))
+			continue
+		}
+		applied.Entries = append(applied.Entries, a)
+	}
+	clear(found)
+	r.found = found
+	applied.Publisher, applied.Since = head.publisher, head.since
+	return errors.Join(faults...)
 }
 
-func (f *follower) decode(token string, data []byte, applied *Applied) error {
-	r, err := decodeRecord(data)
-	if err != nil {
-		return err
+// foundEntry is one of a record, before its state is decoded.
+type foundEntry struct {
+	entry
+	slot   uint16
+	wanted bool
+}
+
+// choose wants the entries of slots of which the kernel is a master, or about to be one.
+func (f *follower) choose(found []foundEntry) {
+	f.shard.mu.RLock()
+	defer f.shard.mu.RUnlock()
+	for i := range found {
+		found[i].wanted = f.shard.kernel.Tenure(found[i].slot) != Stranger
 	}
-	key, ok := keyOf(token)
-	if key == "" {
-		key = r.key
-	}
-	if !ok || key == "" || slotOf(key, f.server.cfg.Slots) != applied.Slot {
-		return fmt.Errorf("%w: its subject's last part, %q, is that of no key", errRecord, token)
-	}
-	applied.Key, applied.Publisher, applied.Whole, applied.Since, applied.Bytes = key, r.publisher, r.whole, r.since, len(data)
-	if r.chunked != nil {
-		applied.Type, applied.Latest, applied.Upload = r.chunked.kind, r.chunked.latest, r.chunked.upload
-		applied.Bytes += r.chunked.bytes
-		return nil
-	}
-	applied.State, err = decodeOwnState(r.state)
-	return err
 }
 
 // replay brings everything that the stream holds, and what has replaced some of it while it was read.

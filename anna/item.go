@@ -13,14 +13,13 @@ type item struct {
 	key   string
 	state lattice.State
 	busy  *busy
-	// sequence is that of the key's last record in the log that is merged here, and base one before which the log holds nothing of
-	// the key that is still needed: records from there on make the state. 0 = the log holds nothing.
+	// sequence is that of the last record in the log that holds something of the key, and base one before which the log holds nothing
+	// of it that is needed: 0 = it holds nothing. Where more than that one record is needed they are in Kernel.places.
 	sequence, base uint64
 	logged         uint32        // about how many bytes of the log are needed
 	bytes          uint32        // of the state, as accounted; in units of accountUnit
 	place          uint32        // in Kernel.ring
 	used           atomic.Uint32 // not zero = read since the last sweep
-	records        uint16        // in the log since the last that holds the whole state, with that
 	cache          uint16        // the one cache that watches the key; further ones are in busy
 	slot           uint16
 	flags          flags
@@ -51,6 +50,8 @@ const (
 	hurried
 	// fading: waits for its tombstone to be collected.
 	fading
+	// scattered: more than one record in the log is needed.
+	scattered
 )
 
 const (
@@ -85,16 +86,22 @@ func (b *busy) idle() bool {
 		len(b.uploads) == 0 && len(b.heard) == 0 && b.place == 0
 }
 
-// flight is a publish that has not been answered.
+// flight is what a publish that has not been answered says of an item.
 type flight struct {
+	publication *publication
+	delta       *lattice.State // nil when it was the whole state
+	bytes       int
+	whole       bool // it was the whole state, in which every record of the key up to publication.since is merged
+	waiters     []*waiter
+}
+
+// publication is a publish that has not been answered.
+type publication struct {
 	id    uint64
-	delta *lattice.State // nil when it was the whole state
-	bytes int
-	// whole: it was the whole state, in which every record of the key up to since is merged. Nothing of it lies before since.
-	whole   bool
-	since   uint64
-	alive   int64 // when it was last heard of, if it takes long; 0 = it does not
-	waiters []*waiter
+	items []*item // each has a flight with it
+	since uint64  // nothing of it lies before
+	large bool    // one that takes long, and does not count
+	alive int64   // when it was last heard of, if it takes long; 0 = it does not
 }
 
 // waiter is a durable write that has not been answered, or one to memory that waits because writers are far ahead of the log.

@@ -15,8 +15,11 @@ type KernelConfig struct {
 	Partitions []int
 	// PartitionOf returns the partition of a slot.
 	PartitionOf func(slot uint16) int
-	// PublishesMax bounds the publishes of a partition that have not been answered.
+	// PublishesMax bounds the publishes of a partition that have not been answered. What changes meanwhile goes out together.
 	PublishesMax int
+	// RecordKeysMax is how many keys one publish may have, and RecordBytesMax how many bytes it has at most before no further key is
+	// added.
+	RecordKeysMax, RecordBytesMax int
 	// LazyRate is how many publishes a second a partition makes at least of what nobody waits for, and LazyInterval the time in
 	// which all that waits is published when that is more: so that writes of which many fall on one key cost one publish in
 	// that time. A rate of 0 is no bound.
@@ -57,12 +60,17 @@ type Kernel struct {
 	fading     queue[fade]
 	rumors     queue[rumor]
 
-	flights     []flightSlot
-	freeSlots   []uint32
-	departures  queue[departure]
-	deadlines   queue[*waiter]
-	spareBusy   []*busy
-	spareFlight []*flight
+	// places are where the records of those keys lie that need more than their last.
+	places map[*item][]place
+
+	publications     []publicationSlot
+	freeSlots        []uint32
+	departures       queue[departure]
+	deadlines        queue[*waiter]
+	spareBusy        []*busy
+	spareFlight      []*flight
+	sparePublication []*publication
+	entries          []Entry // room for those of a publish
 
 	compaction compaction
 
@@ -120,7 +128,7 @@ type SlotStats struct {
 
 // NewKernel returns a kernel without keys. The log of its partitions is to be applied before the first Write.
 func NewKernel(cfg KernelConfig) *Kernel {
-	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), hand: -1, index: newIndex()}
+	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), places: map[*item][]place{}, hand: -1, index: newIndex()}
 	for _, number := range cfg.Partitions {
 		for len(k.partitions) <= number {
 			k.partitions = append(k.partitions, nil)
@@ -134,11 +142,12 @@ func NewKernel(cfg KernelConfig) *Kernel {
 func (k *Kernel) Step(at Moment, m Message, out *Effects) {
 	now := at.Wall
 	k.elapsed = at.Elapsed
+	keys := 1
 	switch m := m.(type) {
 	case *Write:
 		k.write(now, m, out)
 	case *Acknowledged:
-		k.acknowledged(now, m, out)
+		keys = k.acknowledged(now, m, out)
 	case *Advanced:
 		k.advanced(m)
 	case *Failed:
@@ -147,6 +156,7 @@ func (k *Kernel) Step(at Moment, m Message, out *Effects) {
 		k.hear(now, m, out)
 	case *Applied:
 		k.apply(now, m, out)
+		keys = len(m.Entries)
 	case *Read:
 		k.read(m, out)
 	case *Loaded:
@@ -167,7 +177,7 @@ func (k *Kernel) Step(at Moment, m Message, out *Effects) {
 		k.hurry = k.hurry || m.Hurry
 		k.tick(now, out)
 	}
-	k.evict()
+	k.evict(max(1, keys))
 }
 
 // Stats returns the kernel's counters. Several goroutines may call it at once.
@@ -266,6 +276,7 @@ func (k *Kernel) forget(it *item) {
 	k.unlist(it)
 	k.unexpire(it)
 	k.setCold(it, false)
+	k.scatter(it, nil)
 	k.need(it, 0, 0)
 	k.partition(it.slot).items--
 	delete(k.items, it.key)

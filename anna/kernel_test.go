@@ -30,7 +30,8 @@ type scenario struct {
 	now       int64 // microseconds
 	set       int64 // how far the clock was set ahead
 	publishes []anna.Publish
-	next      uint64 // sequence that the log gives next
+	loads     map[string][]uint64 // what was asked for last of a key
+	next      uint64              // sequence that the log gives next
 	out       strings.Builder
 }
 
@@ -39,9 +40,11 @@ const scenarioBegin = 1_000_000_000 // microseconds
 func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	s.out.Reset()
 	if d.Cmd == "kernel" {
-		s.now, s.set, s.next, s.publishes = scenarioBegin, 0, 1, nil
+		s.now, s.set, s.next, s.publishes, s.loads = scenarioBegin, 0, 1, nil, map[string][]uint64{}
 		s.kernel = newKernel(func(c *anna.KernelConfig) {
 			option(t, d, "publishes", &c.PublishesMax)
+			option(t, d, "keys", &c.RecordKeysMax)
+			option(t, d, "bytes", &c.RecordBytesMax)
 			option(t, d, "changeset", &c.ChangesetBytesMax)
 			option(t, d, "memory", &c.MemoryBytesMax)
 			option(t, d, "compact", &c.CompactRecords)
@@ -194,10 +197,10 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 	case "read":
 		s.step(&anna.Read{Key: args[0], Ticket: line})
 	case "loaded":
-		m := &anna.Loaded{Key: args[0]}
+		m := &anna.Loaded{Key: args[0], Sequences: s.loads[args[0]]}
 		if options["err"] != "" {
 			m.Err = errors.New(options["err"])
-		} else if m.Sequence = number("seq"); len(args) > 1 {
+		} else if len(args) > 1 {
 			m.State = lattice.Put(stamp, []byte(args[1]))
 			if options["expired"] != "" {
 				m.State.Merge(lattice.ExpireAt(stamp, s.now/1000-int64(number("expired"))))
@@ -266,13 +269,14 @@ func (s *scenario) ids(args []string) (ids []int) {
 
 // apply brings a record of the log: "apply seq=3 k put v", "apply seq=3 k delete", "apply seq=3" for nothing, or one in chunks.
 func (s *scenario) apply(args []string, options map[string]string, number func(string) uint64) {
-	m := &anna.Applied{Sequence: number("seq"), Publisher: 2, Whole: options["whole"] != "", Bytes: 100}
-	if m.Whole {
+	m := &anna.Applied{Sequence: number("seq"), Publisher: 2}
+	e := anna.Applying{Entry: anna.Entry{Whole: options["whole"] != ""}, Bytes: 68}
+	if e.Whole {
 		m.Since = number("whole")
 	}
 	s.next = max(s.next, m.Sequence+1)
 	if len(args) > 0 {
-		m.Key = args[0]
+		e.Key = args[0]
 		stamp := s.stamp(s.now - scenarioBegin)
 		stamp.Writer = 2
 		if options["at"] != "" {
@@ -281,23 +285,26 @@ func (s *scenario) apply(args []string, options map[string]string, number func(s
 		}
 		switch args[1] {
 		case "put":
-			m.State = lattice.Put(stamp, []byte(args[2]))
+			e.State = lattice.Put(stamp, []byte(args[2]))
 		case "add":
-			m.State = lattice.SetAdd(stamp, members(args[2:])...)
+			e.State = lattice.SetAdd(stamp, members(args[2:])...)
 		case "delete":
-			m.State = lattice.Delete(stamp)
+			e.State = lattice.Delete(stamp)
 		case "expire":
 			at, _ := strconv.ParseInt(args[2], 10, 64)
-			m.State = lattice.ExpireAt(stamp, s.now/1000+at)
+			e.State = lattice.ExpireAt(stamp, s.now/1000+at)
 		case "chunks":
-			m.Upload, m.Type, m.Latest = args[2], lattice.TypeLWW, stamp
+			e.Upload, e.Type, e.Latest = args[2], lattice.TypeLWW, stamp
 		}
 	}
 	if options["own"] != "" {
 		m.Publisher = 1
 	}
 	if options["slot"] != "" {
-		m.Slot = uint16(number("slot"))
+		e.Slot = uint16(number("slot"))
+	}
+	if e.Key != "" {
+		m.Entries = []anna.Applying{e}
 	}
 	m.Loading = options["loading"] != ""
 	s.step(m)
@@ -330,11 +337,16 @@ func (s *scenario) step(m anna.Message) {
 	}
 	for _, p := range out.Publishes {
 		s.publishes = append(s.publishes, p)
-		how := "publish"
-		if p.Whole {
-			how = fmt.Sprintf("publish whole as of %d:", p.Since)
+		for i, e := range p.Entries {
+			how := "publish"
+			if e.Whole {
+				how = fmt.Sprintf("publish whole as of %d:", p.Since)
+			}
+			if i > 0 {
+				how = "with " + strings.TrimPrefix(how, "publish ")
+			}
+			fmt.Fprintf(&s.out, "p%d: %s %s %s\n", len(s.publishes), how, e.Key, s.describe(e.State))
 		}
-		fmt.Fprintf(&s.out, "p%d: %s %s %s\n", len(s.publishes), how, p.Key, s.describe(p.State))
 	}
 	for _, r := range out.Replies {
 		if r.Err != nil {
@@ -344,7 +356,8 @@ func (s *scenario) step(m anna.Message) {
 		}
 	}
 	for _, l := range out.Loads {
-		fmt.Fprintf(&s.out, "load %s from %d up to %d\n", l.Key, l.Base, l.Sequence)
+		s.loads[l.Key] = l.Sequences
+		fmt.Fprintf(&s.out, "load %s from %v\n", l.Key, l.Sequences)
 	}
 	for range out.Behind {
 		s.out.WriteString("behind\n")

@@ -27,79 +27,105 @@ func (s *Server) load(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case l := <-s.loads:
-			state, sequence, err := s.log.read(ctx, l)
+			state, err := s.log.read(ctx, l)
 			if err != nil {
 				s.cfg.Logger.Warn("a key cannot be read from the log", "key", l.Key, "error", err)
 				err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%v; try again", err)
 			}
 			_, shard := s.shardOf(l.Key)
-			s.step(shard, &Loaded{Key: l.Key, State: state, Sequence: sequence, Err: err})
+			s.step(shard, &Loaded{Key: l.Key, State: state, Sequences: l.Sequences, Err: err})
 		}
 	}
 }
 
-// read merges all records of a key that matter. It is not content before it has seen the one that the kernel knows of, since the server
-// that answers may be behind. A large value takes as long as its pieces do: each request has its own deadline, which is JetStream's
-// where the context has none.
-func (l *streams) read(ctx context.Context, want Load) (*lattice.State, uint64, error) {
-	since := time.Now()
-	subject := string(appendRecordSubject(nil, l.cfg.Prefix, want.Partition, want.Slot, want.Key))
+// read merges what some records say of a key. Those that have been cut off say nothing that is needed. A large value takes as long as its
+// pieces do: each request has its own deadline, which is JetStream's where the context has none.
+func (l *streams) read(ctx context.Context, want Load) (*lattice.State, error) {
 	var state *lattice.State
 	var lost piecesLost
-	sequence := max(want.Base, 1) - 1
-	for {
-		raw, err := l.streams[want.Partition].GetMsg(ctx, sequence+1, jetstream.WithGetMsgSubject(subject))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			if sequence >= want.Sequence {
-				return state, sequence, l.verify(ctx, want.Partition, &lost)
-			}
-			// The record may also have been replaced while this was read, or forgotten; then there is another, or none.
-			last, err := l.streams[want.Partition].GetLastMsgForSubject(ctx, subject)
-			if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence <= sequence {
-				return state, max(sequence, want.Sequence), l.verify(ctx, want.Partition, &lost)
-			}
-			if time.Since(since) > loadTimeout {
-				return nil, 0, fmt.Errorf("record %d of stream %s has not come for %v", want.Sequence, l.cfg.streamName(want.Partition), loadTimeout)
-			}
-			select {
-			case <-time.After(lagPause):
-				continue
-			case <-ctx.Done():
-				return nil, 0, ctx.Err()
-			}
-		case err != nil:
-			return nil, 0, fmt.Errorf("read the records of the key: %w", err)
+	last := uint64(0)
+	for _, sequence := range want.Sequences {
+		data, err := l.record(ctx, want.Partition, sequence)
+		if err != nil {
+			return nil, err
 		}
-		r, part, err := l.decode(ctx, want, raw.Data)
-		alone := r.whole && sequence <= r.since
-		sequence, since = raw.Sequence, time.Now()
+		r, e, err := entryOf(data, want.Key)
+		if e == nil && err == nil {
+			continue
+		}
+		var part *lattice.State
+		if err == nil {
+			part, err = l.stateOf(ctx, want, e)
+		}
+		alone := err == nil && e.whole && last <= r.since
+		last = sequence
 		switch {
 		case err != nil:
-			err = fmt.Errorf("record %d of stream %s: %w", raw.Sequence, l.cfg.streamName(want.Partition), err)
+			err = fmt.Errorf("record %d of stream %s: %w", sequence, l.cfg.streamName(want.Partition), err)
 			if !errors.Is(err, jetstream.ErrMsgNotFound) {
-				return nil, 0, err
+				return nil, err
 			}
-			lost.err, lost.since = err, max(lost.since, r.since)
+			lost.err, lost.sequence, lost.since = err, sequence, max(lost.since, r.since)
 		case state == nil || alone:
 			state = part
 		default:
 			state.Merge(part)
 		}
-		if alone && err == nil {
+		if err == nil && e.whole && lost.sequence <= r.since {
 			lost = piecesLost{}
 		}
-		if sequence >= want.Sequence {
-			return state, sequence, l.verify(ctx, want.Partition, &lost)
+	}
+	return state, l.verify(ctx, want.Partition, &lost)
+}
+
+// record returns the record of a sequence, nothing if it has been cut off. The server that answers may be behind, and not have it yet.
+func (l *streams) record(ctx context.Context, partition int, sequence uint64) ([]byte, error) {
+	for since := time.Now(); ; {
+		raw, err := l.streams[partition].GetMsg(ctx, sequence)
+		if err == nil {
+			return raw.Data, nil
+		}
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, fmt.Errorf("read record %d of stream %s: %w", sequence, l.cfg.streamName(partition), err)
+		}
+		if held, err := l.end(ctx, partition); err == nil && held.first > sequence {
+			return nil, nil
+		}
+		if time.Since(since) > loadTimeout {
+			return nil, fmt.Errorf("record %d of stream %s has not come for %v", sequence, l.cfg.streamName(partition), loadTimeout)
+		}
+		select {
+		case <-time.After(lagPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
+}
+
+// entryOf returns what a record says of a key; nil = nothing.
+func entryOf(data []byte, key string) (record, *entry, error) {
+	var found *entry
+	r, err := decodeRecord(data, func(e *entry) error {
+		if string(e.key) == key {
+			found = e
+		}
+		return nil
+	})
+	return r, found, err
+}
+
+func (l *streams) stateOf(ctx context.Context, want Load, e *entry) (*lattice.State, error) {
+	if e.chunked != nil {
+		return l.download(ctx, want.Partition, want.Slot, e.chunked)
+	}
+	return decodeOwnState(e.state)
 }
 
 // piecesLost says that records have been left out whose pieces are not there. Another master may have just removed them, since a later
 // record does without; or they were cut off before the record came, which was late then, and that nobody was told is there.
 type piecesLost struct {
-	err   error
-	since uint64
+	err             error
+	sequence, since uint64 // of the last such record, and the latest of all
 }
 
 // verify returns an error unless it does no harm that records were left out.
@@ -111,17 +137,6 @@ func (l *streams) verify(ctx context.Context, partition int, lost *piecesLost) e
 		return lost.err
 	}
 	return nil
-}
-
-func (l *streams) decode(ctx context.Context, want Load, data []byte) (r record, state *lattice.State, err error) {
-	switch r, err = decodeRecord(data); {
-	case err != nil:
-	case r.chunked != nil:
-		state, err = l.download(ctx, want.Partition, want.Slot, r.chunked)
-	default:
-		state, err = wire.DecodeState(r.state)
-	}
-	return r, state, err
 }
 
 // removeUploads removes pieces that nobody needs any more.

@@ -27,6 +27,9 @@ const (
 
 	metadataSlots   = "cloudburst-slots"
 	metadataStreams = "cloudburst-streams"
+	metadataFormat  = "cloudburst-format"
+	// format is that of the records: 2 = of several keys.
+	format = 2
 )
 
 // streams is Anna's log: some JetStream streams, every one with the records of its part of the slots.
@@ -34,6 +37,8 @@ type streams struct {
 	cfg     Config
 	conn    *bus.Conn
 	streams []jetstream.Stream
+	// subjects are those of the records of each stream.
+	subjects []string
 }
 
 // partitionOf returns the stream of a slot.
@@ -46,7 +51,9 @@ func (l *streams) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	l.streams = make([]jetstream.Stream, l.cfg.Streams)
+	l.subjects = make([]string, l.cfg.Streams)
 	for i := range l.streams {
+		l.subjects[i] = recordSubject(l.cfg.Prefix, i)
 		for {
 			stream, err := l.openStream(ctx, i)
 			if err == nil {
@@ -97,7 +104,7 @@ func (l *streams) openStream(ctx context.Context, partition int) (jetstream.Stre
 func (l *streams) streamConfig(partition int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        l.cfg.streamName(partition),
-		Description: "Anna's log: what epochs changed, a subject for every key",
+		Description: "Anna's log: what epochs changed",
 		Subjects:    []string{fmt.Sprintf("%s.%d.>", l.cfg.Prefix, partition)},
 		Storage:     jetstream.FileStorage,
 		Replicas:    l.cfg.Replicas,
@@ -110,6 +117,7 @@ func (l *streams) streamConfig(partition int) jetstream.StreamConfig {
 		Metadata: map[string]string{
 			metadataSlots:   strconv.Itoa(l.cfg.Slots),
 			metadataStreams: strconv.Itoa(l.cfg.Streams),
+			metadataFormat:  strconv.Itoa(format),
 		},
 	}
 }
@@ -123,6 +131,11 @@ func (l *streams) checkStream(name string, held *jetstream.StreamConfig) error {
 				"the store's log (stream %s) was made with anna.%s = %q and this node is set to %d; it cannot be changed later: set it back, or begin with an empty log",
 				name, short, got, want)
 		}
+	}
+	if got := held.Metadata[metadataFormat]; got != strconv.Itoa(format) {
+		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE,
+			"the store's log (stream %s) has format %q and this version reads format %d: begin with an empty log, or read it with the version that wrote it",
+			name, got, format)
 	}
 	if !held.AllowDirect {
 		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "stream %s allows no direct reads: it was changed by somebody else", name)
@@ -188,7 +201,7 @@ func (l *streams) lastRecord(ctx context.Context, partition int) (uint64, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	question := fmt.Sprintf(`{"last_by_subj":%q}`, l.recordSubjects(partition))
+	question := fmt.Sprintf(`{"last_by_subj":%q}`, l.subjects[partition])
 	m, err := l.conn.NATS.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.cfg.streamName(partition), []byte(question))
 	if err != nil {
 		return failed(err)
@@ -206,11 +219,6 @@ func (l *streams) lastRecord(ctx context.Context, partition int) (uint64, error)
 		return failed(answer.Error)
 	}
 	return answer.Message.Sequence, nil
-}
-
-// recordSubjects matches the subjects of all records of a stream.
-func (l *streams) recordSubjects(partition int) string {
-	return fmt.Sprintf("%s.%d.*.%c.>", l.cfg.Prefix, partition, recordKind)
 }
 
 // insist does again what fails until it does not, or for openTimeout: a cluster that is coming up, or electing, refuses what it

@@ -2,6 +2,7 @@ package anna
 
 import (
 	"fmt"
+	"slices"
 
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -9,9 +10,9 @@ import (
 )
 
 const (
-	// sweepMax bounds the keys that one step looks at in search of something to evict.
+	// sweepMax bounds the keys that a step looks at in search of something to evict, for each key that it has dealt with.
 	sweepMax = 64
-	// evictMax bounds the keys that one step evicts.
+	// evictMax bounds the keys that it evicts, likewise.
 	evictMax = 8
 )
 
@@ -58,10 +59,10 @@ func (k *Kernel) Held(key string) (*lattice.State, Found) {
 }
 
 // evict leaves states to the log while keys take more memory than they may. A hand goes round over all keys; those that were
-// read since it came by the last time are spared once.
-func (k *Kernel) evict() {
+// read since it came by the last time are spared once. Keys is how many the step has dealt with.
+func (k *Kernel) evict(keys int) {
 	looked, evicted := 0, 0
-	for ; k.memory > k.cfg.MemoryBytesMax && looked < sweepMax && evicted < evictMax && len(k.ring) > 0; looked++ {
+	for ; k.memory > k.cfg.MemoryBytesMax && looked < sweepMax*keys && evicted < evictMax*keys && len(k.ring) > 0; looked++ {
 		if k.hand++; k.hand >= len(k.ring) {
 			k.hand = 0
 		}
@@ -155,8 +156,19 @@ func (k *Kernel) load(it *item, out *Effects) {
 	}
 	it.flags |= loading
 	k.stats.Loads++
-	out.Loads = append(out.Loads, Load{
-		Key: it.key, Slot: it.slot, Partition: k.cfg.PartitionOf(it.slot), Sequence: it.sequence, Base: it.base,
+	places := k.placesOf(it)
+	sequences := make([]uint64, len(places))
+	for i, p := range places {
+		sequences[i] = p.sequence
+	}
+	out.Loads = append(out.Loads, Load{Key: it.key, Slot: it.slot, Partition: k.cfg.PartitionOf(it.slot), Sequences: sequences})
+}
+
+// covers reports whether all that is needed of a key has been read.
+func (k *Kernel) covers(it *item, sequences []uint64) bool {
+	return !slices.ContainsFunc(k.placesOf(it), func(p place) bool {
+		_, read := slices.BinarySearch(sequences, p.sequence)
+		return !read
 	})
 }
 
@@ -171,8 +183,8 @@ func (k *Kernel) loaded(now int64, m *Loaded, out *Effects) {
 		_ = k.observe(m.State, now)
 		it.state.Merge(m.State)
 	}
-	if m.Err == nil && m.Sequence < it.sequence && it.flags.has(cold) {
-		k.load(it, out) // something has been added meanwhile
+	if it.flags.has(cold) && !k.covers(it, m.Sequences) {
+		k.load(it, out) // something has been added meanwhile, which may be why it failed
 		return
 	}
 	if m.Err == nil {
@@ -190,9 +202,20 @@ func (k *Kernel) loaded(now int64, m *Loaded, out *Effects) {
 	if it.busy != nil {
 		waiting, it.busy.parked = it.busy.parked, nil
 	}
-	if m.Err == nil && it.watched() {
+	switch {
+	case !it.watched():
+	case m.Err == nil:
 		// Changes may have reached the log in chunks, of which caches have not been told.
 		k.push(it, it.state.Clone(), out)
+	default:
+		// They may have missed one. Whoever has asked just now is told why, and the others ask anew when they need the key.
+		for i := range waiting {
+			if cache := waiting[i].cache; cache != 0 {
+				k.unsubscribe(it, cache)
+			}
+		}
+		k.pushLost(it, out)
+		k.unwatched(it)
 	}
 	for i := range waiting {
 		what := &waiting[i]

@@ -84,7 +84,7 @@ type Unwatch struct {
 // Forsake ends all Watches of some caches.
 type Forsake struct{ Caches []uint16 }
 
-// Acknowledged says that the log has persisted a publish.
+// Acknowledged says that the log has persisted a publish, as the record of a sequence.
 type Acknowledged struct {
 	Publish   uint64
 	Partition int
@@ -120,26 +120,25 @@ type Heard struct {
 type Applied struct {
 	Partition int
 	Sequence  uint64
-	// Key is empty when nothing is there up to Sequence that has not been brought already.
-	Key  string
-	Slot uint16
-	// State is nil when it is kept in chunks: then Type is that of its lattice and Latest its latest stamp, and the key is read
-	// through.
-	State  *lattice.State
+	// Publisher is the kernel that published the record, and Since as in its Publish.
+	Publisher, Since uint64
+	// Entries are those of slots of which the kernel is a master. They are only lent; their states are the kernel's. None = nothing is
+	// there up to Sequence that has not been brought already.
+	Entries []Applying
+	// Loading says that the entries are of slots that are being taken over, and not in order with the others.
+	Loading bool
+}
+
+// Applying is an entry of a record that the log has brought.
+type Applying struct {
+	Entry
+	// Without a State it is kept in chunks: then Type is that of its lattice and Latest its latest stamp, Upload names the chunks, and
+	// the key is read through.
 	Type   lattice.Type
 	Latest lattice.Timestamp
-	// Publisher is the kernel that published the record.
-	Publisher uint64
-	// Since is where its Publish says that nothing of the record lies before, and Whole that all records of the key up to there are
-	// merged in it.
-	Since uint64
-	Whole bool
-	// Upload names the chunks.
 	Upload string
-	// Bytes is the size of the record and its chunks.
+	// Bytes is the size of the entry and its chunks.
 	Bytes int
-	// Loading says that the record is of a slot that is being taken over, and not in order with the others.
-	Loading bool
 }
 
 // Assign changes what the kernel is to some slots. Before a kernel becomes a master of one it is
@@ -167,10 +166,10 @@ type Compact struct {
 // Loaded answers a Load.
 type Loaded struct {
 	Key string
-	// State is all records of the key merged, up to Sequence; nil without any.
-	State    *lattice.State
-	Sequence uint64
-	Err      error
+	// State is what the records of Sequences hold of the key, merged; nil when none holds anything.
+	State     *lattice.State
+	Sequences []uint64
+	Err       error
 }
 
 // Tick lets time pass. It is due at the latest when Kernel.Wake says so.
@@ -217,18 +216,24 @@ type Reply struct {
 	Value int64
 }
 
-// Publish appends a record to the log. It is answered by Acknowledged or Failed.
+// Publish appends a record to the log, with what has changed of one or several keys. It is answered by Acknowledged or Failed.
 type Publish struct {
 	ID        uint64
-	Key       string
-	Slot      uint16
 	Partition int
-	// State is immutable.
-	State *lattice.State
-	// Whole says that all records of the key up to Since, which the log has given already, are merged in State: with it they are not
-	// needed any more.
-	Whole bool
+	// Since is a sequence up to which the log has given everything: the record, and what it consists of, comes after it.
 	Since uint64
+	// Entries are of different keys.
+	Entries []Entry
+}
+
+// Entry is what a record says of one key.
+type Entry struct {
+	Key  string
+	Slot uint16
+	// Whole says that all records of the key up to Since are merged in State: with it they are not needed any more.
+	Whole bool
+	// State is immutable once it is published.
+	State *lattice.State
 }
 
 // Push brings a change to a cache.
@@ -247,14 +252,13 @@ type Push struct {
 	Err error
 }
 
-// Load asks for all records of a key. It is answered by Loaded.
+// Load asks for what the log holds of a key. It is answered by Loaded.
 type Load struct {
 	Key       string
 	Slot      uint16
 	Partition int
-	// Sequence is that of a record of the key that must be among them, if the log holds any, and Base one before which there is none
-	// that matters.
-	Sequence, Base uint64
+	// Sequences are those of the records that matter, in their order.
+	Sequences []uint64
 }
 
 // Upload names the chunks of one state.

@@ -19,7 +19,8 @@ type partition struct {
 
 	// urgent and lazy hold the changed keys that wait to be published: durable writes wait for the former.
 	urgent, lazy queue[*item]
-	outstanding  int
+	// outstanding is how many publishes have not been answered, and large how many of them are of large states.
+	outstanding, large int
 	// allowance is how many lazy publishes may be made, as of allowedAt, and rate how many a second since the queue was empty.
 	allowance, rate float64
 	allowedAt       int64

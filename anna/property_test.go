@@ -45,7 +45,7 @@ var keys = []string{"a", "b", "s", "t", "n"}
 func (w *world) start(writer uint64) *master {
 	m := &master{writer: writer}
 	m.kernel = newKernel(func(c *anna.KernelConfig) {
-		c.Writer, c.CompactRecords, c.PublishesMax = writer, 2, 3
+		c.Writer, c.CompactRecords, c.PublishesMax, c.RecordKeysMax = writer, 2, 3, 3
 		c.MemoryBytesMax = 1200
 	})
 	w.follow(m, len(w.log))
@@ -76,17 +76,22 @@ func (w *world) step(m *master, message anna.Message) {
 }
 
 func (w *world) load(m *master, load anna.Load) {
-	loaded := &anna.Loaded{Key: load.Key}
-	for i, e := range w.log {
-		if e.Publish != nil && e.Key == load.Key {
+	loaded := &anna.Loaded{Key: load.Key, Sequences: load.Sequences}
+	for _, sequence := range load.Sequences {
+		r := w.log[sequence-1]
+		if r.Publish == nil {
+			continue
+		}
+		for _, e := range r.Entries {
+			if e.Key != load.Key {
+				continue
+			}
 			if loaded.State == nil {
 				loaded.State = new(lattice.State)
 			}
 			loaded.State.Merge(e.State)
-			loaded.Sequence = uint64(i + 1)
 		}
 	}
-	loaded.Sequence = max(loaded.Sequence, load.Sequence)
 	w.step(m, loaded)
 }
 
@@ -104,13 +109,22 @@ func (w *world) store(m *master, p *anna.Publish) uint64 {
 // follow brings a kernel up to n records of the log.
 func (w *world) follow(m *master, n int) {
 	for i := int(m.kernel.Position(0)); i < n; i++ {
-		applied := &anna.Applied{Sequence: uint64(i + 1)}
-		if e := w.log[i]; e.Publish != nil {
-			applied.Key, applied.State, applied.Publisher, applied.Whole = e.Key, e.State.Clone(), e.writer, e.Whole
-			applied.Bytes, applied.Since = 50, e.Since
-		}
-		w.step(m, applied)
+		w.step(m, w.log[i].applied(uint64(i+1)))
 	}
+}
+
+// applied returns a record as the message that brings it to a kernel.
+func (e *entry) applied(sequence uint64) *anna.Applied {
+	m := &anna.Applied{Sequence: sequence}
+	if e.Publish == nil {
+		return m
+	}
+	m.Publisher, m.Since = e.writer, e.Since
+	for _, of := range e.Entries {
+		of.State = of.State.Clone()
+		m.Entries = append(m.Entries, anna.Applying{Entry: of, Bytes: 50})
+	}
+	return m
 }
 
 // write draws a write and returns it with the delta that it stands for.
@@ -245,10 +259,9 @@ func (w *world) bring(m *master, n int) {
 	for ; n > 0 && m.loaded < m.end; n-- {
 		m.loaded++
 		if e := w.log[m.loaded-1]; e.Publish != nil {
-			w.step(m, &anna.Applied{
-				Sequence: uint64(m.loaded), Key: e.Key, State: e.State.Clone(), Publisher: e.writer, Whole: e.Whole, Since: e.Since,
-				Bytes: 50, Loading: true,
-			})
+			applied := e.applied(uint64(m.loaded))
+			applied.Loading = true
+			w.step(m, applied)
 		}
 	}
 	if m.loaded == m.end {
@@ -374,9 +387,14 @@ func (w *world) state(m *master, key string) *lattice.State {
 // logged merges all that the log holds of a key.
 func (w *world) logged(key string) *lattice.State {
 	state := new(lattice.State)
-	for _, e := range w.log {
-		if e.Publish != nil && e.Key == key {
-			state.Merge(e.State)
+	for _, r := range w.log {
+		if r.Publish == nil {
+			continue
+		}
+		for _, e := range r.Entries {
+			if e.Key == key {
+				state.Merge(e.State)
+			}
 		}
 	}
 	return state

@@ -44,8 +44,10 @@ func (p *publisher) listen() (*nats.Subscription, error) {
 // publish sends a record. Its answer comes to the kernel, now or later.
 func (p *publisher) publish(m *Publish) {
 	buffer := p.buffers.Get().(*[]byte)
-	data := appendRecord((*buffer)[:0], p.head(m, nil))
-	data = appendRecordState(data, m.State)
+	data := appendRecord((*buffer)[:0], p.head(m))
+	for i := range m.Entries {
+		data = appendEntry(data, &m.Entries[i], nil)
+	}
 	if err := p.send(m, data); err != nil {
 		p.step(&Failed{Publish: m.ID, Err: err})
 	}
@@ -53,24 +55,17 @@ func (p *publisher) publish(m *Publish) {
 	p.buffers.Put(buffer)
 }
 
-func (p *publisher) head(m *Publish, c *chunked) *record {
-	r := &record{publisher: p.publisher, whole: m.Whole, since: m.Since, chunked: c}
-	if hashedToken(m.Key) {
-		r.key = m.Key
-	}
-	return r
-}
+func (p *publisher) head(m *Publish) record { return record{publisher: p.publisher, since: m.Since} }
 
 // send publishes the record of m. The connection copies what it sends.
 func (p *publisher) send(m *Publish, data []byte) error {
-	var scratch [2 * tokenBytesMax]byte
-	subject := string(appendRecordSubject(scratch[:0], p.log.cfg.Prefix, m.Partition, m.Slot, m.Key))
+	var scratch [128]byte
 	answer := append(scratch[:0], p.inbox...)
 	answer = append(answer, '.')
 	answer = strconv.AppendInt(answer, int64(m.Partition), 10)
 	answer = append(answer, '.')
 	answer = strconv.AppendUint(answer, m.ID, 16)
-	return p.log.conn.NATS.PublishRequest(subject, string(answer), data)
+	return p.log.conn.NATS.PublishRequest(p.log.subjects[m.Partition], string(answer), data)
 }
 
 // answered takes the answer of the log to a publish.
@@ -142,7 +137,11 @@ func parseAnswer(m *nats.Msg) (uint64, error) {
 	return answer.Sequence, nil
 }
 
-// recordFits reports whether a state goes into one record.
+// recordFits reports whether what is published goes into one record.
 func recordFits(m *Publish) bool {
-	return m.State.Bytes() < recordBytesMax || wire.StateSize(m.State) < recordBytesMax
+	if len(m.Entries) > 1 {
+		return true // the kernel sees to that
+	}
+	state := m.Entries[0].State
+	return state.Bytes() < recordBytesMax || wire.StateSize(state) < recordBytesMax
 }

@@ -36,6 +36,9 @@ type reading struct {
 	// token.
 	brought, target atomic.Uint64
 	reached         chan struct{}
+	// found and entries are room for those of a record.
+	found   []foundEntry
+	entries []Applying
 }
 
 // read brings records, those of slots that are being loaded or of all, and returns the sequence up to which they were there when it
@@ -110,7 +113,7 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 	// An ordered consumer of the library would do, but that cannot be stopped while it is being made anew, which may be for long.
 	consumer, err := s.log.streams[f.partition].CreateConsumer(setup, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.brought.Load() + 1,
-		FilterSubject: s.log.recordSubjects(f.partition),
+		FilterSubject: s.log.subjects[f.partition],
 		AckPolicy:     jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: followForgotten,
 	})
 	if err != nil {
@@ -139,7 +142,7 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 		if r.loading == nil && meta.Sequence.Stream != r.brought.Load()+1 {
 			f.gaps.Add(1)
 		}
-		f.bring(m, meta, r.loading)
+		f.bring(m, meta, r)
 		before := r.brought.Swap(meta.Sequence.Stream)
 		if target := r.target.Load(); before < target && target <= meta.Sequence.Stream {
 			select {

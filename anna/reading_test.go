@@ -65,11 +65,10 @@ func stage(t *testing.T, scripts ...func(*puppet)) *staged {
 
 // publish adds a record to the log.
 func (s *staged) publish(key string) {
-	r := record{publisher: 7}
 	state := lattice.Put(lattice.Timestamp{Time: uint64(time.Now().UnixMicro()) << 12}, []byte("x"))
 	m := &nats.Msg{
-		Subject: string(appendRecordSubject(nil, s.server.cfg.Prefix, 0, slotOf(key, s.server.cfg.Slots), key)),
-		Data:    appendRecordState(appendRecord(nil, &r), state),
+		Subject: recordSubject(s.server.cfg.Prefix, 0),
+		Data:    appendEntry(appendRecord(nil, record{publisher: 7}), &Entry{Key: key, State: state}, nil),
 	}
 	if _, err := s.server.log.conn.JetStream.PublishMsg(s.t.Context(), m); err != nil {
 		s.t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -14,19 +15,25 @@ import (
 
 // Fields of the messages of anna.proto.
 const (
-	recordKey, recordPublisher, recordState, recordChunked, recordWhole, recordSince = 1, 2, 3, 4, 5, 6
-	chunkedUpload, chunkedCount, chunkedSize, chunkedType, chunkedLatest             = 1, 2, 3, 4, 5
-	timestampTime, timestampWriter                                                   = 1, 2
+	recordPublisher, recordSince, recordEntry                            = 1, 2, 3
+	entryKey, entryState, entryChunked, entryWhole                       = 1, 2, 3, 4
+	chunkedUpload, chunkedCount, chunkedSize, chunkedType, chunkedLatest = 1, 2, 3, 4, 5
+	timestampTime, timestampWriter                                       = 1, 2
 )
 
-// record is one message of the log. Written by hand: it is done for every publish, and for every key when a node starts.
+// record is one message of the log, but for its entries. Written by hand: it is done for every publish, and for every record when a
+// node starts.
 type record struct {
-	key       string // when the subject holds only its hash
 	publisher uint64
-	state     []byte // encoded
-	chunked   *chunked
-	whole     bool   // all records of the key up to since are merged in it
 	since     uint64 // nothing of it lies before
+}
+
+// entry is what a record says of one key.
+type entry struct {
+	key     []byte
+	state   []byte // encoded
+	chunked *chunked
+	whole   bool // all records of the key up to record.since are merged in it
 }
 
 // chunked says where a state is that is too large for one message.
@@ -38,39 +45,54 @@ type chunked struct {
 	latest lattice.Timestamp
 }
 
-// appendRecord appends all of a record but its state, which comes last: appendState follows.
-func appendRecord(to []byte, r *record) []byte {
-	if r.key != "" {
-		to = protowire.AppendTag(to, recordKey, protowire.BytesType)
-		to = protowire.AppendString(to, r.key)
-	}
+// appendRecord appends all of a record but its entries, which come last: appendEntry follows.
+func appendRecord(to []byte, r record) []byte {
 	to = protowire.AppendTag(to, recordPublisher, protowire.Fixed64Type)
 	to = protowire.AppendFixed64(to, r.publisher)
-	if r.whole {
-		to = protowire.AppendTag(to, recordWhole, protowire.VarintType)
-		to = protowire.AppendVarint(to, 1)
-	}
-	to = appendVarintField(to, recordSince, r.since)
-	if c := r.chunked; c != nil {
-		body := protowire.AppendTag(nil, chunkedUpload, protowire.BytesType)
-		body = protowire.AppendString(body, c.upload)
-		body = appendVarintField(body, chunkedCount, uint64(c.count))
-		body = appendVarintField(body, chunkedSize, uint64(c.bytes))
-		body = appendVarintField(body, chunkedType, uint64(c.kind))
-		stamp := appendVarintField(nil, timestampTime, c.latest.Time)
-		stamp = appendVarintField(stamp, timestampWriter, c.latest.Writer)
-		body = protowire.AppendTag(body, chunkedLatest, protowire.BytesType)
-		body = protowire.AppendBytes(body, stamp)
-		to = protowire.AppendTag(to, recordChunked, protowire.BytesType)
-		to = protowire.AppendBytes(to, body)
-	}
-	return to
+	return appendVarintField(to, recordSince, r.since)
 }
 
-func appendRecordState(to []byte, s *lattice.State) []byte {
-	to = protowire.AppendTag(to, recordState, protowire.BytesType)
-	to = protowire.AppendVarint(to, uint64(wire.StateSize(s)))
-	return wire.AppendState(to, s)
+// appendEntry appends what a record says of a key. Its state is in c if there is one.
+func appendEntry(to []byte, e *Entry, c *chunked) []byte {
+	var body []byte
+	size := protowire.SizeTag(entryKey) + protowire.SizeBytes(len(e.Key))
+	if e.Whole {
+		size += protowire.SizeTag(entryWhole) + 1
+	}
+	state := 0
+	if c != nil {
+		body = appendChunked(nil, c)
+		size += protowire.SizeTag(entryChunked) + protowire.SizeBytes(len(body))
+	} else {
+		state = wire.StateSize(e.State)
+		size += protowire.SizeTag(entryState) + protowire.SizeBytes(state)
+	}
+	to = protowire.AppendTag(to, recordEntry, protowire.BytesType)
+	to = protowire.AppendVarint(to, uint64(size))
+	to = protowire.AppendTag(to, entryKey, protowire.BytesType)
+	to = protowire.AppendString(to, e.Key)
+	if e.Whole {
+		to = appendVarintField(to, entryWhole, 1)
+	}
+	if c != nil {
+		to = protowire.AppendTag(to, entryChunked, protowire.BytesType)
+		return protowire.AppendBytes(to, body)
+	}
+	to = protowire.AppendTag(to, entryState, protowire.BytesType)
+	to = protowire.AppendVarint(to, uint64(state))
+	return wire.AppendState(to, e.State)
+}
+
+func appendChunked(to []byte, c *chunked) []byte {
+	to = protowire.AppendTag(to, chunkedUpload, protowire.BytesType)
+	to = protowire.AppendString(to, c.upload)
+	to = appendVarintField(to, chunkedCount, uint64(c.count))
+	to = appendVarintField(to, chunkedSize, uint64(c.bytes))
+	to = appendVarintField(to, chunkedType, uint64(c.kind))
+	stamp := appendVarintField(nil, timestampTime, c.latest.Time)
+	stamp = appendVarintField(stamp, timestampWriter, c.latest.Writer)
+	to = protowire.AppendTag(to, chunkedLatest, protowire.BytesType)
+	return protowire.AppendBytes(to, stamp)
 }
 
 func appendVarintField(to []byte, number protowire.Number, v uint64) []byte {
@@ -80,33 +102,47 @@ func appendVarintField(to []byte, number protowire.Number, v uint64) []byte {
 
 var errRecord = errors.New("malformed record")
 
-// decodeRecord takes a message of the log apart. The record shares the message's bytes.
-func decodeRecord(data []byte) (r record, err error) {
+// decodeRecord takes a message of the log apart. Each of its entries, which share its bytes, is given to take.
+func decodeRecord(data []byte, take func(*entry) error) (r record, err error) {
 	err = eachField(data, func(number protowire.Number, v uint64, body []byte) error {
 		switch number {
-		case recordKey:
-			r.key = string(body)
 		case recordPublisher:
 			r.publisher = v
-		case recordState:
-			r.state = body
-			if body == nil {
-				r.state = []byte{}
-			}
-		case recordWhole:
-			r.whole = v != 0
 		case recordSince:
 			r.since = v
-		case recordChunked:
-			r.chunked, err = decodeChunked(body)
-			return err
+		case recordEntry:
+			var e entry
+			if err := decodeEntry(body, &e); err != nil {
+				return err
+			}
+			return take(&e)
 		}
 		return nil
 	})
-	if err == nil && (r.state == nil) == (r.chunked == nil) {
-		err = fmt.Errorf("%w: neither a state nor the place of its pieces", errRecord)
-	}
 	return r, err
+}
+
+func decodeEntry(data []byte, e *entry) error {
+	err := eachField(data, func(number protowire.Number, v uint64, body []byte) (err error) {
+		switch number {
+		case entryKey:
+			e.key = body
+		case entryWhole:
+			e.whole = v != 0
+		case entryState:
+			e.state = body
+			if body == nil {
+				e.state = []byte{}
+			}
+		case entryChunked:
+			e.chunked, err = decodeChunked(body)
+		}
+		return err
+	})
+	if err == nil && (len(e.key) == 0 || (e.state == nil) == (e.chunked == nil)) {
+		err = fmt.Errorf("%w: an entry without a key, or with neither a state nor the place of its pieces", errRecord)
+	}
+	return err
 }
 
 func decodeChunked(data []byte) (*chunked, error) {
@@ -170,6 +206,9 @@ func eachField(data []byte, field func(number protowire.Number, v uint64, body [
 	}
 	return nil
 }
+
+// textOf returns bytes that do not change as a string, without a copy.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // decodeOwnState decodes a state whose bytes are lent, such as those of a message that is much larger than its value.
 func decodeOwnState(data []byte) (*lattice.State, error) {

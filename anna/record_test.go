@@ -2,83 +2,73 @@ package anna
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"cloudburst/lattice"
 	"cloudburst/wire"
 )
 
-func TestTokens(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		key := string(rapid.SliceOfN(rapid.Byte(), 1, KeyBytesMax).Draw(t, "key"))
-		subject := string(appendRecordSubject(nil, "prefix.with.dots", 3, 77, key))
-		slot, token, ok := parseSubject(subject, "prefix.with.dots")
-		if !ok || slot != 77 {
-			t.Fatalf("subject %q: slot %d, %v", subject, slot, ok)
-		}
-		got, ok := keyOf(token)
-		if !ok || got == "" != hashedToken(key) || got != "" && got != key {
-			t.Fatalf("token %q of %q is that of %q, %v", token, key, got, ok)
-		}
-		if len(token) > tokenBytesMax {
-			t.Fatalf("a token of %d bytes", len(token))
-		}
-	})
-}
-
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	state := lattice.Put(lattice.Timestamp{Time: 5, Writer: 6}, []byte("value"))
-	for _, r := range []record{
-		{publisher: 7},
-		{publisher: 7, key: "long", whole: true},
-		{publisher: 1 << 63, chunked: &chunked{upload: "u", count: 3, bytes: 99, kind: lattice.TypeSet, latest: lattice.Timestamp{Time: 1, Writer: 2}}},
-	} {
-		data := appendRecord(nil, &r)
-		if r.chunked == nil {
-			data = appendRecordState(data, state)
-			r.state = wire.AppendState(nil, state)
+	inPieces := &chunked{upload: "u", count: 3, bytes: 99, kind: lattice.TypeSet, latest: lattice.Timestamp{Time: 1, Writer: 2}}
+	entries := []Entry{
+		{Key: "first", State: state},
+		{Key: string([]byte{0, '.', 0xff}), Whole: true, State: new(lattice.State)},
+		{Key: strings.Repeat("k", KeyBytesMax), Whole: true},
+	}
+	data := appendRecord(nil, record{publisher: 1 << 63, since: 7})
+	for i := range entries {
+		if e := &entries[i]; e.State != nil {
+			data = appendEntry(data, e, nil)
+		} else {
+			data = appendEntry(data, e, inPieces)
 		}
-		got, err := decodeRecord(data)
-		if err != nil || got.key != r.key || got.publisher != r.publisher || got.whole != r.whole || !bytes.Equal(got.state, r.state) {
-			t.Fatalf("%+v, %v; want %+v", got, err, r)
+	}
+	var got []entry
+	r, err := decodeRecord(data, func(e *entry) error { got = append(got, *e); return nil })
+	if err != nil || r != (record{publisher: 1 << 63, since: 7}) || len(got) != len(entries) {
+		t.Fatalf("%+v, %d entries, %v", r, len(got), err)
+	}
+	for i, want := range entries {
+		e := got[i]
+		if string(e.key) != want.Key || e.whole != want.Whole {
+			t.Errorf("entry %d is %+v; want %+v", i, e, want)
 		}
-		if r.chunked != nil && *got.chunked != *r.chunked {
-			t.Fatalf("%+v; want %+v", got.chunked, r.chunked)
+		switch {
+		case want.State == nil:
+			if e.state != nil || *e.chunked != *inPieces {
+				t.Errorf("entry %d is in pieces %+v; want %+v", i, e.chunked, inPieces)
+			}
+		case e.chunked != nil || !bytes.Equal(e.state, wire.AppendState(nil, want.State)):
+			t.Errorf("entry %d has state %x", i, e.state)
 		}
+		if _, found, err := entryOf(data, want.Key); err != nil || found == nil || !bytes.Equal(found.state, e.state) {
+			t.Errorf("entry %d is not found: %+v, %v", i, found, err)
+		}
+	}
+	if _, found, err := entryOf(data, "another"); err != nil || found != nil {
+		t.Errorf("found %+v, %v", found, err)
 	}
 }
 
 func FuzzRecord(f *testing.F) {
 	state := lattice.SetAdd(lattice.Timestamp{Time: 5, Writer: 6}, []byte("member"))
-	f.Add(appendRecordState(appendRecord(nil, &record{publisher: 7, whole: true, key: "k"}), state))
-	f.Add(appendRecord(nil, &record{chunked: &chunked{upload: "u", count: 3, bytes: 99}}))
+	head := appendRecord(nil, record{publisher: 7, since: 9})
+	f.Add(appendEntry(bytes.Clone(head), &Entry{Key: "k", Whole: true, State: state}, nil))
+	f.Add(appendEntry(appendEntry(bytes.Clone(head), &Entry{Key: "k"}, &chunked{upload: "u", count: 3, bytes: 99}), &Entry{Key: "l", State: state}, nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := decodeRecord(data)
-		if err != nil {
-			return
-		}
-		if (r.state == nil) == (r.chunked == nil) {
-			t.Fatalf("%+v", r)
-		}
-		if r.state != nil {
-			_, _ = decodeOwnState(r.state) // any error will do
-		}
-	})
-}
-
-func FuzzSubject(f *testing.F) {
-	f.Add("p.1.2.k.key")
-	f.Add("p.1.2.k.=h00")
-	f.Add("p.1.65536.c.x.0")
-	f.Fuzz(func(_ *testing.T, subject string) {
-		if _, token, ok := parseSubject(subject, "p"); ok {
-			_, _ = keyOf(token) // any answer will do
-		}
+		_, _ = decodeRecord(data, func(e *entry) error {
+			if len(e.key) == 0 || (e.state == nil) == (e.chunked == nil) {
+				t.Fatalf("%+v", e)
+			}
+			if e.state != nil {
+				_, _ = decodeOwnState(e.state) // any error will do
+			}
+			return nil
+		})
 	})
 }
 

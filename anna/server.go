@@ -147,6 +147,8 @@ func (s *Server) newShard(number int) *shard {
 		Partitions:        partitions,
 		PartitionOf:       s.cfg.partitionOf,
 		PublishesMax:      s.cfg.PublishesMax,
+		RecordKeysMax:     recordKeysMax,
+		RecordBytesMax:    recordBytesAim,
 		LazyRate:          s.cfg.LazyRate / s.cfg.Streams,
 		LazyInterval:      s.cfg.LazyInterval.Microseconds(),
 		PublishTimeout:    s.cfg.PublishTimeout.Microseconds(),

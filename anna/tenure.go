@@ -109,9 +109,9 @@ func (k *Kernel) abandon(it *item, out *Effects) {
 		for i := range it.busy.parked {
 			k.turnAway(it, it.busy.parked[i], ErrMoved, out)
 		}
-		it.busy.parked, it.busy.caches = nil, nil
+		it.busy.parked = nil
 	}
-	it.cache = 0
+	k.unwatched(it)
 	it.flags &^= loading
 	k.vouch(it)
 	if it.dirty() {
@@ -136,6 +136,13 @@ func (k *Kernel) pushLost(it *item, out *Effects) {
 	}
 	for _, cache := range it.busy.caches {
 		out.Pushes = append(out.Pushes, Push{Cache: cache, Key: it.key, Lost: true})
+	}
+}
+
+// unwatched forgets the caches that watch a key.
+func (k *Kernel) unwatched(it *item) {
+	if it.cache = 0; it.busy != nil {
+		it.busy.caches = nil
 	}
 }
 

@@ -44,24 +44,24 @@ func (k *Kernel) departed() {
 // overdue gives up on publishes and durable writes that have waited too long.
 func (k *Kernel) overdue(now int64, out *Effects) {
 	for d, ok := k.departures.peek(); ok; d, ok = k.departures.peek() {
-		it := k.inFlight(d.id)
-		if it != nil && d.deadline > k.elapsed {
+		r := k.inFlight(d.id)
+		if r != nil && d.deadline > k.elapsed {
 			break
 		}
 		k.departures.pop()
 		switch {
-		case it == nil:
-		case k.advances(it.busy.flight):
-			k.departures.push(departure{d.id, it.busy.flight.alive + k.cfg.PublishTimeout})
+		case r == nil:
+		case k.advances(r):
+			k.departures.push(departure{d.id, r.alive + k.cfg.PublishTimeout})
 		default:
-			k.fail(now, it, errNoAnswer, out)
+			k.fail(now, r, errNoAnswer, out)
 		}
 	}
 	for w, ok := k.deadlines.peek(); ok && (w.answered || w.deadline <= k.elapsed); w, ok = k.deadlines.peek() {
 		k.deadlines.pop()
 		switch {
 		case w.answered:
-		case w.it.busy.flight != nil && k.advances(w.it.busy.flight):
+		case w.it.busy.flight != nil && k.advances(w.it.busy.flight.publication):
 			w.deadline = k.elapsed + k.cfg.PublishTimeout
 			k.deadlines.push(w)
 		case w.memory:
@@ -73,8 +73,8 @@ func (k *Kernel) overdue(now int64, out *Effects) {
 }
 
 // advances reports whether a publish that takes long has been heard of lately.
-func (k *Kernel) advances(f *flight) bool {
-	return f.alive != 0 && f.alive+k.cfg.PublishTimeout > k.elapsed
+func (k *Kernel) advances(r *publication) bool {
+	return r.alive != 0 && r.alive+k.cfg.PublishTimeout > k.elapsed
 }
 
 func (k *Kernel) unavailable(it *item) error {

@@ -241,8 +241,8 @@ func (n *node) load(gained []uint16, ends []uint64, then, failed func()) {
 					break
 				}
 				at[partition]++
-				m := w.log.applied(partition, at[partition])
-				if m.Loading = true; m.Key != "" && loading.has(m.Slot) {
+				m := w.log.applied(partition, at[partition], loading.has)
+				if m.Loading = true; len(m.Entries) > 0 {
 					n.step(m)
 				}
 			}

@@ -7,21 +7,17 @@ import (
 	"cloudburst/lattice"
 )
 
-// stream is a partition of the log, and behaves as a JetStream stream with a subject per key: sequences without gaps, of which the
-// first can be cut off.
+// stream is a partition of the log, and behaves as a JetStream stream: sequences without gaps, of which the first can be cut off.
 type stream struct {
 	records []record // by sequence less one
 	first   uint64   // sequence of the first that is not cut off
 }
 
-// record is a message of the stream; one without a state has been cut off, or is a piece of what an upload names.
+// record is a message of the stream; one without entries has been cut off, or is a piece of what an upload names.
 type record struct {
-	key       string
-	slot      uint16
-	state     *lattice.State
-	upload    string // where the state is, if it is too large for a record
+	entries   []anna.Entry
+	upload    string // where the state of its only entry is, if it is too large for a record
 	piece     string // of what it is one
-	whole     bool
 	since     uint64
 	publisher uint64
 }
@@ -62,7 +58,7 @@ func (l *log) upload(partition int, name string) uint64 {
 // append stores a publish and returns its sequence.
 func (l *log) append(p *anna.Publish, publisher uint64, upload string) uint64 {
 	s := l.streams[p.Partition]
-	r := record{key: p.Key, slot: p.Slot, state: p.State, upload: upload, whole: p.Whole, since: p.Since, publisher: publisher}
+	r := record{entries: p.Entries, upload: upload, since: p.Since, publisher: publisher}
 	if l.unguarded {
 		r.since = uint64(len(s.records))
 	}
@@ -76,47 +72,84 @@ func (l *log) truncate(partition int, sequence uint64) {
 	for ; s.first < sequence && s.first <= uint64(len(s.records)); s.first++ {
 		r := &s.records[s.first-1]
 		delete(l.pieces, r.piece)
-		r.state, r.piece = nil, ""
+		r.entries, r.piece = nil, ""
 	}
 }
 
-// load merges all records of a key that matter, and whose pieces are there (streams.read).
+// load reads what is asked for. It fails if a record that matters has lost its pieces (streams.read).
 func (l *log) load(m anna.Load) *anna.Loaded {
-	loaded := &anna.Loaded{Key: m.Key}
+	state, err := l.read(m)
+	if err != nil {
+		state = nil
+	}
+	return &anna.Loaded{Key: m.Key, State: state, Sequences: m.Sequences, Err: err}
+}
+
+// read merges those of some records of a key whose pieces are there.
+func (l *log) read(m anna.Load) (state *lattice.State, err error) {
 	s := l.streams[m.Partition]
-	for i, r := range s.records {
-		sequence := uint64(i + 1)
-		if r.key != m.Key || r.state == nil || sequence < m.Base || r.upload != "" && !l.pieces[r.upload] {
+	last, lost, lostSince := uint64(0), uint64(0), uint64(0)
+	for _, sequence := range m.Sequences {
+		r := &s.records[sequence-1]
+		e := r.entry(m.Key)
+		switch {
+		case e == nil:
+			continue
+		case r.upload != "" && !l.pieces[r.upload]:
+			lost, lostSince = sequence, max(lostSince, r.since)
+			last = sequence
+			continue
+		case e.Whole && last <= r.since:
+			state = e.State.Clone()
+		case state == nil:
+			state = e.State.Clone()
+		default:
+			state.Merge(e.State.Clone())
+		}
+		if last = sequence; e.Whole && lost <= r.since {
+			lost, lostSince = 0, 0
+		}
+	}
+	if lost != 0 && s.first <= lostSince+1 {
+		err = errPiecesLost
+	}
+	return state, err
+}
+
+// entry returns what a record says of a key; nil = nothing.
+func (r *record) entry(key string) *anna.Entry {
+	for i := range r.entries {
+		if r.entries[i].Key == key {
+			return &r.entries[i]
+		}
+	}
+	return nil
+}
+
+// applied returns the record at a sequence as the message that brings it to a kernel, with the entries of some slots.
+func (l *log) applied(partition int, sequence uint64, wanted func(slot uint16) bool) *anna.Applied {
+	r := &l.streams[partition].records[sequence-1]
+	m := &anna.Applied{Partition: partition, Sequence: sequence, Publisher: r.publisher, Since: r.since}
+	for _, e := range r.entries {
+		if !wanted(e.Slot) {
 			continue
 		}
-		if loaded.State == nil || r.whole && loaded.Sequence <= r.since {
-			loaded.State = new(lattice.State)
-		}
-		loaded.State.Merge(r.state.Clone())
-		loaded.Sequence = sequence
-	}
-	loaded.Sequence = max(loaded.Sequence, m.Sequence)
-	return loaded
-}
-
-// applied returns the record at a sequence as the message that brings it to a kernel.
-func (l *log) applied(partition int, sequence uint64) *anna.Applied {
-	r := l.streams[partition].records[sequence-1]
-	m := &anna.Applied{Partition: partition, Sequence: sequence}
-	if r.state != nil {
-		m.Key, m.Slot, m.Publisher, m.Bytes = r.key, r.slot, r.publisher, r.state.Bytes()
-		m.Whole, m.Since = r.whole, r.since
+		a := anna.Applying{Entry: e, Bytes: e.State.Bytes()}
 		if r.upload == "" {
-			m.State = r.state.Clone()
-			return m
+			a.State = e.State.Clone()
+		} else {
+			a.State, a.Upload, a.Latest = nil, r.upload, latest(e.State)
+			if e.State.Lattice != nil {
+				a.Type = e.State.Lattice.Type()
+			}
 		}
-		m.Upload, m.Latest = r.upload, latest(r.state)
-		if r.state.Lattice != nil {
-			m.Type = r.state.Lattice.Type()
-		}
+		m.Entries = append(m.Entries, a)
 	}
 	return m
 }
+
+// all wants every slot.
+func all(uint16) bool { return true }
 
 // latest returns the latest stamp in a state.
 func latest(s *lattice.State) lattice.Timestamp {
@@ -137,7 +170,11 @@ func (l *log) holds(which []uint16) map[string]*lattice.State {
 	held := map[string]*lattice.State{}
 	for _, key := range keys {
 		if slot := slotOf(key); slices.Contains(which, slot) {
-			held[key] = l.load(anna.Load{Key: key, Partition: int(slot) % partitions}).State
+			m := anna.Load{Key: key, Partition: int(slot) % partitions}
+			for i := range l.streams[m.Partition].records {
+				m.Sequences = append(m.Sequences, uint64(i+1))
+			}
+			held[key], _ = l.read(m) // without what is not there any more
 		}
 	}
 	return held

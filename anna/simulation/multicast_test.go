@@ -133,7 +133,8 @@ func newCast(seed uint64, nodes, holders int) *cast {
 		m := &master{c: c, number: slices.Index(names, name), writer: uint64(i + 1), boxes: map[uint16]*box{}}
 		cfg := anna.KernelConfig{
 			Writer: m.writer, Partitions: []int{0, 1, 2, 3}, PartitionOf: func(slot uint16) int { return int(slot) % castStreams },
-			PublishesMax: 512, PublishTimeout: 2 * second, DurableTimeout: 5 * second, RetryMin: 20 * millisecond, RetryMax: second,
+			PublishesMax: 2, RecordKeysMax: 256, RecordBytesMax: 16 << 10,
+			PublishTimeout: 2 * second, DurableTimeout: 5 * second, RetryMin: 20 * millisecond, RetryMax: second,
 			ChangesetBytesMax: 1 << 30, MemoryBytesMax: math.MaxInt, CompactRecords: 16, TombstoneGrace: hour, ParkedMax: 64,
 		}
 		m.kernel = anna.NewKernel(cfg)
@@ -227,7 +228,7 @@ func (m *master) step(message anna.Message) {
 // publish sends a record to the log, which tells all who follow the stream.
 func (m *master) publish(p *anna.Publish) {
 	c := m.c
-	bytes := recordHead + wire.StateSize(p.State)
+	bytes := recordHead + wire.StateSize(p.Entries[0].State)
 	c.count(1, bytes)
 	c.after(c.through(1)+c.draw(logFlag)-c.now, func() {
 		sequence := c.log.append(p, m.writer, "")
@@ -239,7 +240,7 @@ func (m *master) publish(p *anna.Publish) {
 		})
 		for _, follower := range c.masters {
 			follower.arrived = max(follower.arrived, sent+c.draw(hopFlag))
-			record := c.log.applied(p.Partition, sequence)
+			record := c.log.applied(p.Partition, sequence, all)
 			c.after(follower.arrived-c.now, func() { follower.step(record) })
 		}
 	})

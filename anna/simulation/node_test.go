@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"cloudburst/anna"
 	"cloudburst/lattice"
@@ -48,7 +49,7 @@ func (n *node) boot() {
 	n.membership, n.unsafe, n.fleeting = membership{}, nil, nil
 	n.kernel = anna.NewKernel(anna.KernelConfig{
 		Writer: n.writer, Partitions: []int{0, 1}, PartitionOf: func(slot uint16) int { return int(slot) % partitions },
-		PublishesMax: 4, PublishTimeout: 200 * millisecond, DurableTimeout: second,
+		PublishesMax: w.publishesMax, RecordKeysMax: w.recordKeysMax, RecordBytesMax: 1 << 20, PublishTimeout: 200 * millisecond, DurableTimeout: second,
 		RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
 		ChangesetBytesMax: 1 << 20, MemoryBytesMax: memoryBytesMax, CompactRecords: 2, TombstoneGrace: tombstoneGrace, ParkedMax: 64,
 		LazyRate: w.lazyRate, LazyInterval: 2 * second,
@@ -71,7 +72,7 @@ func (n *node) study() {
 	n.boot()
 	for partition, s := range n.w.log.streams {
 		for sequence := range s.records {
-			n.step(n.w.log.applied(partition, uint64(sequence+1)))
+			n.step(n.w.log.applied(partition, uint64(sequence+1), all))
 		}
 	}
 	n.follow()
@@ -85,6 +86,11 @@ func (n *node) end(how string) {
 	n.life++
 	n.w.tracef("node %d %s, and %d writes may be lost", n.number, how, len(n.unsafe)+len(n.fleeting))
 	n.unsafe, n.fleeting = nil, nil
+	for _, op := range n.w.oracle.operations {
+		if op.node == n {
+			op.ended(n.w.latest)
+		}
+	}
 }
 
 // make lets the kernel make a write of a client.
@@ -96,7 +102,7 @@ func (n *node) make(op *operation, write *anna.Write) {
 	if state, found := n.kernel.Get(n.now(), op.key); found == anna.Here {
 		w.oracle.stamped(op, state)
 	} else if op.deletes || op.member != nil {
-		w.oracle.unseen(op, w.latest)
+		w.oracle.unseen(op)
 	}
 }
 
@@ -233,7 +239,7 @@ func (n *node) push(p anna.Push) {
 // publish sends a record to the log. It may be lost, late or doubled, the log may refuse it, and the answer may be lost.
 func (n *node) publish(p *anna.Publish) {
 	w, publisher, life := n.w, n.writer, n.life
-	if w.variant == partedUnwritten && n.kernel.Tenure(p.Slot) >= anna.Parting {
+	if w.variant == partedUnwritten && slices.ContainsFunc(p.Entries, func(e anna.Entry) bool { return n.kernel.Tenure(e.Slot) >= anna.Parting }) {
 		w.after(1, n.alive(func() {
 			n.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
 		}))
@@ -246,7 +252,7 @@ func (n *node) publish(p *anna.Publish) {
 		}))
 	}
 	if w.faulty(4) {
-		w.tracef("publish of %s by writer %d is lost", p.Key, publisher)
+		w.tracef("publish of %s by writer %d is lost", names(p), publisher)
 		return
 	}
 	w.after(w.latency(), func() { w.arrive(n, life, p, publisher) })
@@ -272,7 +278,7 @@ func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
 		answer(&anna.Failed{Publish: p.ID, Err: errFull})
 		return
 	}
-	if !w.large || !slices.Contains(largeKeys, p.Key) {
+	if !w.large || len(p.Entries) > 1 || !slices.Contains(largeKeys, p.Entries[0].Key) {
 		w.store(p, publisher, "", answer)
 		return
 	}
@@ -292,13 +298,29 @@ func (w *world) store(p *anna.Publish, publisher uint64, upload string, answer f
 	for _, follower := range w.nodes {
 		follower.follow()
 	}
-	w.tracef("log: %s by writer %d whole %v since %d → %d %s", p.Key, publisher, p.Whole, p.Since, sequence, upload)
+	if w.fresh != nil {
+		w.fresh.follow()
+	}
+	w.tracef("log: %s by writer %d since %d → %d %s", names(p), publisher, p.Since, sequence, upload)
 	switch {
 	case upload != "" && !w.log.pieces[upload]: // publisher.upload
 		answer(&anna.Failed{Publish: p.ID, Err: errPiecesLost})
 	case !w.faulty(4):
 		answer(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence, Upload: upload})
 	}
+}
+
+// names describes what a publish says of which keys.
+func names(p *anna.Publish) string {
+	var of []string
+	for _, e := range p.Entries {
+		name := e.Key
+		if e.Whole {
+			name += " whole"
+		}
+		of = append(of, name)
+	}
+	return strings.Join(of, ", ")
 }
 
 // follow brings the kernel what others have published, in order, a few records at a time.
@@ -336,18 +358,14 @@ func (n *node) catchUp(partition, records int) {
 		if at >= uint64(len(n.w.log.streams[partition].records)) {
 			return
 		}
-		record := &n.w.log.streams[partition].records[at]
-		if record.state == nil {
+		if len(n.w.log.streams[partition].records[at].entries) == 0 {
 			n.gaps++
 		}
-		var m *anna.Applied
-		if n.kernel.Tenure(record.slot) == anna.Stranger { // follower.bring
-			m = &anna.Applied{Partition: partition, Sequence: at + 1}
-		} else {
-			m = n.w.log.applied(partition, at+1)
-		}
-		if n.w.variant == mergeByArrival && m.State != nil && m.Publisher != n.writer {
-			restamp(m.State, n.w.now)
+		m := n.w.log.applied(partition, at+1, func(slot uint16) bool { return n.kernel.Tenure(slot) != anna.Stranger }) // follower.choose
+		if n.w.variant == mergeByArrival && m.Publisher != n.writer {
+			for _, e := range m.Entries {
+				restamp(e.State, n.w.now)
+			}
 		}
 		n.step(m)
 	}
@@ -355,6 +373,9 @@ func (n *node) catchUp(partition, records int) {
 
 // restamp makes whatever arrives last win, which is what the checkers must find in a store that merges in order of arrival.
 func restamp(s *lattice.State, now int64) {
+	if s == nil {
+		return
+	}
 	if lww, ok := s.Lattice.(*lattice.LWW); ok {
 		lww.Timestamp.Time = uint64(now) << 12
 	}

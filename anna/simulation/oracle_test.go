@@ -3,6 +3,7 @@ package simulation
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 
 	"cloudburst/anna"
@@ -29,8 +30,9 @@ type operation struct {
 	// stamp is the one that the kernel gave it; zero when that is not known. It is at most upTo.
 	stamp   lattice.Timestamp
 	upTo    lattice.Timestamp
-	present bool // the member was added, not removed
-	acked   bool // as durable, or in memory and then in the log
+	reached lattice.Timestamp // where the clocks were when it was answered, or the process that it was asked of ended
+	present bool              // the member was added, not removed
+	acked   bool              // as durable, or in memory and then in the log
 	refused bool
 }
 
@@ -46,12 +48,23 @@ func (o *oracle) next() int { return len(o.operations) + 1 }
 
 func (o *oracle) issued(op *operation) { o.operations = append(o.operations, op) }
 
-func (op *operation) answered(err error) {
+// answered takes note of an answer. Latest is the clock that is furthest ahead, by which every kernel's stamps may have been pulled
+// forward, and some for counting: so that of the write is no later.
+func (op *operation) answered(err error, latest int64) {
+	op.ended(latest)
 	switch {
 	case err != nil:
 		op.refused = true
 	case op.durable:
 		op.acked = true
+	}
+}
+
+// ended takes note that a write is not made any more.
+func (op *operation) ended(latest int64) {
+	op.reached = lattice.Timestamp{Time: uint64(latest+millisecond) << 12}
+	if op.upTo == unbounded {
+		op.upTo = op.reached
 	}
 }
 
@@ -77,11 +90,14 @@ func (o *oracle) stamped(op *operation, s *lattice.State) {
 	}
 }
 
-// unseen takes note of a deletion or removal whose stamp is not shown. It is no later than the clock that is furthest ahead, by
-// which every kernel's stamps may have been pulled forward, and some for counting.
-func (o *oracle) unseen(op *operation, latest int64) {
-	op.upTo = lattice.Timestamp{Time: uint64(latest+millisecond) << 12}
+// unseen takes note of a deletion or removal whose stamp is not shown. It may yet be made, until it is answered.
+func (o *oracle) unseen(op *operation) {
+	if op.upTo = unbounded; !op.reached.IsZero() {
+		op.upTo = op.reached
+	}
 }
+
+var unbounded = lattice.Timestamp{Time: math.MaxUint64}
 
 // seen checks that what a process shows of a key never becomes older, unless it was deleted meanwhile.
 func (o *oracle) seen(n *node, key string, s *lattice.State) {
@@ -169,6 +185,7 @@ func (w *world) check() error {
 	}
 	// A process that knows nothing but the log.
 	fresh := &node{w: w, number: len(w.nodes)}
+	w.fresh = fresh
 	fresh.study()
 	for range 4 {
 		w.pass(2 * second)

@@ -54,15 +54,18 @@ type world struct {
 	writers uint64
 	// lazyRate is how many records a second are written at least of what nobody waits for; 0 = all at once.
 	lazyRate int
-	large    bool // largeKeys hold more than goes into one record
-	uploads  int
-	calm     bool  // no new faults
-	aging    bool  // much time passes, in which nothing happens
-	latest   int64 // the furthest that any clock has been
-	nap      int64 // how long a kernel's clock sleeps at most
-	pace     int64 // how long it takes at most to load some records
-	oracle   *oracle
-	trace    func(string, ...any)
+	// publishesMax and recordKeysMax are those of the kernels.
+	publishesMax, recordKeysMax int
+	large                       bool // largeKeys hold more than goes into one record
+	uploads                     int
+	fresh                       *node // the last to come, which takes part in nothing
+	calm                        bool  // no new faults
+	aging                       bool  // much time passes, in which nothing happens
+	latest                      int64 // the furthest that any clock has been
+	nap                         int64 // how long a kernel's clock sleeps at most
+	pace                        int64 // how long it takes at most to load some records
+	oracle                      *oracle
+	trace                       func(string, ...any)
 }
 
 func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
@@ -74,6 +77,7 @@ func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
 	}
 	w.masters = 1 + w.random.IntN(3)
 	w.large = w.chance(50)
+	w.publishesMax, w.recordKeysMax = 1+w.random.IntN(4), 1+w.random.IntN(4)
 	if w.chance(50) {
 		w.lazyRate = 1 + w.random.IntN(10)
 	}
@@ -281,7 +285,7 @@ func (w *world) replied(n *node, r anna.Reply) {
 		return
 	}
 	w.tracef("%v: write %d is answered: %v", n, op.number, r.Err)
-	op.answered(r.Err)
+	op.answered(r.Err, w.latest)
 	switch {
 	case r.Err != nil || op.durable:
 	case op.key[0] == 't' && n.kernel.Tenure(slotOf(op.key)) < anna.Parting:

@@ -21,15 +21,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Record is one message of Anna's log: what one publish changed of one key. Its subject names the key.
+// Record is one message of Anna's log: what one publish changed of one or several keys.
 type Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`               // set when the subject holds only the key's hash
-	Publisher     uint64                 `protobuf:"fixed64,2,opt,name=publisher,proto3" json:"publisher,omitempty"` // the kernel that published it
-	State         *State                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	Chunked       *Chunked               `protobuf:"bytes,4,opt,name=chunked,proto3" json:"chunked,omitempty"` // instead of state, when that is too large for one message
-	Whole         bool                   `protobuf:"varint,5,opt,name=whole,proto3" json:"whole,omitempty"`    // all records of the key up to since are merged in the state, so with this one they are not needed any more
-	Since         uint64                 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`    // a sequence: the record and its pieces come after it
+	Publisher     uint64                 `protobuf:"fixed64,1,opt,name=publisher,proto3" json:"publisher,omitempty"` // the kernel that published it
+	Since         uint64                 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`          // a sequence: the record and the pieces of its states come after it
+	Entries       []*Entry               `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`       // of different keys
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -64,13 +61,6 @@ func (*Record) Descriptor() ([]byte, []int) {
 	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *Record) GetKey() []byte {
-	if x != nil {
-		return x.Key
-	}
-	return nil
-}
-
 func (x *Record) GetPublisher() uint64 {
 	if x != nil {
 		return x.Publisher
@@ -78,32 +68,87 @@ func (x *Record) GetPublisher() uint64 {
 	return 0
 }
 
-func (x *Record) GetState() *State {
+func (x *Record) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Record) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// Entry is what a record says of one key.
+type Entry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	State         *State                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Chunked       *Chunked               `protobuf:"bytes,3,opt,name=chunked,proto3" json:"chunked,omitempty"` // instead of state, when that is too large for one message
+	Whole         bool                   `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`    // all records of the key up to since are merged in the state, so with this one they are not needed any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Entry) Reset() {
+	*x = Entry{}
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Entry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Entry) ProtoMessage() {}
+
+func (x *Entry) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Entry.ProtoReflect.Descriptor instead.
+func (*Entry) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Entry) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Entry) GetState() *State {
 	if x != nil {
 		return x.State
 	}
 	return nil
 }
 
-func (x *Record) GetChunked() *Chunked {
+func (x *Entry) GetChunked() *Chunked {
 	if x != nil {
 		return x.Chunked
 	}
 	return nil
 }
 
-func (x *Record) GetWhole() bool {
+func (x *Entry) GetWhole() bool {
 	if x != nil {
 		return x.Whole
 	}
 	return false
-}
-
-func (x *Record) GetSince() uint64 {
-	if x != nil {
-		return x.Since
-	}
-	return 0
 }
 
 // Chunked says where the pieces of an encoded State are, and what must be known of it before they are read.
@@ -120,7 +165,7 @@ type Chunked struct {
 
 func (x *Chunked) Reset() {
 	*x = Chunked{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[1]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -132,7 +177,7 @@ func (x *Chunked) String() string {
 func (*Chunked) ProtoMessage() {}
 
 func (x *Chunked) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[1]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -145,7 +190,7 @@ func (x *Chunked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunked.ProtoReflect.Descriptor instead.
 func (*Chunked) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{1}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Chunked) GetUpload() string {
@@ -203,7 +248,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[2]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +260,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[2]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +273,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{2}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Presence) GetLeaving() bool {
@@ -320,7 +365,7 @@ type Warmth struct {
 
 func (x *Warmth) Reset() {
 	*x = Warmth{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +377,7 @@ func (x *Warmth) String() string {
 func (*Warmth) ProtoMessage() {}
 
 func (x *Warmth) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[3]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +390,7 @@ func (x *Warmth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warmth.ProtoReflect.Descriptor instead.
 func (*Warmth) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{3}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Warmth) GetKey() []byte {
@@ -381,7 +426,7 @@ type HotKey struct {
 
 func (x *HotKey) Reset() {
 	*x = HotKey{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +438,7 @@ func (x *HotKey) String() string {
 func (*HotKey) ProtoMessage() {}
 
 func (x *HotKey) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +451,7 @@ func (x *HotKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HotKey.ProtoReflect.Descriptor instead.
 func (*HotKey) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{4}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HotKey) GetKey() []byte {
@@ -450,7 +495,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +507,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +520,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{5}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Ask) GetWhat() isAsk_What {
@@ -612,7 +657,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +669,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +682,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{6}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Change) GetKey() []byte {
@@ -721,7 +766,7 @@ type Watching struct {
 
 func (x *Watching) Reset() {
 	*x = Watching{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +778,7 @@ func (x *Watching) String() string {
 func (*Watching) ProtoMessage() {}
 
 func (x *Watching) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +791,7 @@ func (x *Watching) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watching.ProtoReflect.Descriptor instead.
 func (*Watching) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{7}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Watching) GetKey() []byte {
@@ -782,7 +827,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +839,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +852,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{8}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Listing) GetPrefix() []byte {
@@ -859,7 +904,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +916,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +929,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{9}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Answer) GetError() *Error {
@@ -986,7 +1031,7 @@ type GetShare struct {
 
 func (x *GetShare) Reset() {
 	*x = GetShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1043,7 @@ func (x *GetShare) String() string {
 func (*GetShare) ProtoMessage() {}
 
 func (x *GetShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1056,7 @@ func (x *GetShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShare.ProtoReflect.Descriptor instead.
 func (*GetShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{10}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{11}
 }
 
 // Share is what one node has of the store, and has done with it since it began.
@@ -1027,7 +1072,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1084,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1097,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{11}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Share) GetStreams() []*StreamShare {
@@ -1094,7 +1139,7 @@ type StreamShare struct {
 
 func (x *StreamShare) Reset() {
 	*x = StreamShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1151,7 @@ func (x *StreamShare) String() string {
 func (*StreamShare) ProtoMessage() {}
 
 func (x *StreamShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1164,7 @@ func (x *StreamShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamShare.ProtoReflect.Descriptor instead.
 func (*StreamShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{12}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamShare) GetName() string {
@@ -1150,7 +1195,7 @@ type TierShare struct {
 
 func (x *TierShare) Reset() {
 	*x = TierShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1207,7 @@ func (x *TierShare) String() string {
 func (*TierShare) ProtoMessage() {}
 
 func (x *TierShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1220,7 @@ func (x *TierShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TierShare.ProtoReflect.Descriptor instead.
 func (*TierShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{13}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TierShare) GetName() string {
@@ -1226,7 +1271,7 @@ type SlotShare struct {
 
 func (x *SlotShare) Reset() {
 	*x = SlotShare{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1283,7 @@ func (x *SlotShare) String() string {
 func (*SlotShare) ProtoMessage() {}
 
 func (x *SlotShare) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1296,7 @@ func (x *SlotShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotShare.ProtoReflect.Descriptor instead.
 func (*SlotShare) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{14}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SlotShare) GetSlot() uint32 {
@@ -1304,7 +1349,7 @@ type AnnaStatus struct {
 
 func (x *AnnaStatus) Reset() {
 	*x = AnnaStatus{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1361,7 @@ func (x *AnnaStatus) String() string {
 func (*AnnaStatus) ProtoMessage() {}
 
 func (x *AnnaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1374,7 @@ func (x *AnnaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaStatus.ProtoReflect.Descriptor instead.
 func (*AnnaStatus) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{15}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AnnaStatus) GetMember() string {
@@ -1389,7 +1434,7 @@ type AnnaMember struct {
 
 func (x *AnnaMember) Reset() {
 	*x = AnnaMember{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1446,7 @@ func (x *AnnaMember) String() string {
 func (*AnnaMember) ProtoMessage() {}
 
 func (x *AnnaMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1459,7 @@ func (x *AnnaMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaMember.ProtoReflect.Descriptor instead.
 func (*AnnaMember) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{16}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AnnaMember) GetMember() string {
@@ -1476,7 +1521,7 @@ type AnnaSlot struct {
 
 func (x *AnnaSlot) Reset() {
 	*x = AnnaSlot{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1533,7 @@ func (x *AnnaSlot) String() string {
 func (*AnnaSlot) ProtoMessage() {}
 
 func (x *AnnaSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1546,7 @@ func (x *AnnaSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaSlot.ProtoReflect.Descriptor instead.
 func (*AnnaSlot) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{17}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AnnaSlot) GetMasters() []uint32 {
@@ -1531,7 +1576,7 @@ type Pushes struct {
 
 func (x *Pushes) Reset() {
 	*x = Pushes{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1588,7 @@ func (x *Pushes) String() string {
 func (*Pushes) ProtoMessage() {}
 
 func (x *Pushes) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1601,7 @@ func (x *Pushes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pushes.ProtoReflect.Descriptor instead.
 func (*Pushes) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{18}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Pushes) GetMember() string {
@@ -1601,7 +1646,7 @@ type Pushed struct {
 
 func (x *Pushed) Reset() {
 	*x = Pushed{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1658,7 @@ func (x *Pushed) String() string {
 func (*Pushed) ProtoMessage() {}
 
 func (x *Pushed) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1671,7 @@ func (x *Pushed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pushed.ProtoReflect.Descriptor instead.
 func (*Pushed) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{19}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Pushed) GetKey() []byte {
@@ -1685,7 +1730,7 @@ type AnnaHotKey struct {
 
 func (x *AnnaHotKey) Reset() {
 	*x = AnnaHotKey{}
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1742,7 @@ func (x *AnnaHotKey) String() string {
 func (*AnnaHotKey) ProtoMessage() {}
 
 func (x *AnnaHotKey) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_anna_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_anna_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1755,7 @@ func (x *AnnaHotKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnaHotKey.ProtoReflect.Descriptor instead.
 func (*AnnaHotKey) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{20}
+	return file_cloudburst_v1_anna_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AnnaHotKey) GetKey() []byte {
@@ -1752,14 +1797,16 @@ var File_cloudburst_v1_anna_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_anna_proto_rawDesc = "" +
 	"\n" +
-	"\x18cloudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x19cloudburst/v1/store.proto\"\xc2\x01\n" +
-	"\x06Record\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1c\n" +
-	"\tpublisher\x18\x02 \x01(\x06R\tpublisher\x12*\n" +
-	"\x05state\x18\x03 \x01(\v2\x14.cloudburst.v1.StateR\x05state\x120\n" +
-	"\achunked\x18\x04 \x01(\v2\x16.cloudburst.v1.ChunkedR\achunked\x12\x14\n" +
-	"\x05whole\x18\x05 \x01(\bR\x05whole\x12\x14\n" +
-	"\x05since\x18\x06 \x01(\x04R\x05since\"\xb8\x01\n" +
+	"\x18cloudburst/v1/anna.proto\x12\rcloudburst.v1\x1a\x19cloudburst/v1/error.proto\x1a\x19cloudburst/v1/store.proto\"l\n" +
+	"\x06Record\x12\x1c\n" +
+	"\tpublisher\x18\x01 \x01(\x06R\tpublisher\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\x12.\n" +
+	"\aentries\x18\x03 \x03(\v2\x14.cloudburst.v1.EntryR\aentries\"\x8d\x01\n" +
+	"\x05Entry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12*\n" +
+	"\x05state\x18\x02 \x01(\v2\x14.cloudburst.v1.StateR\x05state\x120\n" +
+	"\achunked\x18\x03 \x01(\v2\x16.cloudburst.v1.ChunkedR\achunked\x12\x14\n" +
+	"\x05whole\x18\x04 \x01(\bR\x05whole\"\xb8\x01\n" +
 	"\aChunked\x12\x16\n" +
 	"\x06upload\x18\x01 \x01(\tR\x06upload\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x1d\n" +
@@ -1910,63 +1957,65 @@ func file_cloudburst_v1_anna_proto_rawDescGZIP() []byte {
 	return file_cloudburst_v1_anna_proto_rawDescData
 }
 
-var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_cloudburst_v1_anna_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_cloudburst_v1_anna_proto_goTypes = []any{
 	(*Record)(nil),      // 0: cloudburst.v1.Record
-	(*Chunked)(nil),     // 1: cloudburst.v1.Chunked
-	(*Presence)(nil),    // 2: cloudburst.v1.Presence
-	(*Warmth)(nil),      // 3: cloudburst.v1.Warmth
-	(*HotKey)(nil),      // 4: cloudburst.v1.HotKey
-	(*Ask)(nil),         // 5: cloudburst.v1.Ask
-	(*Change)(nil),      // 6: cloudburst.v1.Change
-	(*Watching)(nil),    // 7: cloudburst.v1.Watching
-	(*Listing)(nil),     // 8: cloudburst.v1.Listing
-	(*Answer)(nil),      // 9: cloudburst.v1.Answer
-	(*GetShare)(nil),    // 10: cloudburst.v1.GetShare
-	(*Share)(nil),       // 11: cloudburst.v1.Share
-	(*StreamShare)(nil), // 12: cloudburst.v1.StreamShare
-	(*TierShare)(nil),   // 13: cloudburst.v1.TierShare
-	(*SlotShare)(nil),   // 14: cloudburst.v1.SlotShare
-	(*AnnaStatus)(nil),  // 15: cloudburst.v1.AnnaStatus
-	(*AnnaMember)(nil),  // 16: cloudburst.v1.AnnaMember
-	(*AnnaSlot)(nil),    // 17: cloudburst.v1.AnnaSlot
-	(*Pushes)(nil),      // 18: cloudburst.v1.Pushes
-	(*Pushed)(nil),      // 19: cloudburst.v1.Pushed
-	(*AnnaHotKey)(nil),  // 20: cloudburst.v1.AnnaHotKey
-	(*State)(nil),       // 21: cloudburst.v1.State
-	(LatticeType)(0),    // 22: cloudburst.v1.LatticeType
-	(*Timestamp)(nil),   // 23: cloudburst.v1.Timestamp
-	(*Error)(nil),       // 24: cloudburst.v1.Error
+	(*Entry)(nil),       // 1: cloudburst.v1.Entry
+	(*Chunked)(nil),     // 2: cloudburst.v1.Chunked
+	(*Presence)(nil),    // 3: cloudburst.v1.Presence
+	(*Warmth)(nil),      // 4: cloudburst.v1.Warmth
+	(*HotKey)(nil),      // 5: cloudburst.v1.HotKey
+	(*Ask)(nil),         // 6: cloudburst.v1.Ask
+	(*Change)(nil),      // 7: cloudburst.v1.Change
+	(*Watching)(nil),    // 8: cloudburst.v1.Watching
+	(*Listing)(nil),     // 9: cloudburst.v1.Listing
+	(*Answer)(nil),      // 10: cloudburst.v1.Answer
+	(*GetShare)(nil),    // 11: cloudburst.v1.GetShare
+	(*Share)(nil),       // 12: cloudburst.v1.Share
+	(*StreamShare)(nil), // 13: cloudburst.v1.StreamShare
+	(*TierShare)(nil),   // 14: cloudburst.v1.TierShare
+	(*SlotShare)(nil),   // 15: cloudburst.v1.SlotShare
+	(*AnnaStatus)(nil),  // 16: cloudburst.v1.AnnaStatus
+	(*AnnaMember)(nil),  // 17: cloudburst.v1.AnnaMember
+	(*AnnaSlot)(nil),    // 18: cloudburst.v1.AnnaSlot
+	(*Pushes)(nil),      // 19: cloudburst.v1.Pushes
+	(*Pushed)(nil),      // 20: cloudburst.v1.Pushed
+	(*AnnaHotKey)(nil),  // 21: cloudburst.v1.AnnaHotKey
+	(*State)(nil),       // 22: cloudburst.v1.State
+	(LatticeType)(0),    // 23: cloudburst.v1.LatticeType
+	(*Timestamp)(nil),   // 24: cloudburst.v1.Timestamp
+	(*Error)(nil),       // 25: cloudburst.v1.Error
 }
 var file_cloudburst_v1_anna_proto_depIdxs = []int32{
-	21, // 0: cloudburst.v1.Record.state:type_name -> cloudburst.v1.State
-	1,  // 1: cloudburst.v1.Record.chunked:type_name -> cloudburst.v1.Chunked
-	22, // 2: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
-	23, // 3: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
-	3,  // 4: cloudburst.v1.Presence.warm:type_name -> cloudburst.v1.Warmth
-	4,  // 5: cloudburst.v1.Presence.hot:type_name -> cloudburst.v1.HotKey
-	6,  // 6: cloudburst.v1.Ask.change:type_name -> cloudburst.v1.Change
-	7,  // 7: cloudburst.v1.Ask.watch:type_name -> cloudburst.v1.Watching
-	7,  // 8: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
-	8,  // 9: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
-	10, // 10: cloudburst.v1.Ask.get_share:type_name -> cloudburst.v1.GetShare
-	23, // 11: cloudburst.v1.Change.stamp:type_name -> cloudburst.v1.Timestamp
-	24, // 12: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
-	11, // 13: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
-	12, // 14: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
-	13, // 15: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
-	14, // 16: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
-	16, // 17: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
-	17, // 18: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
-	20, // 19: cloudburst.v1.AnnaStatus.hot:type_name -> cloudburst.v1.AnnaHotKey
-	11, // 20: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
-	19, // 21: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
-	24, // 22: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	1,  // 0: cloudburst.v1.Record.entries:type_name -> cloudburst.v1.Entry
+	22, // 1: cloudburst.v1.Entry.state:type_name -> cloudburst.v1.State
+	2,  // 2: cloudburst.v1.Entry.chunked:type_name -> cloudburst.v1.Chunked
+	23, // 3: cloudburst.v1.Chunked.type:type_name -> cloudburst.v1.LatticeType
+	24, // 4: cloudburst.v1.Chunked.latest:type_name -> cloudburst.v1.Timestamp
+	4,  // 5: cloudburst.v1.Presence.warm:type_name -> cloudburst.v1.Warmth
+	5,  // 6: cloudburst.v1.Presence.hot:type_name -> cloudburst.v1.HotKey
+	7,  // 7: cloudburst.v1.Ask.change:type_name -> cloudburst.v1.Change
+	8,  // 8: cloudburst.v1.Ask.watch:type_name -> cloudburst.v1.Watching
+	8,  // 9: cloudburst.v1.Ask.unwatch:type_name -> cloudburst.v1.Watching
+	9,  // 10: cloudburst.v1.Ask.list:type_name -> cloudburst.v1.Listing
+	11, // 11: cloudburst.v1.Ask.get_share:type_name -> cloudburst.v1.GetShare
+	24, // 12: cloudburst.v1.Change.stamp:type_name -> cloudburst.v1.Timestamp
+	25, // 13: cloudburst.v1.Answer.error:type_name -> cloudburst.v1.Error
+	12, // 14: cloudburst.v1.Answer.share:type_name -> cloudburst.v1.Share
+	13, // 15: cloudburst.v1.Share.streams:type_name -> cloudburst.v1.StreamShare
+	14, // 16: cloudburst.v1.Share.tiers:type_name -> cloudburst.v1.TierShare
+	15, // 17: cloudburst.v1.Share.slots:type_name -> cloudburst.v1.SlotShare
+	17, // 18: cloudburst.v1.AnnaStatus.members:type_name -> cloudburst.v1.AnnaMember
+	18, // 19: cloudburst.v1.AnnaStatus.slots:type_name -> cloudburst.v1.AnnaSlot
+	21, // 20: cloudburst.v1.AnnaStatus.hot:type_name -> cloudburst.v1.AnnaHotKey
+	12, // 21: cloudburst.v1.AnnaMember.share:type_name -> cloudburst.v1.Share
+	20, // 22: cloudburst.v1.Pushes.pushed:type_name -> cloudburst.v1.Pushed
+	25, // 23: cloudburst.v1.Pushed.error:type_name -> cloudburst.v1.Error
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_anna_proto_init() }
@@ -1976,7 +2025,7 @@ func file_cloudburst_v1_anna_proto_init() {
 	}
 	file_cloudburst_v1_error_proto_init()
 	file_cloudburst_v1_store_proto_init()
-	file_cloudburst_v1_anna_proto_msgTypes[5].OneofWrappers = []any{
+	file_cloudburst_v1_anna_proto_msgTypes[6].OneofWrappers = []any{
 		(*Ask_Change)(nil),
 		(*Ask_Read)(nil),
 		(*Ask_Watch)(nil),
@@ -1990,7 +2039,7 @@ func file_cloudburst_v1_anna_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_anna_proto_rawDesc), len(file_cloudburst_v1_anna_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

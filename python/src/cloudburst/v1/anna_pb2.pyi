@@ -8,20 +8,26 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Record(_message.Message):
-    __slots__ = ("key", "publisher", "state", "chunked", "whole", "since")
-    KEY_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("publisher", "since", "entries")
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    publisher: int
+    since: int
+    entries: _containers.RepeatedCompositeFieldContainer[Entry]
+    def __init__(self, publisher: _Optional[int] = ..., since: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ...) -> None: ...
+
+class Entry(_message.Message):
+    __slots__ = ("key", "state", "chunked", "whole")
+    KEY_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CHUNKED_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
-    SINCE_FIELD_NUMBER: _ClassVar[int]
     key: bytes
-    publisher: int
     state: _store_pb2.State
     chunked: Chunked
     whole: bool
-    since: int
-    def __init__(self, key: _Optional[bytes] = ..., publisher: _Optional[int] = ..., state: _Optional[_Union[_store_pb2.State, _Mapping]] = ..., chunked: _Optional[_Union[Chunked, _Mapping]] = ..., whole: bool = ..., since: _Optional[int] = ...) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., state: _Optional[_Union[_store_pb2.State, _Mapping]] = ..., chunked: _Optional[_Union[Chunked, _Mapping]] = ..., whole: bool = ...) -> None: ...
 
 class Chunked(_message.Message):
     __slots__ = ("upload", "count", "size_bytes", "type", "latest")
