@@ -50,7 +50,7 @@ const largeMax = 64
 
 // pump publishes what waits, as far as the bound of outstanding publishes and the state of the log allow.
 func (k *Kernel) pump(now int64, p *partition, out *Effects) {
-	for p.outstanding-p.large < k.cfg.PublishesMax && p.large < largeMax {
+	for k.room(p) {
 		if p.failures > 0 && (k.elapsed < p.retryAt || p.outstanding > 0) {
 			return // one at a time, until one succeeds
 		}
@@ -60,11 +60,16 @@ func (k *Kernel) pump(now int64, p *partition, out *Effects) {
 	}
 }
 
+// room reports whether another publish may be out before one is answered.
+func (k *Kernel) room(p *partition) bool {
+	return p.outstanding-p.large < k.cfg.PublishesMax && p.large < largeMax
+}
+
 // publish puts what waits into a record, as much as goes in, and reports whether there was anything.
 func (k *Kernel) publish(now int64, p *partition, out *Effects) bool {
 	var r *publication
 	entries := k.entries[:0]
-	bytes := 0
+	bytes, published := 0, false
 	for bytes < k.cfg.RecordBytesMax && len(entries) < k.cfg.RecordKeysMax {
 		it := k.next(p)
 		if it == nil {
@@ -79,10 +84,10 @@ func (k *Kernel) publish(now int64, p *partition, out *Effects) bool {
 			alone := k.newPublication(p, true)
 			alone.add(it)
 			out.Publishes = append(out.Publishes, Publish{ID: alone.id, Partition: p.number, Since: alone.since, Entries: []Entry{entry}})
-			if r == nil {
-				return true
+			if published = true; p.failures > 0 || p.large >= largeMax {
+				break
 			}
-			break
+			continue
 		}
 		if r == nil {
 			r = k.newPublication(p, false)
@@ -92,7 +97,7 @@ func (k *Kernel) publish(now int64, p *partition, out *Effects) bool {
 		bytes += size + len(it.key)
 	}
 	if r == nil {
-		return false
+		return published
 	}
 	out.Publishes = append(out.Publishes, Publish{ID: r.id, Partition: p.number, Since: r.since, Entries: slices.Clone(entries)})
 	clear(entries)

@@ -220,7 +220,7 @@ func (k *Kernel) Wake(at Moment) int64 {
 	}
 	for _, p := range k.partitions {
 		switch {
-		case p == nil || p.urgent.count+p.lazy.count == 0:
+		case p == nil || p.urgent.count+p.lazy.count == 0 || !k.room(p):
 		case p.failures > 0 && p.outstanding == 0:
 			wake = min(wake, p.retryAt)
 		case p.failures == 0 && p.lazy.count > 0 && k.lonely && !p.bursting:

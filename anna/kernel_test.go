@@ -343,7 +343,7 @@ func (s *scenario) step(m anna.Message) {
 				how = fmt.Sprintf("publish whole as of %d:", p.Since)
 			}
 			if i > 0 {
-				how = "with " + strings.TrimPrefix(how, "publish ")
+				how = "with" + strings.TrimPrefix(how, "publish")
 			}
 			fmt.Fprintf(&s.out, "p%d: %s %s %s\n", len(s.publishes), how, e.Key, s.describe(e.State))
 		}
