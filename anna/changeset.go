@@ -2,7 +2,6 @@ package anna
 
 import (
 	"errors"
-	"slices"
 
 	"cloudburst/lattice"
 )
@@ -68,9 +67,8 @@ func (k *Kernel) room(p *partition) bool {
 // publish puts what waits into a record, as much as goes in, and reports whether there was anything.
 func (k *Kernel) publish(now int64, p *partition, out *Effects) bool {
 	var r *publication
-	entries := k.entries[:0]
-	bytes, published := 0, false
-	for bytes < k.cfg.RecordBytesMax && len(entries) < k.cfg.RecordKeysMax {
+	first, bytes, published := len(out.entries), 0, false
+	for bytes < k.cfg.RecordBytesMax && len(out.entries)-first < k.cfg.RecordKeysMax {
 		it := k.next(p)
 		if it == nil {
 			break
@@ -93,15 +91,14 @@ func (k *Kernel) publish(now int64, p *partition, out *Effects) bool {
 			r = k.newPublication(p, false)
 		}
 		r.add(it)
-		entries = append(entries, entry)
+		out.entries = append(out.entries, entry)
 		bytes += size + len(it.key)
 	}
 	if r == nil {
 		return published
 	}
-	out.Publishes = append(out.Publishes, Publish{ID: r.id, Partition: p.number, Since: r.since, Entries: slices.Clone(entries)})
-	clear(entries)
-	k.entries = entries
+	entries := out.entries[first:len(out.entries):len(out.entries)]
+	out.Publishes = append(out.Publishes, Publish{ID: r.id, Partition: p.number, Since: r.since, Entries: entries})
 	return true
 }
 

@@ -1,6 +1,9 @@
 package anna
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // The log of a partition only grows at its end, and only shrinks at its beginning. A record that holds a key's whole state makes
 // those superfluous that are merged in it (item.base). So before the log's first part is cut off, what is still needed of it is
@@ -157,24 +160,39 @@ func (k *Kernel) recorded(it *item, sequence, since uint64, whole, pieces bool, 
 		k.need(it, added.start, bytes)
 		return true
 	}
-	places := slices.DeleteFunc(k.placesOf(it), func(p place) bool { return p.sequence == sequence || whole && p.sequence <= since })
-	at := len(places)
-	for at > 0 && places[at-1].sequence > sequence {
-		at--
+	places := k.placesOf(it)
+	base := added.start
+	if whole || sequence <= it.sequence {
+		places, base = added.among(places, since, whole)
+	} else {
+		places = append(places, added) // as most are; there may be many
+		if it.base != 0 {
+			base = min(base, it.base)
+		}
 	}
-	places = slices.Insert(places, at, added)
 	it.sequence = max(it.sequence, sequence)
 	k.scatter(it, places)
 	if len(places) > 1 {
 		bytes += int(it.logged)
 	}
-	base := added.start
-	for _, p := range places {
-		base = min(base, p.start)
-	}
 	k.need(it, base, bytes)
 	return false
 }
+
+// among puts a place among others in their order, in the stead of what it makes superfluous, and returns before which sequence nothing is
+// needed then.
+func (p place) among(places []place, since uint64, whole bool) ([]place, uint64) {
+	places = slices.DeleteFunc(places, func(q place) bool { return q.sequence == p.sequence || whole && q.sequence <= since })
+	at, _ := slices.BinarySearchFunc(places, p, place.compare)
+	places = slices.Insert(places, at, p)
+	base := p.start
+	for _, q := range places {
+		base = min(base, q.start)
+	}
+	return places, base
+}
+
+func (p place) compare(q place) int { return cmp.Compare(p.sequence, q.sequence) }
 
 // placesOf returns where the records of a key lie that make its state, in their order.
 func (k *Kernel) placesOf(it *item) []place {
@@ -195,7 +213,8 @@ func (k *Kernel) knows(it *item, sequence uint64) bool {
 	if !it.flags.has(scattered) {
 		return sequence == it.sequence
 	}
-	return slices.ContainsFunc(k.places[it], func(p place) bool { return p.sequence == sequence })
+	_, known := slices.BinarySearchFunc(k.places[it], place{sequence: sequence}, place.compare)
+	return known
 }
 
 // scatter takes note of where the records of a key lie, if it needs more than its last one.

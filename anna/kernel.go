@@ -70,7 +70,6 @@ type Kernel struct {
 	spareBusy        []*busy
 	spareFlight      []*flight
 	sparePublication []*publication
-	entries          []Entry // room for those of a publish
 
 	compaction compaction
 
@@ -106,9 +105,9 @@ type KernelStats struct {
 	Bytes int
 	// ChangesetBytes are not in the log yet; Outstanding publishes have not been answered; Waiting durable writes neither.
 	ChangesetBytes, Outstanding, Waiting int
-	// Merges of writes, and Applied records of the log.
+	// Merges of writes, and Applied entries of records of the log.
 	Merges, Applied uint64
-	// Publishes in all; Rewrites among them, which say nothing new; Failed publishes.
+	// Publishes in all; Rewrites of keys of which they say nothing new; Failed publishes.
 	Publishes, Rewrites, Failed uint64
 	// Pushes to caches; Loads from the log; Evictions; Expired and Collected keys.
 	Pushes, Loads, Evictions, Expired, Collected uint64

@@ -205,6 +205,8 @@ type Effects struct {
 	Behind []int
 	// Superseded names uploads whose chunks nobody needs any more.
 	Superseded []Upload
+
+	entries []Entry // of Publishes
 }
 
 // Reply answers a Write or a Read.
@@ -222,7 +224,7 @@ type Publish struct {
 	Partition int
 	// Since is a sequence up to which the log has given everything: the record, and what it consists of, comes after it.
 	Since uint64
-	// Entries are of different keys.
+	// Entries are of different keys. They are valid until Effects.Reset.
 	Entries []Entry
 }
 
@@ -275,6 +277,7 @@ func (e *Effects) Reset() {
 	clear(e.Pushes)
 	clear(e.Loads)
 	clear(e.Superseded)
+	clear(e.entries)
 	e.Replies, e.Publishes, e.Pushes = e.Replies[:0], e.Publishes[:0], e.Pushes[:0]
-	e.Loads, e.Behind, e.Superseded = e.Loads[:0], e.Behind[:0], e.Superseded[:0]
+	e.Loads, e.Behind, e.Superseded, e.entries = e.Loads[:0], e.Behind[:0], e.Superseded[:0], e.entries[:0]
 }

@@ -372,7 +372,8 @@ func (s *Server) perform(shard *shard, out *Effects) {
 	}
 }
 
-// upload publishes a large state on a goroutine of its own. There are never more than publishes may be outstanding.
+// upload publishes a large state, which has a record for itself, on a goroutine of its own. There are never more than large publishes may be
+// outstanding.
 func (s *Server) upload(shard *shard, m Publish) {
 	started := s.tasks.start(func(ctx context.Context) {
 		alive := time.NewTicker(s.cfg.PublishTimeout / 2)
