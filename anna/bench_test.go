@@ -3,7 +3,6 @@ package anna_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -180,9 +179,6 @@ func BenchmarkRecover(b *testing.B) {
 	wg.Wait()
 	s.stop()
 	for b.Loop() {
-		runtime.GC()
-		var before runtime.MemStats
-		runtime.ReadMemStats(&before)
 		cpu := processorTime(b)
 		s = startServer(b, anna.Config{}, dir)
 		b.ReportMetric(float64((processorTime(b) - cpu).Milliseconds()), "cpu-ms")
@@ -190,10 +186,6 @@ func BenchmarkRecover(b *testing.B) {
 			b.Fatalf("%d keys", keys)
 		}
 		b.StopTimer()
-		runtime.GC()
-		var after runtime.MemStats
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/records, "B/key")
 		b.ReportMetric(float64(s.server.Stats().ReplayMilliseconds), "replay-ms")
 		began := time.Now()
 		keys, _, err := s.server.Scan(context.Background(), "key:", "", 10)

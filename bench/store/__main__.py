@@ -88,7 +88,6 @@ def recovery(options: argparse.Namespace, directory: Path) -> List[Row]:
     return [
         row(f"recovery of {RECORDS:,} keys of 100 B", seconds, " s", 5, bare, ratio),
         row("recovery, processor", found["Recover"]["cpu-ms"] / 1e3, " s", 0, found["LogReplay"]["cpu-ms"] / 1e3),
-        row("heap for a key of 100 B, once recovered", found["Recover"]["B/key"], " B"),
     ]
 
 
