@@ -190,18 +190,20 @@ def under_load(
     )
 
 
+# Each on a cluster of its own: a member that was away may hold the same as the others long before its Raft groups have caught up, and
+# until then there is no majority without one of the others.
 @pytest.mark.slow
-def test_one_member_is_cut_off(hosted: Cluster, network: Network, report: Callable[[str], None]) -> None:
-    for host in range(3):
-        others = [i for i in range(3) if i != host]
-        under_load(hosted, others, network.parted(host, others), f"member {host} cut off", report, [0, 1, 2])
+@pytest.mark.parametrize("host", range(3))
+def test_one_member_is_cut_off(hosted: Cluster, network: Network, report: Callable[[str], None], host: int) -> None:
+    others = [i for i in range(3) if i != host]
+    under_load(hosted, others, network.parted(host, others), f"member {host} cut off", report, [0, 1, 2])
 
 
 @pytest.mark.slow
-def test_cables_are_pulled(hosted: Cluster, network: Network, report: Callable[[str], None]) -> None:
-    for host in range(3):
-        others = [i for i in range(3) if i != host]
-        under_load(hosted, others, network.unplugged(host), f"cable {host} pulled", report, [0, 1, 2])
+@pytest.mark.parametrize("host", range(3))
+def test_a_cable_is_pulled(hosted: Cluster, network: Network, report: Callable[[str], None], host: int) -> None:
+    others = [i for i in range(3) if i != host]
+    under_load(hosted, others, network.unplugged(host), f"cable {host} pulled", report, [0, 1, 2])
 
 
 @pytest.mark.slow
