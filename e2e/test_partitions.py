@@ -190,8 +190,8 @@ def under_load(
     )
 
 
-# Each on a cluster of its own: a member that was away may hold the same as the others long before its Raft groups have caught up, and
-# until then there is no majority without one of the others.
+# Each on a cluster of its own: a member that was away may hold the same as the others long before its Raft groups have caught
+# up, and until then there is no majority without one of the others.
 @pytest.mark.slow
 @pytest.mark.parametrize("host", range(3))
 def test_one_member_is_cut_off(hosted: Cluster, network: Network, report: Callable[[str], None], host: int) -> None:
