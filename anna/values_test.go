@@ -3,6 +3,7 @@ package anna_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -19,6 +20,9 @@ func (r *running) records(t testing.TB) (n uint64) {
 	t.Helper()
 	for i := range r.server.Stats().Streams {
 		stream, err := r.conn.JetStream.Stream(t.Context(), fmt.Sprintf("cloudburst-anna-%d", i))
+		for began := time.Now(); errors.Is(err, context.DeadlineExceeded) && time.Since(began) < patience; { // a busy machine
+			stream, err = r.conn.JetStream.Stream(t.Context(), fmt.Sprintf("cloudburst-anna-%d", i))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
