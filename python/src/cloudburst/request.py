@@ -1,7 +1,7 @@
 """What a client asks of a node, and the answer to it.
 
-A request is in one of three states. WAITING: it is on its way on one connection. ANSWERED: the answer, or why there will be
-none, is there. LOST: its connection broke before the answer, and it may be sent again.
+A request is in one of three states. WAITING: it is on its way on one channel. ANSWERED: the answer, or why there will be
+none, is there. LOST: its channel broke before the answer, and it may be sent again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cloudburst.frame import pack
 from cloudburst.v1 import frame_pb2
 
 if TYPE_CHECKING:
-    from cloudburst.connection import Connection
+    from cloudburst.channel import Channel
 
 __all__ = ["ANSWERED", "DONE", "LOST", "WAITING", "Callback", "Frame", "Request", "Waiter", "new_request", "next_id", "varint"]
 
@@ -25,7 +25,7 @@ WAITING, ANSWERED, LOST = 0, 1, 2
 Frame = Union[bytes, List[Buffer]]
 Callback = Callable[["Request"], Any]
 
-# Ids are never used twice in a process, so that an answer that comes late can reach no other request on any connection.
+# Ids are never used twice in a process, so that an answer that comes late can reach no other request on any channel.
 next_id = itertools.count(1).__next__
 
 DONE = frame_pb2.Header(done=frame_pb2.Done())
@@ -53,7 +53,7 @@ def varint(n: int) -> bytes:
 
 
 class Inbox(Protocol):
-    """Takes the replies to a watch, with the lock of its connection held."""
+    """Takes the replies to a watch of keys, with the lock of its channel held."""
 
     def put(self, changed: frame_pb2.Changed, values: Sequence[Buffer]) -> None: ...
 
@@ -61,23 +61,23 @@ class Inbox(Protocol):
 
 
 class Waiter:
-    """What threads can wait for on a connection: that the state is no longer WAITING."""
+    """What threads can wait for on a channel: that the state is no longer WAITING."""
 
     __slots__ = ("sleepers", "state")
 
     def __init__(self) -> None:
         self.state = WAITING
-        self.sleepers: Optional[List[Lock]] = None  # one for each thread that sleeps; guarded by the connection
+        self.sleepers: Optional[List[Lock]] = None  # one for each thread that sleeps; guarded by the channel
 
 
 class Request(Waiter):
-    """One request and, later, its answer. The fields belong to the connection while the state is WAITING."""
+    """One request and, later, its answer. The fields belong to the channel while the state is WAITING."""
 
     __slots__ = (
         "arrived",
         "attempts",
         "callbacks",
-        "connection",
+        "channel",
         "deadline",
         "error",
         "frame",
@@ -96,7 +96,7 @@ class Request(Waiter):
         self.size = size
         self.deadline = deadline  # a reading of time.monotonic
         self.what = what  # says for people what is asked
-        self.connection: Optional[Connection] = None
+        self.channel: Optional[Channel] = None
         self.header: Optional[frame_pb2.Header] = None
         self.values: Sequence[Buffer] = ()
         self.error: Optional[Exception] = None  # why there is no answer
@@ -129,7 +129,7 @@ def new_request(
 ) -> Request:
     """Return a request of any kind. Its large values are not copied, so it must be answered before they change.
 
-    ``again`` says whether it may be sent a second time when its connection breaks. Raises TooLargeError.
+    ``again`` says whether it may be sent a second time when its channel breaks. Raises TooLargeError.
     """
     header.id = next_id()
     parts = pack(header, values)

@@ -1,8 +1,8 @@
-"""A client's way to its node: one connection at a time, made anew when it breaks.
+"""A client's way to its node: one channel at a time, and another one when it breaks.
 
 No request waits longer than its deadline, and none is done twice that must not be: a call carries the id of its run and
-attaches to it, reads and writes of values may be repeated, and anything else that a broken connection leaves unanswered
-fails, saying so.
+attaches to it, reads and writes of values may be repeated, and anything else that a broken channel leaves unanswered
+fails with an error that says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from threading import Lock
 from typing import Any, Deque, Generator, Optional
 
-from cloudburst.connection import Connection, settle
+from cloudburst.channel import Channel, settle
 from cloudburst.endpoint import Endpoint, Locate
 from cloudburst.errors import (
     CancelledError,
@@ -56,17 +56,17 @@ class Transport:
 
     def __init__(self, locate: Locate) -> None:
         self._locate = locate
-        self._connection: Optional[Connection] = None
+        self._channel: Optional[Channel] = None
         self._connecting = Lock()
-        self._lost: Deque[Request] = deque()  # to be sent again on the next connection
+        self._lost: Deque[Request] = deque()  # to be sent again on the next channel
         self._was_connected = False
         self._closed = False
         _transports.add(self)
 
     def __del__(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.abandon()
+        channel = self._channel
+        if channel is not None:
+            channel.abandon()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -79,21 +79,21 @@ class Transport:
         return self._closed
 
     def connect(self, deadline: float) -> None:
-        """Connect if there is no connection. Raises UnavailableError, AuthenticationError or IncompatibleError."""
+        """Connect if there is no channel. Raises UnavailableError, AuthenticationError or IncompatibleError."""
         self._connected(deadline)
 
     def start(self, request: Request) -> None:
-        """Send a request. Raises UnavailableError or another error when there is no connection to be had."""
+        """Send a request. Raises UnavailableError or another error when the node cannot be reached."""
         while True:
-            connection = self._connection
-            if connection is None or connection.failure is not None:
-                connection = self._connected(request.deadline)
-            if len(connection.pending) >= _DRAIN_FROM or connection.pending_bytes + request.size > OUTSTANDING_BYTES_MAX:
-                self._make_room(connection, request)
+            channel = self._channel
+            if channel is None or channel.failure is not None:
+                channel = self._connected(request.deadline)
+            if len(channel.pending) >= _DRAIN_FROM or channel.pending_bytes + request.size > OUTSTANDING_BYTES_MAX:
+                self._make_room(channel, request)
             if request.attempts < 0:
-                # It must not be sent into a connection whose end has not been noticed yet.
-                connection.poll()
-            if connection.send(request):
+                # It must not be sent into a channel whose end has not been noticed yet.
+                channel.poll()
+            if channel.send(request):
                 return
 
     def wait(self, request: Request, deadline: float) -> None:
@@ -102,9 +102,9 @@ class Transport:
             if request.state == LOST:
                 self.recover(request, deadline)
                 continue
-            connection = request.connection
-            assert connection is not None
-            connection.wait(request, deadline)
+            channel = request.channel
+            assert channel is not None
+            channel.wait(request, deadline)
             if request.state == WAITING and time.monotonic() >= deadline:
                 raise DeadlineExceededError(f"{request.what}: no answer in time")
 
@@ -120,26 +120,26 @@ class Transport:
 
     def done(self, request: Request) -> bool:
         """Report whether a request has been answered, without waiting."""
-        if request.state == WAITING and request.connection is not None:
-            request.connection.poll()
+        if request.state == WAITING and request.channel is not None:
+            request.channel.poll()
         return request.state == ANSWERED
 
     def forget(self, request: Request) -> None:
         """Give a request up: an answer that comes later is dropped, and it is not sent again."""
-        if request.connection is not None:
-            request.connection.forget(request)
+        if request.channel is not None:
+            request.channel.forget(request)
         with contextlib.suppress(ValueError):
             self._lost.remove(request)
 
     def recover(self, request: Request, deadline: float) -> None:
-        """Send a lost request again, on a new connection if need be. Returns once it is not lost any more."""
-        connection = self._connected(min(deadline, time.monotonic() + _RECONNECT_SECONDS))
+        """Send a lost request again, on a new channel if need be. Returns once it is not lost any more."""
+        channel = self._connected(min(deadline, time.monotonic() + _RECONNECT_SECONDS))
         with self._lock(deadline):
             # Not resent with the others: lost in a parent process, or at this moment.
             if request.state == LOST:
                 with contextlib.suppress(ValueError):
                     self._lost.remove(request)
-                self._resend(connection, request)
+                self._resend(channel, request)
 
     def wait_async(self, request: Request, deadline: float) -> Generator[Any, None, None]:
         """Like :meth:`wait`, for ``yield from`` in a coroutine of the running event loop."""
@@ -151,9 +151,9 @@ class Transport:
                 # Connecting blocks; it is rare enough to borrow a thread for it.
                 yield from loop.run_in_executor(None, self.recover, request, deadline)
                 continue
-            connection = request.connection
-            assert connection is not None
-            waiter = connection.watch(loop, request)
+            channel = request.channel
+            assert channel is not None
+            waiter = channel.awaitable(loop, request)
             if waiter is None:
                 continue
             timer = loop.call_later(max(0.0, deadline - time.monotonic()), settle, waiter)
@@ -165,34 +165,34 @@ class Transport:
                 raise DeadlineExceededError(f"{request.what}: no answer in time")
 
     def close(self) -> None:
-        """End the connection. What has been sent is done; who still waits for an answer gets CancelledError."""
+        """End the channel. What has been sent is done; who still waits for an answer gets CancelledError."""
         self._closed = True
-        connection = self._connection
-        if connection is not None:
-            connection.flush(time.monotonic() + _FLUSH_SECONDS)
-            connection.fail(_closed())
+        channel = self._channel
+        if channel is not None:
+            channel.flush(time.monotonic() + _FLUSH_SECONDS)
+            channel.fail(_closed())
 
-    def _connected(self, deadline: float) -> Connection:
+    def _connected(self, deadline: float) -> Channel:
         with self._lock(deadline):
-            connection = self._connection
-            if connection is not None and connection.failure is None:
-                return connection
+            channel = self._channel
+            if channel is not None and channel.failure is None:
+                return channel
             if self._closed:
                 raise _closed()
-            connection = self._connection = self._dial(deadline)
+            channel = self._channel = self._dial(deadline)
             self._was_connected = True
             for request in list(_taken(self._lost)):
                 if request.state == LOST:
-                    self._resend(connection, request)
-            return connection
+                    self._resend(channel, request)
+            return channel
 
-    def _dial(self, deadline: float) -> Connection:
-        """Connect; again and again if there has been a connection before, for the node may be starting."""
+    def _dial(self, deadline: float) -> Channel:
+        """Connect; again and again if there has been a channel before, for the node may be starting."""
         until = min(deadline, time.monotonic() + _RECONNECT_SECONDS)
         backoff = _BACKOFF_SECONDS_MIN
         while True:
             try:
-                return Connection(*dial(self._locate(), min(deadline, time.monotonic() + _CONNECT_SECONDS)), self._lost)
+                return Channel(*dial(self._locate(), min(deadline, time.monotonic() + _CONNECT_SECONDS)), self._lost)
             except UnavailableError:
                 pause = backoff * random.uniform(0.5, 1.0)
                 if not self._was_connected or self._closed or time.monotonic() + pause >= until:
@@ -200,7 +200,7 @@ class Transport:
             time.sleep(pause)
             backoff = min(2 * backoff, _BACKOFF_SECONDS_MAX)
 
-    def _resend(self, connection: Connection, request: Request) -> None:
+    def _resend(self, channel: Channel, request: Request) -> None:
         """Send a lost request again, or answer it with the reason why not."""
         request.attempts += 1
         lost = f"{request.what}: the connection to the node was lost before the answer"
@@ -211,7 +211,7 @@ class Transport:
         elif time.monotonic() >= request.deadline:
             error = UnavailableError(f"{lost}, and the deadline passed before there was another")
         else:
-            if not connection.send(request):
+            if not channel.send(request):
                 self._lost.append(request)
             return
         request.error = error
@@ -227,25 +227,25 @@ class Transport:
         finally:
             lock.release()
 
-    def _make_room(self, connection: Connection, request: Request) -> None:
+    def _make_room(self, channel: Channel, request: Request) -> None:
         """Take in answers while sending, lest they pile up at the node, and wait while too many requests are outstanding."""
-        connection.poll()
-        while connection.failure is None and (
-            len(connection.pending) >= OUTSTANDING_MAX
-            or connection.pending_bytes + request.size > OUTSTANDING_BYTES_MAX > request.size
+        channel.poll()
+        while channel.failure is None and (
+            len(channel.pending) >= OUTSTANDING_MAX
+            or channel.pending_bytes + request.size > OUTSTANDING_BYTES_MAX > request.size
         ):
             if time.monotonic() >= request.deadline:
                 raise NoResourcesError(
-                    f"{request.what}: {len(connection.pending)} requests with {connection.pending_bytes} bytes wait for their "
+                    f"{request.what}: {len(channel.pending)} requests with {channel.pending_bytes} bytes wait for their "
                     f"answers; the limits are {OUTSTANDING_MAX} and {OUTSTANDING_BYTES_MAX}"
                 )
-            connection.wait_for_oldest(min(request.deadline, time.monotonic() + _ROOM_SECONDS))
+            channel.wait_for_oldest(min(request.deadline, time.monotonic() + _ROOM_SECONDS))
 
     def _forked(self) -> None:
         self._connecting = Lock()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disown()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.disown()
         self._lost.clear()
 
 

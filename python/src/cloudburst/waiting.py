@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
 
-from cloudburst.connection import Connection
+from cloudburst.channel import Channel
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError
 from cloudburst.future import Future
 from cloudburst.node import RUN_SECONDS
@@ -20,7 +20,7 @@ ALL_COMPLETED = "ALL_COMPLETED"
 FIRST_COMPLETED = "FIRST_COMPLETED"
 FIRST_EXCEPTION = "FIRST_EXCEPTION"
 
-_SLICE_SECONDS = 0.02  # for one connection, when futures of several are waited for
+_SLICE_SECONDS = 0.02  # for one channel, when futures of several are waited for
 
 
 class Waited(NamedTuple):
@@ -76,12 +76,12 @@ def as_completed(futures: Iterable[Future[T]], timeout: Optional[float] = None) 
 class _Arrivals(Waiter):
     """Futures, in the order in which they are done. Used by one thread; whoever reads their answers tells it."""
 
-    __slots__ = ("_connection", "_events", "_several", "_waiting", "futures")
+    __slots__ = ("_channel", "_events", "_several", "_waiting", "futures")
 
     def __init__(self, futures: Iterable[Future[Any]]) -> None:
         super().__init__()
         self.futures: List[Future[Any]] = list(dict.fromkeys(futures))
-        self._connection: Optional[Connection] = None  # at which this thread waits
+        self._channel: Optional[Channel] = None  # at which this thread waits
         self._events: Deque[Any] = deque()  # futures that are done, requests that are answered or lost
         self._waiting: Dict[Request, List[Future[Any]]] = {}
         self._several = len({id(future._owner) for future in self.futures}) > 1
@@ -124,17 +124,17 @@ class _Arrivals(Waiter):
             futures.append(future)
             return
         self._waiting[request] = [future]
-        connection = request.connection
-        if connection is None or not connection.call_back(request, self._report):
+        channel = request.channel
+        if channel is None or not channel.call_back(request, self._report):
             self._events.append(request)
 
     def _report(self, request: Request) -> None:
         # Called by whoever has read the answer, in any thread.
         self._events.append(request)
         self.state = ANSWERED
-        connection = self._connection
-        if connection is not None:
-            connection.wake(self)
+        channel = self._channel
+        if channel is not None:
+            channel.wake(self)
 
     def _arrived(self, request: Request, deadline: float) -> None:
         if request.state == LOST:
@@ -149,16 +149,16 @@ class _Arrivals(Waiter):
 
     def _drive(self, deadline: float) -> None:
         """Read answers until one of ours is there, or the deadline."""
-        connection = next(iter(self._waiting)).connection
+        channel = next(iter(self._waiting)).channel
         if self._several:
-            for other in {request.connection for request in self._waiting}:
-                if other is not None and other is not connection:
+            for other in {request.channel for request in self._waiting}:
+                if other is not None and other is not channel:
                     other.poll()
                     deadline = min(deadline, time.monotonic() + _SLICE_SECONDS)
-        if connection is None or self.state != WAITING:
+        if channel is None or self.state != WAITING:
             return
-        self._connection = connection
+        self._channel = channel
         try:
-            connection.wait(self, deadline)
+            channel.wait(self, deadline)
         finally:
-            self._connection = None
+            self._channel = None

@@ -104,8 +104,8 @@ def _watching(node: Node, keys: Sequence[str], seconds: float, *, states: bool =
             except DeadlineExceededError:
                 raise DeadlineExceededError(f"{request.what}: no change in {seconds} s") from None
             while True:
-                connection = request.connection
-                with connection.lock if connection is not None else contextlib.nullcontext():
+                channel = request.channel
+                with channel.lock if channel is not None else contextlib.nullcontext():
                     change = arrivals.take()
                 if change is None:
                     break
@@ -113,13 +113,13 @@ def _watching(node: Node, keys: Sequence[str], seconds: float, *, states: bool =
             if request.header is not None or request.error is not None:
                 request.answer()
                 raise FrameError(f"{request.what}: the node ended it")
-            if connection is not None and request.state != LOST:
-                connection.rearm(request)
+            if channel is not None and request.state != LOST:
+                channel.rearm(request)
     finally:
         transport.forget(request)
         end = frame_pb2.Header()
         end.unwatch.id = header.id
         with contextlib.suppress(Exception):
             unwatched = new_request(end, (), time.monotonic() + 1.0, "unwatch", again=False)
-            if request.connection is not None and request.connection.send(unwatched):
-                request.connection.forget(unwatched)
+            if request.channel is not None and request.channel.send(unwatched):
+                request.channel.forget(unwatched)

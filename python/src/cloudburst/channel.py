@@ -1,12 +1,12 @@
-"""One connection to a node: requests of any number of threads and event loops, without a thread of its own.
+"""A socket to a node: it carries the requests of any number of threads and event loops, without a thread of its own.
 
-Whoever waits for an answer reads the socket. Of several threads one *leads*: it reads, and hands the answers of others to
-them, until it has its own; then it passes the lead to a thread that still waits. An event loop never leads for longer than
-it takes to read what has arrived, so it can share a connection with threads.
+The thread that waits for an answer reads the socket. Of several threads one *leads*: it reads, and hands the answers of
+others to them, until it has its own; then it passes the lead to a thread that still waits. An event loop never leads for
+longer than it takes to read what has arrived, so it can share a channel with threads.
 
 Invariants, all guarded by ``_mu``: a request is in ``pending`` exactly while it waits here; a thread sleeps only while it is
-in ``_followers``, and while anybody is in there somebody leads or has been woken to; the socket is closed once it has
-failed and nobody leads.
+in ``_followers``, and while a thread is in there another one leads or has been woken to lead; the socket is closed once it has
+failed and no thread leads.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cloudburst.secure import SecureSocket
 
-__all__ = ["Connection", "settle"]
+__all__ = ["Channel", "settle"]
 
 # A blocked read wakes this often to look at its deadline; a nearer deadline is waited for exactly.
 _TICK_SECONDS = 1.0
@@ -44,11 +44,11 @@ _unpack_prefix = Struct("<II").unpack_from
 _DONE_ONE = [frame_pb2.Header(sizes=[size], done=frame_pb2.Done()).SerializeToString() for size in range(256)]
 
 
-class Connection:
+class Channel:
     """A connected socket that speaks frames. Safe for concurrent use; of no more use once it has failed."""
 
     def __init__(self, sock: socket.socket, received: bytes, lost: Deque[Request]) -> None:
-        """``lost`` takes the requests that may be sent again elsewhere when this connection fails."""
+        """``lost`` takes the requests that may be sent again on the next channel when this one fails."""
         self._sock = sock
         self._secure = cast("Optional[SecureSocket]", sock if hasattr(sock, "patient") else None)
         self._send = sock.send
@@ -65,9 +65,9 @@ class Connection:
         self.pending_bytes = 0  # that they are together
 
     def send(self, request: Request) -> bool:
-        """Send a request; False when this connection has failed already.
+        """Send a request; False when this channel has failed already.
 
-        A request whose sending fails is lost or answered with the reason, like one whose connection fails later.
+        A request whose sending fails is lost or answered with the reason, like one whose channel fails later.
         """
         with self._mu:
             if self.failure is not None:
@@ -75,7 +75,7 @@ class Connection:
             data = request.frame
             self.pending[request.number] = request
             self.pending_bytes += request.size
-            request.connection = self
+            request.channel = self
             request.state = WAITING
         if self._write.locked() and not self._wait_to_write(request.deadline):
             self.forget(request)
@@ -135,7 +135,7 @@ class Connection:
         return True
 
     def wait(self, waiter: Waiter, deadline: float) -> None:
-        """Return when the waiter's state is no longer WAITING, or at the deadline, or when this connection has failed."""
+        """Return when the waiter's state is no longer WAITING, or at the deadline, or when this channel has failed."""
         while True:
             lead = False
             try:  # around taking the lead too: an interrupt may come at any place
@@ -196,7 +196,7 @@ class Connection:
 
     @property
     def lock(self) -> Lock:
-        """Guards what has arrived for a watch."""
+        """Guards what has arrived for a watch of keys."""
         return self._mu
 
     def rearm(self, request: Request) -> None:
@@ -216,7 +216,7 @@ class Connection:
             return True
 
     def fail(self, cause: Exception) -> None:
-        """End the connection. What waits for an answer is lost if it may be sent again, else answered with the reason."""
+        """End the channel. What waits for an answer is lost if it may be sent again, else answered with the reason."""
         with self._mu:
             if self.failure is not None:
                 return
@@ -263,14 +263,14 @@ class Connection:
             self.wait(oldest, deadline)
 
     def abandon(self) -> None:
-        """Close the connection of a client that is gone. From a finalizer, which may run anywhere: takes no lock."""
+        """Close the channel of a client that is gone. From a finalizer, which may run anywhere: takes no lock."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)  # whoever still reads sees the end, and closes
         if not self._led and not self._loops:
             self._sock.close()
 
     def disown(self) -> None:
-        """In a forked child: leave the connection to the parent. No other thread is there, whatever the locks say."""
+        """In a forked child: leave the socket to the parent. No other thread is there, whatever the locks say."""
         self._mu, self._write = Lock(), Lock()
         self._led = False
         self._followers.clear()
@@ -430,7 +430,7 @@ class Connection:
 
     # Event loops.
 
-    def watch(self, loop: asyncio.AbstractEventLoop, request: Request) -> Optional[asyncio.Future[None]]:
+    def awaitable(self, loop: asyncio.AbstractEventLoop, request: Request) -> Optional[asyncio.Future[None]]:
         """Return what to await until the request's state leaves WAITING; None when it does not wait here.
 
         Called in the loop.
@@ -440,7 +440,7 @@ class Connection:
         def called_back(_: Request) -> None:
             with self._mu:
                 if loop in self._loops:
-                    # It goes on watching, since the next await will be soon. What arrives when there is none ends it.
+                    # The loop goes on reading, since the next await will be soon. What arrives when there is none ends it.
                     self._loops[loop] -= 1
             _in_loop(loop, settle, waiter)
 
