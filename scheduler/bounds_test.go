@@ -29,7 +29,7 @@ func (r *slowRegistry) Sync(ctx context.Context) error {
 	}
 }
 
-// However many calls name something unknown, the registry is asked one question at a time, and nobody else waits for it.
+// However many calls name something unknown, the registry is asked one question at a time, and no other call waits for it.
 func TestUnknownNamesAreAskedForTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -25,7 +25,7 @@ const (
 	continuationsMax = 16
 	// waitersMax bounds the calls that wait for one run.
 	waitersMax = 1024
-	// plansMax bounds the plans that are kept; beyond it they are made anew.
+	// plansMax bounds the plans that are kept; beyond it they are made again.
 	plansMax = 4096
 	// pendingMax bounds the calls that wait for the registry to say whether their function exists.
 	pendingMax = 4096

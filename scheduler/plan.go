@@ -11,30 +11,30 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// plan is how a target is run: its functions, each of one version, cut into pieces that are invoked as a whole. Immutable
+// plan is how a target is run: its functions, each of one version, cut into chains, each of which one worker runs as a whole. Immutable
 // and shared by all runs that began while these versions were the ones to call.
 type plan struct {
 	dag *registry.DAG // nil for a single function
-	// refs and functions stand in the order of the pieces: those of one piece next to each other.
+	// refs and functions stand in the order of the chains: those of one chain next to each other.
 	refs      []string
 	functions []*pb.Function
 	// position is, for each function in the order of the DAG's list, where it stands here.
 	position []int
-	pieces   []piece
+	chains   []chain
 	sink     int
 	// timeout is what the functions ask for together.
 	timeout time.Duration
 
-	apartPlan *plan // the same with every function in a piece of its own
+	apartPlan *plan // the same with every function in a chain of its own
 	apartOnce sync.Once
 }
 
-// piece is a row of functions that one invocation runs: a chain of the DAG, or a part of one.
-type piece struct {
+// chain is a row of functions that one invocation runs: a chain of the DAG, or a section of one where a function retries or is a class.
+type chain struct {
 	first, end int // positions of its functions
-	// upstream are the pieces whose results the first function takes, in the order of its links.
+	// upstream are the chains whose results the first function takes, in the order of its links.
 	upstream []int
-	// downstream are the pieces that take this one's result.
+	// downstream are the chains that take this one's result.
 	downstream []int
 	colocated  bool
 }
@@ -42,36 +42,36 @@ type piece struct {
 // newPlan cuts a DAG. versions are its functions in the order of its list.
 func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 	p := &plan{dag: d, position: make([]int, len(versions))}
-	last := make([]int, 0, len(d.Graph.Chains())) // per chain, its last piece
-	for _, chain := range d.Graph.Chains() {
-		for i, f := range chain.Functions {
+	last := make([]int, 0, len(d.Graph.Chains())) // per chain of the graph, the last of its chains here
+	for _, row := range d.Graph.Chains() {
+		for i, f := range row.Functions {
 			function := versions[f]
 			if i == 0 || separate(function) || separate(p.functions[len(p.functions)-1]) || p.steps() >= stepsMax {
-				next := piece{first: len(p.functions)}
+				next := chain{first: len(p.functions)}
 				if i > 0 {
-					next.upstream = []int{len(p.pieces) - 1}
+					next.upstream = []int{len(p.chains) - 1}
 				} else {
-					for _, up := range chain.Upstream {
+					for _, up := range row.Upstream {
 						next.upstream = append(next.upstream, last[up])
 					}
 				}
 				for _, up := range next.upstream {
-					p.pieces[up].downstream = append(p.pieces[up].downstream, len(p.pieces))
+					p.chains[up].downstream = append(p.chains[up].downstream, len(p.chains))
 				}
-				p.pieces = append(p.pieces, next)
+				p.chains = append(p.chains, next)
 			}
 			p.position[f] = len(p.functions)
 			p.refs = append(p.refs, d.Graph.Functions[f])
 			p.functions = append(p.functions, function)
-			current := &p.pieces[len(p.pieces)-1]
+			current := &p.chains[len(p.chains)-1]
 			current.end = len(p.functions)
 			current.colocated = current.colocated || slices.Contains(d.GetColocated(), d.Graph.Functions[f])
 			p.timeout = min(p.timeout+timeoutOf(function), timeoutSumMax)
 		}
-		last = append(last, len(p.pieces)-1)
+		last = append(last, len(p.chains)-1)
 	}
-	for i := range p.pieces {
-		if len(p.pieces[i].downstream) == 0 {
+	for i := range p.chains {
+		if len(p.chains[i].downstream) == 0 {
 			p.sink = i
 		}
 	}
@@ -81,13 +81,13 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 // newPlanOf returns the plan of a single function.
 func newPlanOf(ref string, f *pb.Function) *plan {
 	return &plan{
-		refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, pieces: []piece{{end: 1}}, timeout: timeoutOf(f),
+		refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{{end: 1}}, timeout: timeoutOf(f),
 	}
 }
 
-// steps returns how many functions the last piece has.
+// steps returns how many functions the last chain has.
 func (p *plan) steps() int {
-	last := &p.pieces[len(p.pieces)-1]
+	last := &p.chains[len(p.chains)-1]
 	return last.end - last.first
 }
 
@@ -97,7 +97,7 @@ func separate(f *pb.Function) bool {
 	return f.GetRetries() > 0 || f.GetConvention() == pb.Convention_CONVENTION_CLASS
 }
 
-// timeoutSumMax is far beyond every timeout that can be asked for, and twice it is no overflow.
+// timeoutSumMax is far beyond every timeout that can be asked for, and twice it does not overflow.
 const timeoutSumMax = 100 * 365 * 24 * time.Hour
 
 // timeoutOf returns how long a function may take with all its retries; 0 when it was registered without a timeout.
@@ -111,7 +111,7 @@ func timeoutOf(f *pb.Function) time.Duration {
 
 // apart returns the plan in which every function is an invocation of its own.
 func (p *plan) apart() *plan {
-	if len(p.pieces) == len(p.functions) {
+	if len(p.chains) == len(p.functions) {
 		return p
 	}
 	p.apartOnce.Do(func() {

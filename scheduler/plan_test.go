@@ -48,7 +48,7 @@ func drawComposition(t *rapid.T) composition {
 			}
 		}
 	}
-	// The order of the links is that of the arguments; that of the list is nobody's business.
+	// The order of the links is that of the arguments; the order of the list has no meaning.
 	links = rapid.Permutation(links).Draw(t, "links")
 	order := rapid.Permutation(c.functions).Draw(t, "list")
 	c.functions = order
@@ -84,7 +84,7 @@ func (c composition) direct(positional map[string][]string, keywords map[string]
 	return show(value(c.graph.Sink()))
 }
 
-// However a DAG is cut, and in whatever order its pieces are answered, its result is that of the definition, and everything
+// However a DAG is cut, and in whatever order its chains are answered, its result is that of the definition, and everything
 // that is retried was asked to be.
 func TestRunsMeanWhatTheDAGSays(t *testing.T) {
 	t.Parallel()
@@ -179,7 +179,7 @@ func TestRunsMeanWhatTheDAGSays(t *testing.T) {
 	})
 }
 
-// A plan has every function once, those of a piece feed each other in a row, and its pieces fit together like the DAG.
+// A plan has every function once, those of a chain feed each other in a row, and its chains fit together like the DAG.
 func TestPlansCoverEveryDAG(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -192,15 +192,15 @@ func TestPlansCoverEveryDAG(t *testing.T) {
 }
 
 func checkPlan(t *rapid.T, c composition, p *plan, stepsMax int) {
-	pieceOf := make([]int, len(p.functions))
+	chainOf := make([]int, len(p.functions))
 	next := 0
-	for i, piece := range p.pieces {
-		if piece.first != next || piece.end <= piece.first || piece.end-piece.first > stepsMax {
-			t.Fatalf("piece %d is %+v", i, piece)
+	for i, chain := range p.chains {
+		if chain.first != next || chain.end <= chain.first || chain.end-chain.first > stepsMax {
+			t.Fatalf("chain %d is %+v", i, chain)
 		}
-		next = piece.end
-		for at := piece.first; at < piece.end; at++ {
-			pieceOf[at] = i
+		next = chain.end
+		for at := chain.first; at < chain.end; at++ {
+			chainOf[at] = i
 		}
 	}
 	if next != len(p.functions) || len(p.functions) != len(c.functions) {
@@ -210,29 +210,29 @@ func checkPlan(t *rapid.T, c composition, p *plan, stepsMax int) {
 		if p.functions[at] != c.functions[f] || p.refs[at] != c.graph.Functions[f] {
 			t.Fatalf("function %d is not at %d", f, at)
 		}
-		piece := &p.pieces[pieceOf[at]]
+		chain := &p.chains[chainOf[at]]
 		upstream := c.graph.Upstream(f)
-		if at > piece.first {
-			if len(upstream) != 1 || p.position[upstream[0]] != at-1 || len(piece.downstream) > 0 && pieceOf[at] == piece.downstream[0] {
-				t.Fatalf("function %d stands in a piece behind one that does not feed it alone", f)
+		if at > chain.first {
+			if len(upstream) != 1 || p.position[upstream[0]] != at-1 || len(chain.downstream) > 0 && chainOf[at] == chain.downstream[0] {
+				t.Fatalf("function %d stands in a chain behind one that does not feed it alone", f)
 			}
 			continue
 		}
 		var want []int
 		for _, up := range upstream {
-			want = append(want, pieceOf[p.position[up]])
-			if p.position[up] != p.pieces[pieceOf[p.position[up]]].end-1 {
-				t.Fatalf("function %d feeds another from the middle of a piece", up)
+			want = append(want, chainOf[p.position[up]])
+			if p.position[up] != p.chains[chainOf[p.position[up]]].end-1 {
+				t.Fatalf("function %d feeds another from the middle of a chain", up)
 			}
-			if !slices.Contains(p.pieces[pieceOf[p.position[up]]].downstream, pieceOf[at]) {
-				t.Fatalf("piece %d does not know that it feeds %d", pieceOf[p.position[up]], pieceOf[at])
+			if !slices.Contains(p.chains[chainOf[p.position[up]]].downstream, chainOf[at]) {
+				t.Fatalf("chain %d does not know that it feeds %d", chainOf[p.position[up]], chainOf[at])
 			}
 		}
-		if !slices.Equal(piece.upstream, want) {
-			t.Fatalf("piece of function %d is fed by %v, want %v", f, piece.upstream, want)
+		if !slices.Equal(chain.upstream, want) {
+			t.Fatalf("chain of function %d is fed by %v, want %v", f, chain.upstream, want)
 		}
 	}
-	if p.functions[p.pieces[p.sink].end-1] != c.functions[c.graph.Sink()] {
+	if p.functions[p.chains[p.sink].end-1] != c.functions[c.graph.Sink()] {
 		t.Fatal("the sink is another one")
 	}
 }

@@ -41,7 +41,7 @@ type Candidate struct {
 	load     atomic.Int64
 }
 
-// Holder is implemented by an executor that can tell which keys lie in the cache beside it.
+// Holder is implemented by an executor that can tell which keys are in the cache of its node.
 type Holder interface {
 	Holds(key string) bool
 }
@@ -49,7 +49,7 @@ type Holder interface {
 // Load returns how many invocations the candidate has not answered yet.
 func (c *Candidate) Load() int { return int(c.load.Load()) }
 
-// Holds reports whether a key is known to lie beside the candidate.
+// Holds reports whether a key is known to be in the cache of the candidate.s node.
 func (c *Candidate) Holds(key string) bool { return c.holder != nil && c.holder.Holds(key) }
 
 // Policy places work when it is about to run. Place returns one of the candidates, of which there are at least two; it is

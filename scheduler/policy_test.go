@@ -8,7 +8,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// slot is an executor beside a cache that holds some keys. It answers when it is told to.
+// slot is an executor whose cache holds some keys. It answers when it is told to.
 type slot struct {
 	keys    []string
 	invoked []*wire.Invocation
@@ -40,7 +40,7 @@ func TestLocality(t *testing.T) {
 		{[][]byte{reference(t, "x")}, 0},                                                            // of two that hold it, the one with less to do
 		{[][]byte{tuple(text("1"), reference(t, "x"), reference(t, "y"))}, 1},                       // references in a list count as well
 		{[][]byte{text("1")}, 2},                                                                    // nothing to hold: the least load
-		{[][]byte{reference(t, "nowhere")}, 0},                                                      // nobody holds it
+		{[][]byte{reference(t, "nowhere")}, 0},                                                      // no executor holds it
 		{[][]byte{append([]byte{wire.CodecReference}, "malformed"...), {wire.CodecSequence, 1}}, 2}, // left to the executor to refuse
 	} {
 		before := len(slots[test.want].invoked)

@@ -10,7 +10,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// end gives the run its result, unless it has one. A result that is to be kept is in the store before anybody is told of
+// end gives the run its result, unless it has one. A result that is to be kept is in the store before any caller is told of
 // it, so that a reference to it can be read at once.
 func (r *run) end(result wire.Result) {
 	r.mu.Lock()
@@ -76,7 +76,7 @@ func (r *run) deliver() {
 	r.s.leave()
 }
 
-// keepUndelivered stores a result that nobody took, for the client to find when it comes back and calls again.
+// keepUndelivered stores a result that no waiter took; the client finds it when it connects and calls again.
 func (r *run) keepUndelivered() {
 	r.mu.Lock()
 	result, stored := r.result, r.resumed || r.store && r.call.GetOutputKey() == ""
@@ -111,7 +111,7 @@ func (s *Scheduler) keep(id wire.RunID, own, named string, result wire.Result, d
 	s.store.PutAsync(k.write[:], ack, done)
 }
 
-// keepAside stores a result that nobody waits for.
+// keepAside stores a result without a waiter.
 func (s *Scheduler) keepAside(id wire.RunID, own, named string, result wire.Result) {
 	s.keep(id, own, named, result, func(err error) {
 		if err != nil {
@@ -149,11 +149,11 @@ func (s *Scheduler) stored(own string) (wire.Result, bool) {
 	return wire.Result{Value: entry.Values[0]}, true
 }
 
-// proceed starts the continuation of a run that has ended. Nobody waits for it, so its result, or the reason why it never
+// proceed starts the continuation of a run that has ended. No client waits for it, so its result, or the reason why it never
 // came to be, is always stored.
 func (s *Scheduler) proceed(call *pb.Call, values [][]byte, before wire.Result) {
 	split := given(call)
-	q := request{
+	q := submission{
 		call: call, id: wire.RunID(call.GetRunId()), values: values[:split:split], after: values[split:], before: before.Value,
 		started: time.Now(), continues: true, done: func(wire.Result) bool { return true },
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// resultOverheadBytes is about what a stored result costs beside its value.
+	// resultOverheadBytes is about what a stored result costs in addition to its value.
 	resultOverheadBytes = 1 << 10
 	// forgetBatch is how many results are deleted at once, and forgetTimeout how long that may take.
 	forgetBatch   = 256

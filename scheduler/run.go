@@ -10,8 +10,8 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// run is one execution of a plan. Its tasks are answered in any order and by any goroutine; the first error, the result of
-// the sink or the deadline ends it, whichever comes first, and what its tasks answer after that is dropped.
+// run is one execution of a plan. Its invocations are answered in any order and by any goroutine; the first error, the result of
+// the sink or the deadline ends it, whichever comes first, and what its invocations answer after that is dropped.
 type run struct {
 	s    *Scheduler
 	id   wire.RunID
@@ -29,23 +29,23 @@ type run struct {
 	key      string // of the result, unless the call names one: the id in hexadecimal
 	store    bool   // keep the result in the store
 
-	mu        sync.Mutex
-	tasks     []task
-	waiters   []Done
-	colocated *Candidate // where the first of the functions was placed that must share a node
-	ended     bool
-	resumed   bool // the result is that of an earlier run of the same id
-	delivered bool // the waiters have been called
-	result    wire.Result
+	mu          sync.Mutex
+	invocations []invocation
+	waiters     []Done
+	colocated   *Candidate // where the first of the functions was placed that must share a node
+	ended       bool
+	resumed     bool // the result is that of an earlier run of the same id
+	delivered   bool // the waiters have been called
+	result      wire.Result
 
 	// Room for a small run, so that it is one allocation.
-	task1   [1]task
-	steps2  [2]wire.Step
-	spans2  [2]span
-	waiter1 [1]Done
+	invocation1 [1]invocation
+	steps2      [2]wire.Step
+	spans2      [2]span
+	waiter1     [1]Done
 }
 
-// Done takes the result of a run and reports whether it was handed to whoever waited for it. It is called exactly once, on
+// Done takes the result of a run and reports whether it was handed to a waiting client. It is called exactly once, on
 // any goroutine, and must not block.
 type Done = func(wire.Result) (delivered bool)
 
@@ -55,21 +55,21 @@ type span struct {
 	given      bool // by the call, be it without values
 }
 
-// task is one piece of a run's plan on its way. Guarded by run.mu.
-type task struct {
+// invocation is one chain of a run on its way through an executor. Guarded by run.mu.
+type invocation struct {
 	run     *run
-	piece   int
+	chain   int
 	missing int // upstream results that are not there yet
 	retries uint32
 	running bool
 	since   time.Time // when it was first invoked
 	result  []byte
 	on      *Candidate
-	inv     *wire.Invocation
+	sent    *wire.Invocation // what the executor gets
 }
 
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
-func (s *Scheduler) newRun(q *request, p *plan) (*run, error) {
+func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 	r := &run{
 		s: s, id: q.id, key: q.id.String(), call: q.call, plan: p, started: q.started,
 		values: q.values, before: q.before, after: q.after,
@@ -88,14 +88,14 @@ func (s *Scheduler) newRun(q *request, p *plan) (*run, error) {
 	if err := r.route(); err != nil {
 		return nil, err
 	}
-	if n := len(r.plan.pieces); n <= len(r.task1) {
-		r.tasks = r.task1[:n]
+	if n := len(r.plan.chains); n <= len(r.invocation1) {
+		r.invocations = r.invocation1[:n]
 	} else {
-		r.tasks = make([]task, n)
+		r.invocations = make([]invocation, n)
 	}
-	for i := range r.tasks {
-		t := &r.tasks[i]
-		t.run, t.piece, t.missing = r, i, len(r.plan.pieces[i].upstream)
+	for i := range r.invocations {
+		inv := &r.invocations[i]
+		inv.run, inv.chain, inv.missing = r, i, len(r.plan.chains[i].upstream)
 	}
 	r.waiters = append(r.waiter1[:0], q.done)
 	r.alarm.run = r
@@ -114,50 +114,50 @@ func (s *Scheduler) timeout(call *pb.Call, p *plan) (time.Duration, error) {
 	return time.Duration(asked) * time.Millisecond, nil
 }
 
-// begin starts the pieces that nothing feeds.
+// begin starts the chains that nothing feeds.
 func (r *run) begin() {
-	for i := range r.tasks {
-		if len(r.plan.pieces[i].upstream) == 0 {
-			r.launch(&r.tasks[i], r.started)
+	for i := range r.invocations {
+		if len(r.plan.chains[i].upstream) == 0 {
+			r.launch(&r.invocations[i], r.started)
 		}
 	}
 }
 
-// launch invokes a task whose inputs are all there.
-func (r *run) launch(t *task, now time.Time) {
-	piece := &r.plan.pieces[t.piece]
+// launch hands an invocation whose inputs are all there to an executor.
+func (r *run) launch(inv *invocation, now time.Time) {
+	chain := &r.plan.chains[inv.chain]
 	r.mu.Lock()
 	if r.ended {
 		r.mu.Unlock()
 		return
 	}
-	if !t.running {
-		t.running, t.since = true, now
+	if !inv.running {
+		inv.running, inv.since = true, now
 	}
-	if t.inv == nil {
-		t.inv = r.invocation(piece)
-		t.inv.Done = t.done
+	if inv.sent == nil {
+		inv.sent = r.assemble(chain)
+		inv.sent.Done = inv.done
 	}
-	inv, on := t.inv, r.s.only
+	sent, on := inv.sent, r.s.only
 	if on == nil {
-		on = r.place(piece, inv)
+		on = r.place(chain, sent)
 	}
-	t.on = on
+	inv.on = on
 	r.mu.Unlock()
 	on.load.Add(1)
-	on.executor.Invoke(inv)
+	on.executor.Invoke(sent)
 }
 
 // place asks the policy where an invocation runs. Functions that must share a node follow the first of them. r.mu is held,
 // and let go while the policy thinks.
-func (r *run) place(piece *piece, inv *wire.Invocation) *Candidate {
-	if piece.colocated && r.colocated != nil {
+func (r *run) place(chain *chain, sent *wire.Invocation) *Candidate {
+	if chain.colocated && r.colocated != nil {
 		return r.colocated
 	}
 	r.mu.Unlock()
-	on := r.s.cfg.Policy.Place(Work{Steps: inv.Steps, Values: inv.Values}, r.s.candidates)
+	on := r.s.cfg.Policy.Place(Work{Steps: sent.Steps, Values: sent.Values}, r.s.candidates)
 	r.mu.Lock()
-	if piece.colocated {
+	if chain.colocated {
 		if r.colocated == nil {
 			r.colocated = on
 		}
@@ -166,28 +166,28 @@ func (r *run) place(piece *piece, inv *wire.Invocation) *Candidate {
 	return on
 }
 
-// invocation puts together what an executor needs to run a piece. Upstream results come after the positional arguments of
+// assemble puts together what an executor needs to run a chain. Upstream results come after the positional arguments of
 // the first function and before its keyword arguments. r.mu is held.
-func (r *run) invocation(piece *piece) *wire.Invocation {
-	steps := r.steps[piece.first:piece.end:piece.end]
-	inv := &wire.Invocation{RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline}
-	upstream := r.upstream(piece)
+func (r *run) assemble(chain *chain) *wire.Invocation {
+	steps := r.steps[chain.first:chain.end:chain.end]
+	out := &wire.Invocation{RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline}
+	upstream := r.upstream(chain)
 	if len(upstream) == 0 {
-		if values, ok := r.contiguous(piece); ok {
-			inv.Values = values
-			return inv
+		if values, ok := r.contiguous(chain); ok {
+			out.Values = values
+			return out
 		}
 	}
 	n := len(upstream)
-	for _, s := range r.spans[piece.first:piece.end] {
+	for _, s := range r.spans[chain.first:chain.end] {
 		n += s.end - s.first
 	}
-	inv.Values = make([][]byte, 0, n)
-	for i, s := range r.spans[piece.first:piece.end] {
+	out.Values = make([][]byte, 0, n)
+	for i, s := range r.spans[chain.first:chain.end] {
 		own := r.values[s.first:s.end]
 		if i == 0 && len(upstream) > 0 {
 			first := &steps[0]
-			inv.Values = append(append(inv.Values, own[:first.Positional]...), upstream...)
+			out.Values = append(append(out.Values, own[:first.Positional]...), upstream...)
 			own = own[first.Positional:]
 			first.Spread = make([]uint32, len(upstream))
 			for k := range upstream {
@@ -195,30 +195,30 @@ func (r *run) invocation(piece *piece) *wire.Invocation {
 			}
 			first.Positional += len(upstream)
 		}
-		inv.Values = append(inv.Values, own...)
+		out.Values = append(out.Values, own...)
 	}
-	return inv
+	return out
 }
 
-// upstream returns the results that the first function of a piece takes. r.mu is held.
-func (r *run) upstream(piece *piece) [][]byte {
-	if len(piece.upstream) == 0 {
+// upstream returns the results that the first function of a chain takes. r.mu is held.
+func (r *run) upstream(chain *chain) [][]byte {
+	if len(chain.upstream) == 0 {
 		if r.before == nil {
 			return nil
 		}
 		return [][]byte{r.before}
 	}
-	results := make([][]byte, len(piece.upstream))
-	for i, up := range piece.upstream {
-		results[i] = r.tasks[up].result
+	results := make([][]byte, len(chain.upstream))
+	for i, up := range chain.upstream {
+		results[i] = r.invocations[up].result
 	}
 	return results
 }
 
-// contiguous returns the arguments of a piece when they follow one another among the values of the call.
-func (r *run) contiguous(piece *piece) ([][]byte, bool) {
+// contiguous returns the arguments of a chain when they follow one another among the values of the call.
+func (r *run) contiguous(chain *chain) ([][]byte, bool) {
 	var all span
-	for _, s := range r.spans[piece.first:piece.end] {
+	for _, s := range r.spans[chain.first:chain.end] {
 		switch {
 		case s.first == s.end:
 		case all.first == all.end:
@@ -232,36 +232,36 @@ func (r *run) contiguous(piece *piece) ([][]byte, bool) {
 	return r.values[all.first:all.end:all.end], true
 }
 
-// done takes the answer to a task's invocation.
-func (t *task) done(result wire.Result) {
-	r := t.run
-	t.on.load.Add(-1)
+// done takes the executor's answer to an invocation.
+func (inv *invocation) done(result wire.Result) {
+	r := inv.run
+	inv.on.load.Add(-1)
 	r.mu.Lock()
 	if r.ended {
 		r.mu.Unlock()
 		return
 	}
 	if result.Err != nil {
-		if result.Err.Code == pb.Code_CODE_EXECUTION && t.retries < r.plan.functions[r.plan.pieces[t.piece].first].GetRetries() {
-			t.retries++
-			retries := t.retries
+		if result.Err.Code == pb.Code_CODE_EXECUTION && inv.retries < r.plan.functions[r.plan.chains[inv.chain].first].GetRetries() {
+			inv.retries++
+			retries := inv.retries
 			r.mu.Unlock()
-			r.s.retryLater(t, retries)
+			r.s.retryLater(inv, retries)
 			return
 		}
 		r.mu.Unlock()
 		r.end(result)
 		return
 	}
-	if t.piece == r.plan.sink {
+	if inv.chain == r.plan.sink {
 		r.mu.Unlock()
 		r.end(result)
 		return
 	}
-	t.running, t.result, t.inv = false, result.Value, nil
-	var ready []*task
-	for _, down := range r.plan.pieces[t.piece].downstream {
-		next := &r.tasks[down]
+	inv.running, inv.result, inv.sent = false, result.Value, nil
+	var ready []*invocation
+	for _, down := range r.plan.chains[inv.chain].downstream {
+		next := &r.invocations[down]
 		if next.missing--; next.missing == 0 {
 			ready = append(ready, next)
 		}
@@ -308,15 +308,15 @@ func (r *run) expire(now time.Time) {
 		return
 	}
 	var waited, waiting []string
-	for i := range r.tasks {
-		t := &r.tasks[i]
-		names := r.names(t)
+	for i := range r.invocations {
+		inv := &r.invocations[i]
+		names := r.names(inv)
 		switch {
-		case t.running && t.retries > 0:
-			waited = append(waited, fmt.Sprintf("%s (for %v, attempt %d)", names, now.Sub(t.since).Round(time.Millisecond), t.retries+1))
-		case t.running:
-			waited = append(waited, fmt.Sprintf("%s (for %v)", names, now.Sub(t.since).Round(time.Millisecond)))
-		case t.missing > 0:
+		case inv.running && inv.retries > 0:
+			waited = append(waited, fmt.Sprintf("%s (for %v, attempt %d)", names, now.Sub(inv.since).Round(time.Millisecond), inv.retries+1))
+		case inv.running:
+			waited = append(waited, fmt.Sprintf("%s (for %v)", names, now.Sub(inv.since).Round(time.Millisecond)))
+		case inv.missing > 0:
 			waiting = append(waiting, names)
 		}
 	}
@@ -328,11 +328,11 @@ func (r *run) expire(now time.Time) {
 	r.end(wire.Result{Err: &wire.Error{Code: pb.Code_CODE_DEADLINE_EXCEEDED, Message: message}})
 }
 
-// names returns the functions of a task as people write them.
-func (r *run) names(t *task) string {
-	piece := &r.plan.pieces[t.piece]
-	names := make([]string, 0, piece.end-piece.first)
-	for _, f := range r.plan.functions[piece.first:piece.end] {
+// names returns the functions of an invocation as people write them.
+func (r *run) names(inv *invocation) string {
+	chain := &r.plan.chains[inv.chain]
+	names := make([]string, 0, chain.end-chain.first)
+	for _, f := range r.plan.functions[chain.first:chain.end] {
 		names = append(names, fmt.Sprintf("%s@%d", f.GetName(), f.GetVersion()))
 	}
 	return strings.Join(names, " → ")

@@ -1,7 +1,7 @@
 // Package scheduler runs functions and DAGs: it decides which executor runs which part of a run, and when.
 //
-// A call is answered exactly once, whatever fails, and no goroutine of the scheduler's stands in its way: the goroutine that
-// brings the call invokes the first functions, and the one that brings a function's answer invokes those after it.
+// A call is answered exactly once, whatever fails, and no call waits for a goroutine of the scheduler's: the goroutine that
+// brings the call invokes the first functions, and the goroutine that brings a function's answer invokes the functions after it.
 package scheduler
 
 import (
@@ -33,12 +33,12 @@ type Scheduler struct {
 	draining atomic.Bool
 	stopped  atomic.Bool
 	quiet    chan struct{} // signalled when nothing is in flight while draining
-	watching atomic.Bool
+	ticking  atomic.Bool   // the deadlines loop ticks
 	wake     chan struct{}
 }
 
-// request is a call on its way to become a run.
-type request struct {
+// submission is a call that has not become a run yet.
+type submission struct {
 	call      *pb.Call
 	id        wire.RunID
 	values    [][]byte
@@ -82,7 +82,7 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 // Call starts a run, or joins the one that has the call's run id. values are the arguments in the order of call.Arguments,
 // and then those of its continuation; they and call must not change afterwards. done gets the result.
 func (s *Scheduler) Call(call *pb.Call, values [][]byte, done Done) {
-	q := request{call: call, started: time.Now(), done: done}
+	q := submission{call: call, started: time.Now(), done: done}
 	var err error
 	if q.id, err = check(call); err == nil {
 		q.values, q.after, err = cutContinuation(call, values)
@@ -104,9 +104,9 @@ func (s *Scheduler) Expects(key string) bool {
 	return r != nil && r.store && r.call.GetOutputKey() == ""
 }
 
-// start makes a run of a request. A name that is not known here may have been registered a moment ago on another node, so
+// start makes a run of a submission. A name that is not known here may have been registered a moment ago on another node, so
 // the registry is asked once before the call is refused.
-func (s *Scheduler) start(q *request, ask bool) {
+func (s *Scheduler) start(q *submission, ask bool) {
 	r, err := s.prepare(q)
 	if err != nil {
 		s.startWithoutPlan(q, err, ask)
@@ -121,7 +121,7 @@ func (s *Scheduler) start(q *request, ask bool) {
 		existing.attach(q.call, q.done)
 		return
 	}
-	s.watchSoon()
+	s.tickSoon()
 	if result, ok := s.stored(r.key); ok {
 		s.stats.attached.Add(1)
 		r.resume(result)
@@ -131,8 +131,8 @@ func (s *Scheduler) start(q *request, ask bool) {
 	r.begin()
 }
 
-// prepare returns the run of a request, not yet in the table.
-func (s *Scheduler) prepare(q *request) (*run, error) {
+// prepare returns the run of a submission, not yet in the table.
+func (s *Scheduler) prepare(q *submission) (*run, error) {
 	p, err := s.planner.of(q.call)
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (s *Scheduler) checkContinuation(call *pb.Call) error {
 
 // startWithoutPlan answers a call that cannot be run as things are: by the run that is under way, by the result that is
 // stored, after asking the registry, or not at all.
-func (s *Scheduler) startWithoutPlan(q *request, reason error, ask bool) {
+func (s *Scheduler) startWithoutPlan(q *submission, reason error, ask bool) {
 	if existing := s.table.find(q.id); existing != nil {
 		existing.attach(q.call, q.done)
 		return
@@ -190,7 +190,7 @@ func (s *Scheduler) startWithoutPlan(q *request, reason error, ask bool) {
 
 // refuse answers a call that does not become a run. Where a result was promised, the reason takes its place: another call may
 // refer to it already.
-func (s *Scheduler) refuse(q *request, reason error) {
+func (s *Scheduler) refuse(q *submission, reason error) {
 	s.stats.refused.Add(1)
 	result := wire.Result{Err: wire.AsError(reason)}
 	if q.continues {
@@ -206,7 +206,7 @@ func (s *Scheduler) refuse(q *request, reason error) {
 }
 
 // final reports whether a call would be refused again, so that its client does not send it a second time.
-func final(q *request, reason *wire.Error) bool {
+func final(q *submission, reason *wire.Error) bool {
 	return q.id != wire.RunID{} && reason.Code != pb.Code_CODE_UNAVAILABLE && reason.Code != pb.Code_CODE_NO_RESOURCES
 }
 
@@ -243,7 +243,7 @@ func (s *Scheduler) leave() {
 func (s *Scheduler) Run(ctx context.Context) error {
 	defer s.stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { s.watch(ctx); return nil })
+	group.Go(func() error { s.deadlines(ctx); return nil })
 	group.Go(func() error { s.ask(ctx); return nil })
 	group.Go(func() error { s.forget(ctx); return nil })
 	return group.Wait()

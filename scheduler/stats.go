@@ -46,7 +46,7 @@ type Stats struct {
 	Refused     uint64    // calls that did not become a run
 	Attached    uint64    // calls that joined a run under way, or took the stored result of one
 	Retried     uint64    // invocations repeated because a function raised
-	Undelivered uint64    // results that nobody took, and that were stored
+	Undelivered uint64    // results that no waiter took, and that were stored
 	Lost        uint64    // results that could not be stored
 	Forgotten   uint64    // stored results that had to make room for others
 	Results     int       // results that are stored under their runs' ids

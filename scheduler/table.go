@@ -72,12 +72,12 @@ func (t *table) remove(r *run) {
 	s.wheel.remove(&r.alarm)
 }
 
-// retryAt has a task of a run launched again.
-func (t *table) retryAt(task *task, at time.Time) {
-	s := t.shard(task.run.id)
+// retryAt notes when an invocation is launched again.
+func (t *table) retryAt(inv *invocation, at time.Time) {
+	s := t.shard(inv.run.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wheel.add(&alarm{run: task.run, retry: task}, t.tick(at))
+	s.wheel.add(&alarm{run: inv.run, retry: inv}, t.tick(at))
 }
 
 // due appends the alarms whose time has come.

@@ -7,12 +7,12 @@ const (
 	wheelSlots = 512
 )
 
-// alarm is a time that a run is waiting for: its deadline, or that of a task's next attempt.
+// alarm is a time that a run is waiting for: its deadline, or that of an invocation's next attempt.
 type alarm struct {
 	next, prev *alarm // nil while it is in no wheel
 	tick       int64
 	run        *run
-	retry      *task // nil = the run's deadline
+	retry      *invocation // nil = the run's deadline
 }
 
 // wheel holds alarms by the tick at which they are due. Adding and removing one takes a constant time, which a heap's
