@@ -46,7 +46,7 @@ def ways(address: str) -> Dict[str, Callable[[int], Any]]:
     data = echo._new_head(("", 1, ())).request(bytes(16), [b"\x01\x00"], 0.0).frame
     other = cloudburst.connect(address)
     other.get("key")
-    bare = other._node.transport._channel._sock  # type: ignore[union-attr]
+    bare = other._connection.transport._channel._sock  # type: ignore[union-attr]
 
     def send_and_receive(x: int) -> None:
         bare.send(data)  # type: ignore[arg-type]

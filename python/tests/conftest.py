@@ -7,8 +7,8 @@ from typing import Iterator
 import pytest
 
 import cloudburst
-from cloudburst.node import Node
-from echo_calls import node_at
+from cloudburst.connection import Connection
+from echo_calls import connection_at
 from frame_server import FrameServer, serving
 
 
@@ -19,8 +19,8 @@ def server() -> Iterator[FrameServer]:
 
 
 @pytest.fixture
-def node(server: FrameServer) -> Iterator[Node]:
-    connected = node_at(server)
+def connection(server: FrameServer) -> Iterator[Connection]:
+    connected = connection_at(server)
     yield connected
     connected.close()
 

@@ -7,15 +7,15 @@ from typing import Any, Callable, List
 
 from cloudburst import codec
 from cloudburst.call import CallHead
+from cloudburst.connection import Connection
 from cloudburst.endpoint import locator
 from cloudburst.future import Future
-from cloudburst.node import Node
 from cloudburst.v1 import frame_pb2
 from frame_server import FrameServer
 
 
-def node_at(server: FrameServer) -> Node:
-    return Node(locator(server.address, "token"))
+def connection_at(server: FrameServer) -> Connection:
+    return Connection(locator(server.address, "token"))
 
 
 def _head() -> CallHead:
@@ -27,9 +27,9 @@ def _head() -> CallHead:
 ECHO = _head()
 
 
-def call(node: Node, value: Any, seconds: float = 30.0) -> Future[Any]:
-    run_id, request = node.call(ECHO, [codec.encode_parts(value)], seconds)
-    return Future.of_run(node, run_id, request)
+def call(connection: Connection, value: Any, seconds: float = 30.0) -> Future[Any]:
+    run_id, request = connection.call(ECHO, [codec.encode_parts(value)], seconds)
+    return Future.of_run(connection, run_id, request)
 
 
 def in_threads(count: int, run: Callable[[int], None]) -> None:

@@ -347,7 +347,7 @@ def test_state(server: FrameServer, app: cloudburst.App) -> None:
 
 def test_keys_come_in_pages(server: FrameServer, app: cloudburst.App) -> None:
     for i in range(2500):
-        app._node.transport.start(app._node.new_put((_cell(f"k{i:04}"),), [codec.encode(i)]))
+        app._connection.transport.start(app._connection.new_put((_cell(f"k{i:04}"),), [codec.encode(i)]))
     assert list(app.keys("k1")) == [f"k1{i:03}" for i in range(1000)]
     assert len(list(app.keys())) == 2500
 

@@ -9,15 +9,15 @@ import threading
 import pytest
 
 from cloudburst import errors
+from cloudburst.connection import Connection
 from cloudburst.endpoint import locator
-from cloudburst.node import Node
 from cloudburst.v1 import frame_pb2
-from echo_calls import call, node_at
+from echo_calls import call, connection_at
 from frame_server import FrameServer, Peer
 
 
-def test_handshake(server: FrameServer, node: Node) -> None:
-    assert call(node, 42).get() == 42
+def test_handshake(server: FrameServer, connection: Connection) -> None:
+    assert call(connection, 42).get() == 42
     assert (
         server.peers[0].head
         == (
@@ -49,9 +49,9 @@ def test_frames_in_the_packet_of_the_handshake() -> None:
 
         thread = threading.Thread(target=answer_at_once, daemon=True)
         thread.start()
-        node = Node(locator(f"127.0.0.1:{listener.getsockname()[1]}"))
-        assert call(node, "there").get() == "there"
-        node.close()
+        connection = Connection(locator(f"127.0.0.1:{listener.getsockname()[1]}"))
+        assert call(connection, "there").get() == "there"
+        connection.close()
         thread.join(10)
 
 
@@ -59,7 +59,7 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(errors.UnavailableError, match=rf"127\.0\.0\.1:{port}: .*cloudburst serve"):
-        Node(locator(f"127.0.0.1:{port}")).connect()
+        Connection(locator(f"127.0.0.1:{port}")).connect()
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_nobody_listens() -> None:
 def test_refusals(server: FrameServer, refusal: bytes, error: type, match: str) -> None:
     server.refusal = refusal
     with pytest.raises(error, match=match):
-        node_at(server).connect()
+        connection_at(server).connect()
 
 
 def test_a_server_that_never_answers_the_handshake() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        node = Node(locator(f"127.0.0.1:{silent.getsockname()[1]}"), timeout=0.1)
+        connection = Connection(locator(f"127.0.0.1:{silent.getsockname()[1]}"), timeout=0.1)
         with pytest.raises(errors.UnavailableError, match="did not answer in time"):
-            node.connect()
+            connection.connect()

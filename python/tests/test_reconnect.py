@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst import errors, transport
-from cloudburst.node import Node
+from cloudburst.connection import Connection
 from cloudburst.v1 import frame_pb2
-from echo_calls import call, in_threads, node_at
+from echo_calls import call, connection_at, in_threads
 from frame_server import FrameServer, Peer, serving
 
 
-def test_a_call_survives_the_server(node: Node, server: FrameServer) -> None:
+def test_a_call_survives_the_server(connection: Connection, server: FrameServer) -> None:
     """The call goes out again under the same run id."""
     server.handler = lambda peer, header, values: peer.number == 1  # the first connection answers nothing
-    future = call(node, "again")
+    future = call(connection, "again")
     server.wait_for(lambda: server.calls(), "the call")
     threading.Timer(0.05, server.restart).start()
     assert future.get() == "again"
@@ -33,17 +33,17 @@ def test_a_call_survives_the_server(node: Node, server: FrameServer) -> None:
     assert len(first.run_id) == 16
 
 
-def test_calls_nobody_waits_for_go_out_again(node: Node, server: FrameServer) -> None:
+def test_calls_nobody_waits_for_go_out_again(connection: Connection, server: FrameServer) -> None:
     server.handler = lambda peer, header, values: peer.number == 1
-    futures = [call(node, i) for i in range(20)]
+    futures = [call(connection, i) for i in range(20)]
     server.wait_for(lambda: len(server.calls()) == 20, "the calls")
     server.restart()
-    assert call(node, "next").get() == "next"
+    assert call(connection, "next").get() == "next"
     server.wait_for(lambda: len(server.calls()) == 41, "the calls again")
     assert [future.get() for future in futures] == list(range(20))
 
 
-def test_threads_survive_the_server(node: Node, server: FrameServer) -> None:
+def test_threads_survive_the_server(connection: Connection, server: FrameServer) -> None:
     stop = threading.Event()
 
     def restart() -> None:
@@ -58,49 +58,49 @@ def test_threads_survive_the_server(node: Node, server: FrameServer) -> None:
     def run(thread: int) -> None:
         i = 0
         while not stop.is_set() or i < 50:
-            assert call(node, (thread, i)).get(30) == (thread, i)
+            assert call(connection, (thread, i)).get(30) == (thread, i)
             i += 1
 
     in_threads(8, run)
     restarting.join(30)
 
 
-def test_a_registration_is_not_repeated(node: Node, server: FrameServer) -> None:
+def test_a_registration_is_not_repeated(connection: Connection, server: FrameServer) -> None:
     def close(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         peer.close()
         return True
 
-    node.connect()
+    connection.connect()
     server.handler = close
     with pytest.raises(errors.UnavailableError, match=r"delete dag 'd'.*may or may not have been done"):
-        node.delete_dag("d")
+        connection.delete_dag("d")
     server.handler = None
     assert len([1 for _, header in server.requests if header.HasField("delete_dag")]) == 1
 
 
-def test_a_stale_connection_is_noticed_before_a_registration(node: Node, server: FrameServer) -> None:
-    assert call(node, 1).get() == 1
+def test_a_stale_connection_is_noticed_before_a_registration(connection: Connection, server: FrameServer) -> None:
+    assert call(connection, 1).get() == 1
     server.restart()
     with pytest.raises(errors.DagNotFoundError):
-        node.delete_dag("d")
+        connection.delete_dag("d")
 
 
-def test_a_server_that_stays_away(node: Node, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stays_away(connection: Connection, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_RECONNECT_SECONDS", 0.2)
-    assert call(node, 1).get() == 1
+    assert call(connection, 1).get() == 1
     server.close()
     with pytest.raises(errors.UnavailableError, match="cloudburst serve"):
-        call(node, 2).get()
+        call(connection, 2).get()
 
 
-def test_a_server_that_always_hangs_up(node: Node, server: FrameServer) -> None:
+def test_a_server_that_always_hangs_up(connection: Connection, server: FrameServer) -> None:
     def close(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         peer.close()
         return True
 
     server.handler = close
     with pytest.raises(errors.UnavailableError, match="lost before the answer"):
-        call(node, 1).get()
+        call(connection, 1).get()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_server_that_always_hangs_up(node: Node, server: FrameServer) -> None:
         struct.pack("<II", 50, 0) + b"half",
     ],
 )
-def test_garbage_ends_the_connection_and_no_more(node: Node, server: FrameServer, garbage: bytes) -> None:
+def test_garbage_ends_the_connection_and_no_more(connection: Connection, server: FrameServer, garbage: bytes) -> None:
     def spoil(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         if peer.number > 1:
             return False
@@ -127,7 +127,7 @@ def test_garbage_ends_the_connection_and_no_more(node: Node, server: FrameServer
         return True
 
     server.handler = spoil
-    assert [call(node, i).get() for i in range(10)] == list(range(10))
+    assert [call(connection, i).get() for i in range(10)] == list(range(10))
 
 
 @settings(deadline=None)
@@ -141,39 +141,39 @@ def test_any_bytes_from_a_server(data: bytes) -> None:
         return False
 
     with serving(spoil) as server:
-        node = node_at(server)
+        connection = connection_at(server)
         try:
-            assert call(node, "right").get(20) == "right"
+            assert call(connection, "right").get(20) == "right"
         except errors.Error:
             # The bytes may happen to be an answer to this very request.
             assert data
-        node.close()
+        connection.close()
 
 
-def test_arrays_of_a_call_may_change_once_it_is_sent(node: Node, server: FrameServer) -> None:
+def test_arrays_of_a_call_may_change_once_it_is_sent(connection: Connection, server: FrameServer) -> None:
     numpy = pytest.importorskip("numpy")
     server.handler = lambda peer, header, values: peer.number == 1
     array = numpy.zeros(50_000)
-    future = call(node, array)
+    future = call(connection, array)
     server.wait_for(lambda: server.calls(), "the call")
     array[:] = 1
     server.restart()
     assert float(future.get().sum()) == 0, "what is sent again is what was sent"
 
 
-def test_a_call_with_arguments_too_large_to_keep(node: Node, server: FrameServer) -> None:
+def test_a_call_with_arguments_too_large_to_keep(connection: Connection, server: FrameServer) -> None:
     """Its result is asked for by its key when the connection was lost."""
     numpy = pytest.importorskip("numpy")
     server.handler = lambda peer, header, values: peer.number == 1
-    future = call(node, numpy.zeros(1 << 20))
+    future = call(connection, numpy.zeros(1 << 20))
     server.wait_for(lambda: server.calls(), "the call")
     key = server.calls()[0].run_id.hex()
-    node_at(server).put_value(key, "from the store", sets=False)
+    connection_at(server).put_value(key, "from the store", sets=False)
     server.restart()
     assert future.get() == "from the store"
 
 
-def test_fork(node: Node, server: FrameServer) -> None:
+def test_fork(connection: Connection, server: FrameServer) -> None:
     """The child opens a connection of its own, and takes up what the parent waits for."""
     held: List[Tuple[Peer, int, bytes]] = []
 
@@ -184,18 +184,18 @@ def test_fork(node: Node, server: FrameServer) -> None:
         return False
 
     server.handler = hold_first
-    future = call(node, "held")
+    future = call(connection, "held")
     server.wait_for(lambda: held, "the call")
     child = os.fork()
     if child == 0:
         status = 1
         try:
             signal.alarm(30)
-            if [call(node, i).get() for i in range(20)] == list(range(20)) and future.get() == "held":
+            if [call(connection, i).get() for i in range(20)] == list(range(20)) and future.get() == "held":
                 status = 0
         finally:
             os._exit(status)
-    assert [call(node, -i).get() for i in range(20)] == [-i for i in range(20)]
+    assert [call(connection, -i).get() for i in range(20)] == [-i for i in range(20)]
     assert os.waitpid(child, 0)[1] == 0
     assert len(server.peers) == 2
     peer, id, value = held[0]
@@ -205,13 +205,13 @@ def test_fork(node: Node, server: FrameServer) -> None:
     assert len({run_id for _, run_id in calls}) == len(calls) - 1, "only the call that both wait for has one run id"
 
 
-def test_fork_while_threads_call(node: Node) -> None:
+def test_fork_while_threads_call(connection: Connection) -> None:
     """Whatever the locks of other threads are at that moment."""
     stop = threading.Event()
 
     def busy() -> None:
         while not stop.is_set():
-            call(node, 1).get(30)
+            call(connection, 1).get(30)
 
     threads = [threading.Thread(target=busy, daemon=True) for _ in range(4)]
     for thread in threads:
@@ -223,7 +223,7 @@ def test_fork_while_threads_call(node: Node) -> None:
                 status = 1
                 try:
                     signal.alarm(30)
-                    status = 0 if call(node, "child").get() == "child" else 1
+                    status = 0 if call(connection, "child").get() == "child" else 1
                 finally:
                     os._exit(status)
             assert os.waitpid(child, 0)[1] == 0
@@ -233,23 +233,23 @@ def test_fork_while_threads_call(node: Node) -> None:
             thread.join(30)
 
 
-def test_close(node: Node, server: FrameServer) -> None:
+def test_close(connection: Connection, server: FrameServer) -> None:
     server.handler = lambda peer, header, values: True
-    future = call(node, 1)
+    future = call(connection, 1)
     waiting = threading.Thread(target=lambda: pytest.raises(errors.CancelledError, future.get), daemon=True)
     waiting.start()
     server.wait_for(lambda: server.calls(), "the call")
-    node.close()
-    node.close()
+    connection.close()
+    connection.close()
     waiting.join(10)
     assert not waiting.is_alive()
     with pytest.raises(errors.CancelledError):
-        call(node, 2)
+        call(connection, 2)
 
 
 def test_a_client_that_is_dropped_closes_its_connection(server: FrameServer) -> None:
-    node = node_at(server)
-    call(node, 1).get()
-    del node
+    connection = connection_at(server)
+    call(connection, 1).get()
+    del connection
     gc.collect()
     assert server.peers[0].ended.wait(10)

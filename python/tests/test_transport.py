@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from cloudburst import codec, errors, transport
 from cloudburst.call import CallHead, new_run_id
+from cloudburst.connection import Connection
 from cloudburst.future import Future
-from cloudburst.node import Node
 from cloudburst.request import Request, varint
 from cloudburst.v1 import frame_pb2
 from echo_calls import ECHO, call, in_threads
 from frame_server import FrameServer, Peer
 
 
-def test_answers_out_of_order(node: Node, server: FrameServer) -> None:
+def test_answers_out_of_order(connection: Connection, server: FrameServer) -> None:
     held: List[Tuple[int, Any]] = []
 
     def hold(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -37,11 +37,11 @@ def test_answers_out_of_order(node: Node, server: FrameServer) -> None:
         return True
 
     server.handler = hold
-    futures = [call(node, i) for i in range(50)]
+    futures = [call(connection, i) for i in range(50)]
     assert [future.get() for future in futures] == list(range(50))
 
 
-def test_many_threads_share_a_connection(node: Node, server: FrameServer) -> None:
+def test_many_threads_share_a_connection(connection: Connection, server: FrameServer) -> None:
     """Each gets its own answers, whoever reads them."""
 
     def hammer(thread: int) -> None:
@@ -49,7 +49,7 @@ def test_many_threads_share_a_connection(node: Node, server: FrameServer) -> Non
         waiting: List[Tuple[Any, Future[Any]]] = []
         for i in range(120):
             value = (thread, i)
-            waiting.append((value, call(node, value)))
+            waiting.append((value, call(connection, value)))
             if dice.random() < 0.6:
                 expected, future = waiting.pop(dice.randrange(len(waiting)))
                 assert future.get() == expected
@@ -60,7 +60,7 @@ def test_many_threads_share_a_connection(node: Node, server: FrameServer) -> Non
     assert len(server.peers) == 1
 
 
-def test_threads_with_deadlines_of_all_lengths(node: Node, server: FrameServer) -> None:
+def test_threads_with_deadlines_of_all_lengths(connection: Connection, server: FrameServer) -> None:
     """Whoever gives up passes the lead on, and no answer is lost to the others."""
 
     def slowly(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -73,7 +73,7 @@ def test_threads_with_deadlines_of_all_lengths(node: Node, server: FrameServer) 
     def impatient(thread: int) -> None:
         dice = random.Random(thread)
         for i in range(40):
-            future = call(node, (thread, i))
+            future = call(connection, (thread, i))
             for _ in range(3):
                 with contextlib.suppress(errors.DeadlineExceededError):
                     assert future.get(dice.random() * 0.01) == (thread, i)
@@ -82,7 +82,7 @@ def test_threads_with_deadlines_of_all_lengths(node: Node, server: FrameServer) 
     in_threads(16, impatient)
 
 
-def test_a_deadline_among_answers_for_others(node: Node, server: FrameServer) -> None:
+def test_a_deadline_among_answers_for_others(connection: Connection, server: FrameServer) -> None:
     """Whoever leads while answers for others come without a pause gives up in time."""
     silent = threading.Event()
 
@@ -93,13 +93,13 @@ def test_a_deadline_among_answers_for_others(node: Node, server: FrameServer) ->
 
     def chat(_: int) -> None:
         while not silent.is_set():
-            call(node, 1).get(30)
+            call(connection, 1).get(30)
 
     def give_up(_: int) -> None:
         try:
             begin = time.monotonic()
             with pytest.raises(errors.DeadlineExceededError):
-                call(node, "never").get(0.2)
+                call(connection, "never").get(0.2)
             assert time.monotonic() - begin < 5
         finally:
             silent.set()
@@ -107,7 +107,7 @@ def test_a_deadline_among_answers_for_others(node: Node, server: FrameServer) ->
     in_threads(5, lambda i: give_up(i) if i == 0 else chat(i))
 
 
-def test_several_threads_wait_for_one_future(node: Node, server: FrameServer) -> None:
+def test_several_threads_wait_for_one_future(connection: Connection, server: FrameServer) -> None:
     waiting = threading.Barrier(9)
     ids: List[Tuple[Peer, int]] = []
 
@@ -116,7 +116,7 @@ def test_several_threads_wait_for_one_future(node: Node, server: FrameServer) ->
         return True
 
     server.handler = keep
-    future = call(node, "once")
+    future = call(connection, "once")
 
     def wait(_: int) -> None:
         if _ == 8:
@@ -130,7 +130,7 @@ def test_several_threads_wait_for_one_future(node: Node, server: FrameServer) ->
     in_threads(9, wait)
 
 
-def test_a_late_answer_reaches_nobody(node: Node, server: FrameServer) -> None:
+def test_a_late_answer_reaches_nobody(connection: Connection, server: FrameServer) -> None:
     late: List[Tuple[Peer, int]] = []
 
     def first_is_late(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -143,12 +143,12 @@ def test_a_late_answer_reaches_nobody(node: Node, server: FrameServer) -> None:
 
     server.handler = first_is_late
     with pytest.raises(errors.DeadlineExceededError, match="get 'key'"):
-        node.get(("key",), timeout=0.05)
-    assert [call(node, i).get() for i in range(20)] == list(range(20))
-    assert node.get(("key",))[0][0].key == "key"
+        connection.get(("key",), timeout=0.05)
+    assert [call(connection, i).get() for i in range(20)] == list(range(20))
+    assert connection.get(("key",))[0][0].key == "key"
 
 
-def test_a_future_can_be_asked_again_after_a_timeout(node: Node, server: FrameServer) -> None:
+def test_a_future_can_be_asked_again_after_a_timeout(connection: Connection, server: FrameServer) -> None:
     ids: List[Tuple[Peer, int]] = []
 
     def keep(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -156,7 +156,7 @@ def test_a_future_can_be_asked_again_after_a_timeout(node: Node, server: FrameSe
         return True
 
     server.handler = keep
-    future = call(node, 1)
+    future = call(connection, 1)
     with pytest.raises(TimeoutError):
         future.get(0.01)
     assert not future.done()
@@ -167,7 +167,7 @@ def test_a_future_can_be_asked_again_after_a_timeout(node: Node, server: FrameSe
     assert future.exception() is None
 
 
-def test_answers_nobody_asked_for(node: Node, server: FrameServer) -> None:
+def test_answers_nobody_asked_for(connection: Connection, server: FrameServer) -> None:
     def noisy(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         peer.result(0, "for nobody")
         peer.result(header.id + 12345, "for somebody else")
@@ -176,60 +176,60 @@ def test_answers_nobody_asked_for(node: Node, server: FrameServer) -> None:
         return True
 
     server.handler = noisy
-    assert [call(node, 0).get() for _ in range(5)] == ["for you"] * 5
+    assert [call(connection, 0).get() for _ in range(5)] == ["for you"] * 5
 
 
-def test_large_values(node: Node, server: FrameServer) -> None:
+def test_large_values(connection: Connection, server: FrameServer) -> None:
     numpy = pytest.importorskip("numpy")
     for size in (0, 1, 31 << 10, 32 << 10, 33 << 10, 1 << 20, 20 << 20):
         value = os.urandom(size)
-        assert call(node, value).get() == value
+        assert call(connection, value).get() == value
     array = numpy.arange(1 << 20, dtype="f8")
-    numpy.testing.assert_array_equal(call(node, array).get(), array)
+    numpy.testing.assert_array_equal(call(connection, array).get(), array)
 
 
-def test_a_value_over_the_limit(node: Node) -> None:
+def test_a_value_over_the_limit(connection: Connection) -> None:
     with pytest.raises(errors.TooLargeError, match=r"67117057 bytes; the limit is 67108864"):
-        call(node, bytes((64 << 20) + (8 << 10)))
-    assert call(node, 1).get() == 1, "the connection is as good as before"
+        call(connection, bytes((64 << 20) + (8 << 10)))
+    assert call(connection, 1).get() == 1, "the connection is as good as before"
 
 
-def test_many_large_answers_while_sending(node: Node, server: FrameServer) -> None:
+def test_many_large_answers_while_sending(connection: Connection, server: FrameServer) -> None:
     """Neither side waits for the other to read first."""
     value = os.urandom(1 << 20)
-    futures = [call(node, value) for _ in range(60)]
+    futures = [call(connection, value) for _ in range(60)]
     assert all(future.get() == value for future in futures)
 
 
-def test_outstanding_requests_are_bounded(node: Node, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outstanding_requests_are_bounded(connection: Connection, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "OUTSTANDING_MAX", 300)
     server.handler = lambda peer, header, values: True  # never answers
-    futures = [call(node, i) for i in range(300)]
+    futures = [call(connection, i) for i in range(300)]
     with pytest.raises(errors.NoResourcesError, match="300 requests"):
-        call(node, 1, seconds=-1.9)
+        call(connection, 1, seconds=-1.9)
     assert not any(future.done() for future in futures)
 
 
-def test_room_is_made_by_answers(node: Node, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_made_by_answers(connection: Connection, server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "OUTSTANDING_MAX", 300)
-    futures = [call(node, i) for i in range(2000)]
+    futures = [call(connection, i) for i in range(2000)]
     assert [future.get() for future in futures] == list(range(2000))
 
 
-def test_errors_are_raised_as_what_they_are(node: Node, server: FrameServer) -> None:
+def test_errors_are_raised_as_what_they_are(connection: Connection, server: FrameServer) -> None:
     def fail(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         peer.fail(header.id, errors.FunctionNotFoundError('function "echo" not found'))
         return True
 
     server.handler = fail
-    future = call(node, 1)
+    future = call(connection, 1)
     for _ in range(2):
         with pytest.raises(errors.FunctionNotFoundError, match="echo"):
             future.get()
     assert isinstance(future.exception(), RuntimeError)
 
 
-def test_interrupt_while_waiting(node: Node, server: FrameServer) -> None:
+def test_interrupt_while_waiting(connection: Connection, server: FrameServer) -> None:
     """Ctrl-C in the thread that leads: it raises, and the connection goes on."""
     first: List[Tuple[Peer, int]] = []
 
@@ -240,7 +240,7 @@ def test_interrupt_while_waiting(node: Node, server: FrameServer) -> None:
         return False
 
     server.handler = hold_first
-    future = call(node, 1)
+    future = call(connection, 1)
     server.wait_for(lambda: first, "the call")
     # A shell without job control starts what runs in the background with the signal ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -250,7 +250,7 @@ def test_interrupt_while_waiting(node: Node, server: FrameServer) -> None:
             future.get()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert call(node, 2).get() == 2
+    assert call(connection, 2).get() == 2
     first[0][0].result(first[0][1], "still")
     assert future.get() == "still"
 
@@ -282,8 +282,8 @@ def test_headers_of_calls_are_protobuf(id: int, sizes: List[int], name: str, sto
     assert frame_pb2.Header.FromString(b"\x08" + varint(id)).id == id
 
 
-def test_pending_requests_show_what_they_are(node: Node, server: FrameServer) -> None:
+def test_pending_requests_show_what_they_are(connection: Connection, server: FrameServer) -> None:
     server.handler = lambda peer, header, values: True
-    _, request = node.call(ECHO, [codec.encode(1)], 1.0)
+    _, request = connection.call(ECHO, [codec.encode(1)], 1.0)
     assert isinstance(request, Request)
     assert repr(request) == "<call echo: waiting>"

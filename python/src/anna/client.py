@@ -8,9 +8,9 @@ from typing import Dict, Optional, Sequence, Union
 from anna.cells import cell_of, lattice_of
 from anna.lattices import Lattice
 from cloudburst.cells import check_key
+from cloudburst.connection import Connection
 from cloudburst.endpoint import locator_of_host
 from cloudburst.errors import InvalidArgumentError, LatticeMismatchError, NoResourcesError, TooLargeError
-from cloudburst.node import Node
 from cloudburst.v1 import store_pb2
 
 __all__ = ["AnnaTcpClient"]
@@ -29,14 +29,14 @@ class AnnaTcpClient:
         ``ip``, ``local`` and ``offset`` told servers where to send answers; answers come on the connection now, so they make
         no difference. Raises UnavailableError when no node answers, AuthenticationError when it refuses the token.
         """
-        self.node = Node(locator_of_host(addr))
-        self.node.connect()
+        self.connection = Connection(locator_of_host(addr))
+        self.connection.connect()
 
     @classmethod
-    def of_node(cls, node: Node) -> AnnaTcpClient:
+    def of_connection(cls, connection: Connection) -> AnnaTcpClient:
         """Return a client that shares a connection."""
         client = cls.__new__(cls)
-        client.node = node
+        client.connection = connection
         return client
 
     def get(self, keys: Union[str, Sequence[str]]) -> Dict[str, Optional[Lattice]]:
@@ -47,7 +47,7 @@ class AnnaTcpClient:
         names = [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
         found: Dict[str, Optional[Lattice]] = {}
         for at in range(0, len(names), _KEYS_AT_ONCE):
-            for cell, values in self.node.get(names[at : at + _KEYS_AT_ONCE]):
+            for cell, values in self.connection.get(names[at : at + _KEYS_AT_ONCE]):
                 absent = cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED
                 found[cell.key] = None if absent else lattice_of(cell, values)
         return found
@@ -67,12 +67,12 @@ class AnnaTcpClient:
         for key, lattice in zip(names, lattices):
             check_key(key)
             cell, encoded = cell_of(key, lattice)
-            request = self.node.new_put((cell,), encoded)
-            self.node.transport.start(request)
+            request = self.connection.new_put((cell,), encoded)
+            self.connection.transport.start(request)
             requests.append((key, request))
         succeeded: Dict[str, bool] = {}
         for key, request in requests:
-            self.node.transport.wait(request, request.deadline)
+            self.connection.transport.wait(request, request.deadline)
             failure = request.failure()
             if isinstance(failure, (LatticeMismatchError, TooLargeError, NoResourcesError, InvalidArgumentError)):
                 _log.warning("%s", failure)
@@ -88,7 +88,7 @@ class AnnaTcpClient:
 
     def close(self) -> None:
         """End the connection, also for others that share it."""
-        self.node.close()
+        self.connection.close()
 
     def __repr__(self) -> str:
-        return f"<AnnaTcpClient of {self.node.endpoint.address}>"
+        return f"<AnnaTcpClient of {self.connection.endpoint.address}>"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mappi
 
 from cloudburst.argument import Ref
 from cloudburst.cells import new_cell, value_of
+from cloudburst.connection import REQUEST_SECONDS, Connection
 from cloudburst.endpoint import locator
 from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
 from cloudburst.function import Function, P, R, new_function
-from cloudburst.node import REQUEST_SECONDS, Node
 from cloudburst.pipeline import Pipeline, described
 from cloudburst.session import Session
 from cloudburst.v1 import store_pb2
@@ -49,9 +49,9 @@ def connect(address: Optional[str] = None, token: Optional[str] = None, *, timeo
     Raises UnavailableError when no node answers, AuthenticationError when it refuses the token, IncompatibleError when what
     answers speaks something else.
     """
-    node = Node(locator(address, token), timeout)
-    node.connect()
-    return App(node)
+    connection = Connection(locator(address, token), timeout)
+    connection.connect()
+    return App(connection)
 
 
 class App:
@@ -60,8 +60,8 @@ class App:
     It connects again by itself when the connection breaks. ``with`` closes it; a program that ends need not.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     # Functions.
 
@@ -127,7 +127,7 @@ class App:
         arguments = tuple(init)
 
         def decorated(function: Callable[..., Any]) -> Function[Any, Any]:
-            return new_function(self._node, function, name, retries, timeout, arguments)
+            return new_function(self._connection, function, name, retries, timeout, arguments)
 
         return decorated if function is None else decorated(function)
 
@@ -136,20 +136,20 @@ class App:
 
         Raises FunctionNotFoundError.
         """
-        found = self._node.function(name)
+        found = self._connection.function(name)
         if found is None:
             raise FunctionNotFoundError(f"function {name!r} not found (cloudburst fn ls lists all)")
-        return Function(self._node, found.name, None, None, found, name)
+        return Function(self._connection, found.name, None, None, found, name)
 
     def lookup_dag(self, name: str) -> Pipeline[..., Any]:
         """Return a DAG that has been registered from elsewhere; its arguments go to the functions that nothing feeds.
 
         Raises DagNotFoundError.
         """
-        found = self._node.dag(name)
+        found = self._connection.dag(name)
         if found is None:
             raise DagNotFoundError(f"dag {name!r} not found (cloudburst dag ls lists all)")
-        return described(self._node, found)
+        return described(self._connection, found)
 
     # State.
 
@@ -160,12 +160,12 @@ class App:
         """
         if not isinstance(key, str):
             raise InvalidArgumentError(f"get: a key is a text, got {key!r:.100}; get_many takes several")
-        ((cell, values),) = self._node.get((key,), wait, timeout)
+        ((cell, values),) = self._connection.get((key,), wait, timeout)
         return default if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else value_of(cell, values)
 
     def get_many(self, keys: Iterable[str], *, wait: float = 0.0, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Return the values under those of the keys that are there."""
-        found = self._node.get(list(dict.fromkeys(keys)), wait, timeout)
+        found = self._connection.get(list(dict.fromkeys(keys)), wait, timeout)
         return {cell.key: value_of(cell, values) for cell, values in found if cell.type != store_pb2.LATTICE_TYPE_UNSPECIFIED}
 
     def put(
@@ -176,7 +176,7 @@ class App:
         ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait until the write is in the log. A put that lost
         its connection is sent again, so that in rare cases it takes place twice.
         """
-        self._node.put_value(key, value, sets=False, ttl=ttl, ack=ack, timeout=timeout)
+        self._connection.put_value(key, value, sets=False, ttl=ttl, ack=ack, timeout=timeout)
 
     def put_many(self, values: Mapping[str, Any], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
         """Store values under several keys, in one request."""
@@ -186,20 +186,20 @@ class App:
             cells.append(cell)
             encoded.extend(parts)
         if cells:
-            self._node.put(cells, encoded, ack, timeout)
+            self._connection.put(cells, encoded, ack, timeout)
 
     def increment(self, key: str, n: int = 1, *, timeout: Optional[float] = None) -> None:
         """Add to a counter, or take away from it. The store counts, so it costs the same however often it is done.
 
         It is not sent again when the connection is lost before the answer; UnavailableError says so.
         """
-        self._node.increment(key, n, timeout)
+        self._connection.increment(key, n, timeout)
 
     def lattice(self, key: str, *, timeout: Optional[float] = None) -> Optional[Lattice]:
         """Return the lattice under a key, of a class of :mod:`anna.lattices`; None when nothing is there."""
         from anna.cells import lattice_of
 
-        ((cell, values),) = self._node.get((key,), 0.0, timeout)
+        ((cell, values),) = self._connection.get((key,), 0.0, timeout)
         return None if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else lattice_of(cell, values)
 
     def session(self, level: str = "session") -> Session:
@@ -211,7 +211,7 @@ class App:
         >>> with app.session("read_committed+item_cut") as s:
         ...     s.put("balance", s.get("balance") - 10)
         """
-        return Session(self._node, level)
+        return Session(self._connection, level)
 
     def watch(self, *keys: str, timeout: Optional[float] = None) -> Iterator[Change]:
         """Yield what each of the keys holds now, and then what it holds after every change, until the loop is left.
@@ -220,15 +220,15 @@ class App:
         whose connection is made anew, may miss some, and never the last: :attr:`Change.lagged` says so. ``timeout`` is how
         many seconds to wait for the next change before DeadlineExceededError is raised.
         """
-        return watch(self._node, keys, timeout)
+        return watch(self._connection, keys, timeout)
 
     def delete(self, key: Union[str, Iterable[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
         """Delete what is stored under a key or several."""
-        self._node.delete((key,) if isinstance(key, str) else key, ack, timeout)
+        self._connection.delete((key,) if isinstance(key, str) else key, ack, timeout)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that begin with a prefix, in order. They are fetched some at a time."""
-        return self._node.keys(prefix)
+        return self._connection.keys(prefix)
 
     def ref(self, key: str, *, raw: bool = False) -> Ref[Any]:
         """Return what stands for the value of a key as an argument; with ``raw``, for its stored bytes."""
@@ -239,11 +239,11 @@ class App:
     @property
     def address(self) -> str:
         """Host and port of the node."""
-        return self._node.endpoint.address
+        return self._connection.endpoint.address
 
     def close(self) -> None:
         """End the connection. What waits for an answer gets CancelledError; runs go on. A second call does nothing."""
-        self._node.close()
+        self._connection.close()
 
     def __enter__(self) -> App:
         return self
@@ -252,7 +252,7 @@ class App:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<App on {self.address}{' (closed)' if self._node.transport.closed else ''}>"
+        return f"<App on {self.address}{' (closed)' if self._connection.transport.closed else ''}>"
 
     def __reduce__(self) -> Any:
         # Inside the definition of a function, say: there it is a connection of its own, made when it is used.
@@ -260,7 +260,7 @@ class App:
 
 
 def _elsewhere() -> App:
-    return App(Node(locator()))
+    return App(Connection(locator()))
 
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
 from cloudburst.cells import check_key, milliseconds
 from cloudburst.codec import encode_pickle
+from cloudburst.connection import RUN_SECONDS, Connection, current_connection
 from cloudburst.errors import InvalidArgumentError, UnsupportedError
 from cloudburst.future import Future
-from cloudburst.node import RUN_SECONDS, Node, current_node
 from cloudburst.stateful import LocalObject, Stateful
 from cloudburst.v1 import frame_pb2, function_pb2
 
@@ -86,13 +86,13 @@ class Stage(Generic[P, R]):
     parameters. ``(a, b) >> c`` calls c with the results of both, in this order, and ``a >> (b, c)`` calls both with that of a.
     """
 
-    _node: Optional[Node]
+    _connection: Optional[Connection]
     _options: Options
 
-    def _owner(self) -> Node:
-        if self._node is None:
-            self._node = current_node()
-        return self._node
+    def _owner(self) -> Connection:
+        if self._connection is None:
+            self._connection = current_connection()
+        return self._connection
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here."""
@@ -151,14 +151,14 @@ class Function(Stage[P, R]):
 
     def __init__(
         self,
-        node: Optional[Node],
+        connection: Optional[Connection],
         name: str,
         local: Optional[Callable[..., Any]],
         definition: Any,
         description: function_pb2.Function,
         ref: str = "",
     ) -> None:
-        self._node = node
+        self._connection = connection
         self._options = Options()
         self.name = name
         self._local = local  # what a plain call calls; None when only the node has the code
@@ -195,9 +195,9 @@ class Function(Stage[P, R]):
         seconds = options.timeout
         if seconds is None:
             seconds = max(RUN_SECONDS, self.seconds)
-        node = self._owner()
-        run_id, request = node.call(head, values, seconds)
-        return Future.of_run(node, run_id, request, options.key, options.store)
+        connection = self._owner()
+        run_id, request = connection.call(head, values, seconds)
+        return Future.of_run(connection, run_id, request, options.key, options.store)
 
     @property
     def ref(self) -> str:
@@ -284,7 +284,7 @@ class Function(Stage[P, R]):
         return (_unpickled, (self.name, self._local, self._definition, description, *state))
 
     def _copy(self) -> Function[Any, Any]:
-        copy: Function[Any, Any] = Function(self._node, self.name, self._local, self._definition, self._description)
+        copy: Function[Any, Any] = Function(self._connection, self.name, self._local, self._definition, self._description)
         copy._options = self._options
         copy._registered = self._registered  # shared: the same function
         copy._bound, copy._bound_keywords = self._bound, self._bound_keywords
@@ -357,7 +357,12 @@ def described(
 
 
 def new_function(
-    node: Node, target: Callable[..., Any], name: Optional[str], retries: int, timeout: Optional[float], init: Tuple[Any, ...]
+    connection: Connection,
+    target: Callable[..., Any],
+    name: Optional[str],
+    retries: int,
+    timeout: Optional[float],
+    init: Tuple[Any, ...],
 ) -> Function[Any, Any]:
     """Return a function, or a class with state, as one that can run on a node."""
     if isinstance(target, Function):
@@ -372,11 +377,11 @@ def new_function(
             raise InvalidArgumentError(f"class {target.__qualname__} has no method run(self, ...), which calls of it would run")
         description = described(called, function_pb2.CONVENTION_CLASS, target.__doc__, retries, timeout)
         local: Callable[..., Any] = LocalObject(target, init)
-        return Function(node, called, local, (Stateful, (target, init)), description)
+        return Function(connection, called, local, (Stateful, (target, init)), description)
     if init:
         raise InvalidArgumentError(f"init is what a class is built with, and {called!r} is none")
     description = described(called, function_pb2.CONVENTION_PLAIN, target.__doc__, retries, timeout)
-    return Function(node, called, target, target, description)
+    return Function(connection, called, target, target, description)
 
 
 def _unpickled(

@@ -8,8 +8,8 @@ from typing import Any, Generator, Generic, Optional, Type, TypeVar
 from cloudburst.argument import Argument
 from cloudburst.cells import cells_of, check_key, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference
+from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, current_connection
 from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
-from cloudburst.node import GRACE_SECONDS, RUN_SECONDS, Node, current_node
 from cloudburst.request import ANSWERED, DONE, Request
 from cloudburst.transport import ArgumentsGoneError
 from cloudburst.v1 import store_pb2
@@ -33,9 +33,9 @@ class Future(Argument, Generic[T]):
     __slots__ = (
         "__weakref__",
         "_by_key",
+        "_connection",
         "_error",
         "_key",
-        "_node",
         "_request",
         "_result_key",
         "_run_id",
@@ -46,10 +46,10 @@ class Future(Argument, Generic[T]):
 
     # The result comes in one step or two: it is the answer to the call, or the call was answered and it is under a key.
 
-    def __init__(self, key: str, node: Optional[Node] = None) -> None:
+    def __init__(self, key: str, connection: Optional[Connection] = None) -> None:
         """Return the future of the result that is, or will be, kept under a key."""
         check_key(key)
-        self._node = node
+        self._connection = connection
         self._run_id = b""
         self._key: Optional[str] = key  # None = the run's id
         self._result_key = key  # where to ask for the result, when not ""
@@ -63,7 +63,7 @@ class Future(Argument, Generic[T]):
     @classmethod
     def of_run(
         cls: Type[F],
-        node: Node,
+        connection: Connection,
         run_id: bytes,
         request: Request,
         key: Optional[str] = None,
@@ -75,7 +75,7 @@ class Future(Argument, Generic[T]):
         ``result_key`` is where the result will be when the call is not answered with it, as that of a continuation.
         """
         future = cls.__new__(cls)
-        future._node = node
+        future._connection = connection
         future._run_id = run_id
         future._key = key
         future._result_key = result_key
@@ -158,10 +158,10 @@ class Future(Argument, Generic[T]):
         return self._value is not _UNSET or self._error is not None
 
     @property
-    def _owner(self) -> Node:
-        if self._node is None:
-            self._node = current_node()
-        return self._node
+    def _owner(self) -> Connection:
+        if self._connection is None:
+            self._connection = current_connection()
+        return self._connection
 
     def _asked(self, wait: float) -> Request:
         """Return the request whose answer brings the result nearer; for a new one, ``wait`` is for the key to appear."""

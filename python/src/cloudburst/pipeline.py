@@ -7,10 +7,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeV
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
+from cloudburst.connection import RUN_SECONDS, Connection
 from cloudburst.errors import DagExistsError, InvalidArgumentError
 from cloudburst.function import Function, Options, P, Stage, call_head, checked_options
 from cloudburst.future import Future
-from cloudburst.node import RUN_SECONDS, Node
 from cloudburst.v1 import frame_pb2, function_pb2
 
 __all__ = ["Pipeline", "composed"]
@@ -67,8 +67,8 @@ class Pipeline(Stage[P, R]):
     It is registered, with its functions, when it is first called on the node. Safe for concurrent use.
     """
 
-    def __init__(self, node: Optional[Node], graph: Optional[Graph], name: str = "") -> None:
-        self._node = node
+    def __init__(self, connection: Optional[Connection], graph: Optional[Graph], name: str = "") -> None:
+        self._connection = connection
         self._graph = graph  # None when only the node knows it
         self._name = name  # "" = made from the functions
         self._options = Options()
@@ -89,7 +89,7 @@ class Pipeline(Stage[P, R]):
         """
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"the name of a pipeline is a text, got {name!r:.100}")
-        other: Pipeline[P, R] = Pipeline(self._node, self._needed_graph(), name)
+        other: Pipeline[P, R] = Pipeline(self._connection, self._needed_graph(), name)
         other._options = self._options
         return other
 
@@ -102,7 +102,7 @@ class Pipeline(Stage[P, R]):
         consistency: Optional[str] = None,
     ) -> Pipeline[P, R]:
         """Return the pipeline, to be called in another way; see :meth:`cloudburst.Function.options`."""
-        other: Pipeline[P, R] = Pipeline(self._node, self._graph, self._name)
+        other: Pipeline[P, R] = Pipeline(self._connection, self._graph, self._name)
         other._options = checked_options(timeout, key, store, consistency, self._options)
         other._registered, other._given, other._seconds = self._registered, self._given, self._seconds
         return other
@@ -162,9 +162,9 @@ class Pipeline(Stage[P, R]):
             call = frame_pb2.Call(dag=self._registered)
             head = self._heads[shape] = call_head(call, shape, self._options, f"call dag {self._registered}")
         options = self._options
-        node = self._owner()
-        run_id, request = node.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
-        return Future.of_run(node, run_id, request, options.key, options.store)
+        connection = self._owner()
+        run_id, request = connection.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
+        return Future.of_run(connection, run_id, request, options.key, options.store)
 
     def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         graph = self._needed_graph()
@@ -214,15 +214,15 @@ def composed(before: Any, after: Any) -> Pipeline[Any, Any]:
                 f"two functions in a pipeline have the name {function.name!r}; make one of them under another name: "
                 "app.function(..., name=...)"
             )
-    nodes = [f._node for f in graph.functions if f._node is not None]
-    if any(node is not nodes[0] for node in nodes):
+    connections = [f._connection for f in graph.functions if f._connection is not None]
+    if any(connection is not connections[0] for connection in connections):
         raise InvalidArgumentError("the functions of a pipeline belong to one connection, and these to several")
-    return Pipeline(nodes[0] if nodes else None, graph)
+    return Pipeline(connections[0] if connections else None, graph)
 
 
-def described(node: Node, dag: function_pb2.Dag) -> Pipeline[Any, Any]:
+def described(connection: Connection, dag: function_pb2.Dag) -> Pipeline[Any, Any]:
     """Return the pipeline that a node has under a name, whoever has registered it."""
-    pipeline: Pipeline[Any, Any] = Pipeline(node, None, dag.name)
+    pipeline: Pipeline[Any, Any] = Pipeline(connection, None, dag.name)
     fed = {link.sink for link in dag.links}
     pipeline._given = [_Given(ref, (), {}, True) for ref in dag.functions if ref not in fed]
     pipeline._registered = dag.name

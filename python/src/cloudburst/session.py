@@ -10,9 +10,9 @@ from typing import Any, Dict, Iterable, List, Optional
 from cloudburst import codec
 from cloudburst.codec import Encoded
 from cloudburst.codec._lattice import natural
+from cloudburst.connection import Connection
 from cloudburst.consistency import View, content, parse
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError, UnsupportedError
-from cloudburst.node import Node
 from cloudburst.states import Stamp, complete, generation, latest, live, merge, set_stamp, stamp_of
 from cloudburst.v1 import store_pb2
 from cloudburst.watch import watch_states
@@ -29,8 +29,8 @@ class Session:
     it is not for ever: at 65,536 keys it is full.
     """
 
-    def __init__(self, node: Node, level: str) -> None:
-        self._node = node
+    def __init__(self, connection: Connection, level: str) -> None:
+        self._connection = connection
         self._promises = parse(level)
         self._writer = secrets.randbits(64) | 1
         self._view = View(self._promises, b"%016x" % self._writer)
@@ -78,17 +78,17 @@ class Session:
             return {key: live(shown[key], now) or store_pb2.State() for key in keys}
 
     def _fetch(self, keys: List[str], timeout: Optional[float]) -> List[store_pb2.State]:
-        states = self._node.states(keys, timeout)
+        states = self._connection.states(keys, timeout)
         for state in states:
             self._observe(state)
         return states
 
     def _await(self, key: str, timeout: Optional[float]) -> store_pb2.State:
         """Watch a key until the session may be shown it."""
-        seconds = self._node.timeout if timeout is None else timeout
+        seconds = self._connection.timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         try:
-            for found in watch_states(self._node, key, deadline):
+            for found in watch_states(self._connection, key, deadline):
                 self._observe(found)
                 state = self._view.read(key, found)
                 if state is not None:
@@ -166,7 +166,7 @@ class Session:
             kind = store_pb2.State.DESCRIPTOR.fields_by_name[kinds[0]].number if kinds else 0
             cells.append(store_pb2.Cell(key=key, type=kind, values=1))  # type: ignore[arg-type]
             values.append(codec.encode_state(states[key]))
-        self._node.put(cells, values, "durable", timeout)
+        self._connection.put(cells, values, "durable", timeout)
 
     def commit(self, *, timeout: Optional[float] = None) -> None:
         """End the transaction: send all that was written with one stamp, and return when that is durable.

@@ -7,9 +7,9 @@ from collections import deque
 from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
 
 from cloudburst.channel import Channel
+from cloudburst.connection import RUN_SECONDS
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError
 from cloudburst.future import Future
-from cloudburst.node import RUN_SECONDS
 from cloudburst.request import ANSWERED, LOST, WAITING, Request, Waiter
 
 __all__ = ["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "Waited", "as_completed", "wait"]

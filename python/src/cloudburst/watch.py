@@ -9,8 +9,8 @@ from typing import Any, Deque, Dict, Iterator, NamedTuple, Optional, Sequence, S
 
 from cloudburst.cells import check_key, cut, few, value_of
 from cloudburst.codec import Buffer, decode_state
+from cloudburst.connection import Connection
 from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
-from cloudburst.node import Node
 from cloudburst.request import LOST, new_request
 from cloudburst.v1 import frame_pb2, store_pb2
 
@@ -70,31 +70,31 @@ class _Arrivals:
         return Change(cell.key, value_of(cell, own) if exists else None, exists, lagged)
 
 
-def watch(node: Node, keys: Sequence[str], timeout: Optional[float] = None) -> Iterator[Change]:
+def watch(connection: Connection, keys: Sequence[str], timeout: Optional[float] = None) -> Iterator[Change]:
     """Yield the changes of keys; see :meth:`App.watch`."""
     if not keys:
         raise InvalidArgumentError("watch: name a key, or several")
     for key in keys:
         check_key(key)
-    return _watching(node, keys, _FOREVER_SECONDS if timeout is None else timeout)
+    return _watching(connection, keys, _FOREVER_SECONDS if timeout is None else timeout)
 
 
-def watch_states(node: Node, key: str, deadline: float) -> Iterator[store_pb2.State]:
+def watch_states(connection: Connection, key: str, deadline: float) -> Iterator[store_pb2.State]:
     """Yield all that is known of a key, now and after every change. Raises DeadlineExceededError at a time.monotonic."""
-    for change in _watching(node, (key,), max(0.0, deadline - time.monotonic()), states=True):
+    for change in _watching(connection, (key,), max(0.0, deadline - time.monotonic()), states=True):
         yield change.value if change.value is not None else store_pb2.State()
         if time.monotonic() >= deadline:
             raise DeadlineExceededError(f"watch {key!r:.100}: the deadline has passed")
 
 
-def _watching(node: Node, keys: Sequence[str], seconds: float, *, states: bool = False) -> Iterator[Change]:
+def _watching(connection: Connection, keys: Sequence[str], seconds: float, *, states: bool = False) -> Iterator[Change]:
     header = frame_pb2.Header()
     header.watch.keys.extend(keys)
     header.watch.states = states
     request = new_request(header, (), time.monotonic() + _FOREVER_SECONDS, f"watch {few(keys)}")
     arrivals = _Arrivals(states)
     request.arrived = arrivals
-    transport = node.transport
+    transport = connection.transport
     transport.start(request)
     try:
         while True:

@@ -15,6 +15,7 @@ from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape, new_run_id
 from cloudburst.cells import check_key, value_of
 from cloudburst.codec import Encoded, encode_pickle
+from cloudburst.connection import RUN_SECONDS, Connection
 from cloudburst.endpoint import locator_of_host
 from cloudburst.errors import (
     DagExistsError,
@@ -26,7 +27,6 @@ from cloudburst.errors import (
     UnsupportedError,
 )
 from cloudburst.function import Options, call_head, described
-from cloudburst.node import RUN_SECONDS, Node
 from cloudburst.shared.function import CloudburstFunction
 from cloudburst.shared.future import CloudburstFuture
 from cloudburst.shared.proto.cloudburst_pb2 import (
@@ -65,9 +65,9 @@ class CloudburstConnection:
 
         Raises UnavailableError when no node answers, AuthenticationError when it refuses the token.
         """
-        self._node = Node(locator_of_host(func_addr))
-        self._node.connect()
-        self.kvs_client = AnnaTcpClient.of_node(self._node)
+        self._connection = Connection(locator_of_host(func_addr))
+        self._connection.connect()
+        self.kvs_client = AnnaTcpClient.of_connection(self._connection)
         self._heads: Dict[Any, CallHead] = {}
         self._known_functions = _Known()
         self._known_dags = _Known()
@@ -77,12 +77,12 @@ class CloudburstConnection:
 
     def list(self, prefix: Optional[str] = None) -> None:
         """Print the names of the registered functions, those that begin with a prefix."""
-        for function in self._node.functions(prefix or ""):
+        for function in self._connection.functions(prefix or ""):
             print(function.name)
 
     def get_function(self, name: str) -> Optional[CloudburstFunction]:
         """Return a function that has been registered; when there is none, say so and return None."""
-        if self._node.function(name) is None:
+        if self._connection.function(name) is None:
             print(f"No function found with name '{name}'. To view all functions, use the `list` method.")
             return None
         self._known_functions.add(name)
@@ -107,7 +107,7 @@ class CloudburstConnection:
             description = described(name, function_pb2.CONVENTION_LIBRARY, getattr(function, "__doc__", None))
         else:
             raise InvalidArgumentError(f"register {name!r}: {function!r:.200} is neither a function nor (Class, init_args)")
-        self._node.register_function(description, encode_pickle(function))
+        self._connection.register_function(description, encode_pickle(function))
         self._known_functions.add(name)
         return CloudburstFunction(name, self, self.kvs_client)
 
@@ -127,13 +127,13 @@ class CloudburstConnection:
         head = self._heads.get(key)
         if head is None:
             if name not in self._known_functions:
-                if self._node.function(name) is None:
+                if self._connection.function(name) is None:
                     raise FunctionNotFoundError(f"function {name!r} not found; register it first (cloudburst fn ls lists all)")
                 self._known_functions.add(name)
             shape: Tuple[Shape, ...] = (("", len(args), ()),)
             head = self._keep_head(key, call_head(frame_pb2.Call(function=name), shape, Options(), f"call {name}"))
-        run_id, request = self._node.call(head, [encode_argument(value) for value in args], RUN_SECONDS)
-        return CloudburstFuture.of_run(self._node, run_id, request)
+        run_id, request = self._connection.call(head, [encode_argument(value) for value in args], RUN_SECONDS)
+        return CloudburstFuture.of_run(self._connection, run_id, request)
 
     # DAGs.
 
@@ -166,7 +166,7 @@ class CloudburstConnection:
         for source, sink in connections:
             dag.links.add(source=source, sink=sink)
         try:
-            self._node.register_dag(dag)
+            self._connection.register_dag(dag)
         except DagExistsError as e:
             return False, _failure(DAG_ALREADY_EXISTS, e)
         except NoResourcesError as e:
@@ -225,15 +225,15 @@ class CloudburstConnection:
             self._check_dag(name)
             options = Options(None, output_key or None, not direct_response or bool(output_key))
             head = self._keep_head(key, call_head(frame_pb2.Call(dag=name), tuple(shapes), options, f"call dag {name}"))
-        run_id, request = self._node.call(head, values, RUN_SECONDS)
-        future = CloudburstFuture.of_run(self._node, run_id, request, output_key or None)
+        run_id, request = self._connection.call(head, values, RUN_SECONDS)
+        future = CloudburstFuture.of_run(self._connection, run_id, request, output_key or None)
         return future.get() if direct_response else future
 
     def delete_dag(self, name: str) -> Tuple[bool, int]:
         """Delete a DAG, and return (success, error). Its functions stay."""
         self._known_dags.discard(name)
         try:
-            self._node.delete_dag(name)
+            self._connection.delete_dag(name)
         except DagNotFoundError as e:
             return False, _failure(NO_SUCH_DAG, e)
         return True, NO_ERROR
@@ -273,14 +273,14 @@ class CloudburstConnection:
         result_key = last.output_key or last.run_id.hex()
         if last.output_key:
             # Whoever waits for the result must not find an older one.
-            self._node.delete((result_key,))
-        run_id, request = self._node.call(CallHead(call, f"call dag {name}"), values, RUN_SECONDS)
-        future = CloudburstFuture.of_run(self._node, run_id, request, result_key, result_key=result_key)
+            self._connection.delete((result_key,))
+        run_id, request = self._connection.call(CallHead(call, f"call dag {name}"), values, RUN_SECONDS)
+        future = CloudburstFuture.of_run(self._connection, run_id, request, result_key, result_key=result_key)
         return future.get() if direct_response else future
 
     def _check_dag(self, name: str) -> None:
         if name not in self._known_dags:
-            if self._node.dag(name) is None:
+            if self._connection.dag(name) is None:
                 raise DagNotFoundError(f"dag {name!r} not found; register it first (cloudburst dag ls lists all)")
             self._known_dags.add(name)
 
@@ -298,7 +298,7 @@ class CloudburstConnection:
         if executed is not None:
             executed.exception()  # waits until it is there
             self._executed.pop(key, None)
-        ((cell, values),) = self._node.get((key,))
+        ((cell, values),) = self._connection.get((key,))
         if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
             raise KeyNotFoundError(f"nothing is stored under key {key!r}")
         return value_of(cell, values)
@@ -312,15 +312,15 @@ class CloudburstConnection:
         check_key(key)
         if self.kvs_client.is_lattice(value):
             return all(self.kvs_client.put(key, value).values())
-        self._node.put_value(key, value, sets=True)
+        self._connection.put_value(key, value, sets=True)
         return True
 
     def close(self) -> None:
         """End the connection. A program that ends need not call it."""
-        self._node.close()
+        self._connection.close()
 
     def __repr__(self) -> str:
-        return f"<CloudburstConnection to {self._node.endpoint.address}>"
+        return f"<CloudburstConnection to {self._connection.endpoint.address}>"
 
 
 class _Known(Set[str]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from cloudburst.connection import Connection
 from cloudburst.future import Future
-from cloudburst.node import Node
 
 __all__ = ["CloudburstFuture"]
 
@@ -17,8 +17,8 @@ class CloudburstFuture(Future[Any]):
 
     def __init__(self, obj_id: str, kvs_client: Any = None, serializer: Any = None) -> None:
         """Return the future of the result under a key. ``serializer`` has no say: values know how they are encoded."""
-        node: Optional[Node] = getattr(kvs_client, "node", None)
-        super().__init__(obj_id, node)
+        connection: Optional[Connection] = getattr(kvs_client, "connection", None)
+        super().__init__(obj_id, connection)
 
     @property
     def obj_id(self) -> str:

@@ -36,8 +36,8 @@ class Context:
     the threads of the function; between invocations the fields that describe the run are those of the last one.
     """
 
-    def __init__(self, node: Host, worker: Worker) -> None:
-        self._node = node
+    def __init__(self, host: Host, worker: Worker) -> None:
+        self._host = host
         self._worker = worker
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class Context:
     @property
     def id(self) -> Identity:
         """Where other functions can send messages to this one while it runs: (address, number)."""
-        return self._node.identity
+        return self._host.identity
 
     @property
     def run_id(self) -> str:
@@ -81,12 +81,12 @@ class Context:
     def get(self, key: str, default: Any = None, *, wait: float = 0, timeout: Optional[float] = None) -> Any:
         """Return the value under a key, or the default. ``wait`` is how many seconds to wait for the key to appear."""
         check_key(key)
-        there, value = self._node.get((key,), wait, timeout)[key]
+        there, value = self._host.get((key,), wait, timeout)[key]
         return value if there else default
 
     def get_many(self, keys: Iterable[str], *, wait: float = 0, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Return the values under those of the keys that are there."""
-        found = self._node.get(tuple(keys), wait, timeout)
+        found = self._host.get(tuple(keys), wait, timeout)
         return {key: value for key, (there, value) in found.items() if there}
 
     def put(
@@ -94,16 +94,16 @@ class Context:
     ) -> None:
         """Store a value under a key. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log."""
         cell, values = new_cell(key, value, sets=False, ttl=ttl)
-        self._node.put((cell,), values, ack, timeout)
+        self._host.put((cell,), values, ack, timeout)
 
     def delete(self, key: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
         """Delete what is stored under a key or several."""
-        self._node.delete((key,) if isinstance(key, str) else tuple(key), ack, timeout)
+        self._host.delete((key,) if isinstance(key, str) else tuple(key), ack, timeout)
 
     def send(self, to: Identity, message: Any, *, timeout: Optional[float] = None) -> None:
         """Send a message to the function that runs at an id; dropped when none does."""
-        self._node.send(to, message, timeout)
+        self._host.send(to, message, timeout)
 
     def recv(self, timeout: float = 0, *, limit: int = 0) -> List[Tuple[Identity, Any]]:
         """Return the messages that have come, as (id of the sender, message), waiting up to timeout for a first one."""
-        return self._node.recv(timeout, limit, None)
+        return self._host.recv(timeout, limit, None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.cells import check_key, milliseconds, new_cell
+from cloudburst.cells import new_cell
 from cloudburst.worker.host import Host, Identity
 
 __all__ = ["UserLibrary"]
@@ -16,8 +15,8 @@ class UserLibrary:
     further, with DeadlineExceededError. One object serves a worker for its life, so it may be kept. Safe for concurrent use.
     """
 
-    def __init__(self, node: Host) -> None:
-        self._node = node
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def get(
         self, ref: Union[str, Sequence[str]], deserialize: bool = True, *, wait: float = 0, timeout: Optional[float] = None
@@ -28,9 +27,9 @@ class UserLibrary:
         keys that are not there to appear.
         """
         if isinstance(ref, str):
-            return self._node.get((ref,), wait, timeout, deserialize)[ref][1]
+            return self._host.get((ref,), wait, timeout, deserialize)[ref][1]
         found: Dict[str, Any] = {
-            key: value for key, (_, value) in self._node.get(tuple(ref), wait, timeout, deserialize).items()
+            key: value for key, (_, value) in self._host.get(tuple(ref), wait, timeout, deserialize).items()
         }
         return found
 
@@ -48,32 +47,23 @@ class UserLibrary:
         A ``set`` joins the set lattice there, a lattice of ``anna.lattices`` is merged as what it is, anything else replaces
         what was there before. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log.
         """
-        lattices = sys.modules.get("anna.lattices")  # a function that has a lattice has imported them
-        if lattices is not None and isinstance(value, lattices.Lattice):
-            from anna.cells import cell_of
-
-            check_key(ref)
-            cell, values = cell_of(ref, value)
-            if ttl is not None:
-                cell.ttl_milliseconds = milliseconds(ttl)
-        else:
-            cell, values = new_cell(ref, value, sets=True, ttl=ttl)
-        self._node.put((cell,), values, ack, timeout)
+        cell, values = new_cell(ref, value, sets=True, ttl=ttl)
+        self._host.put((cell,), values, ack, timeout)
         return True
 
     def delete(self, ref: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> bool:
         """Delete what is stored under a key or several, and return True."""
-        self._node.delete((ref,) if isinstance(ref, str) else tuple(ref), ack, timeout)
+        self._host.delete((ref,) if isinstance(ref, str) else tuple(ref), ack, timeout)
         return True
 
     def getid(self) -> Identity:
         """Return where other functions can send messages to this one while it runs: (address, number)."""
-        return self._node.identity
+        return self._host.identity
 
     def send(self, dest: Identity, message: Any, *, timeout: Optional[float] = None) -> None:
         """Send a message, bytes or any other value, to the function that runs at an id; dropped when none does."""
-        self._node.send(dest, message, timeout)
+        self._host.send(dest, message, timeout)
 
     def recv(self, *, wait: float = 0, limit: int = 0, timeout: Optional[float] = None) -> List[Tuple[Identity, Any]]:
         """Return the messages that have come, as (id of the sender, message); with ``wait``, after at most as many seconds."""
-        return self._node.recv(wait, limit, timeout)
+        return self._host.recv(wait, limit, timeout)

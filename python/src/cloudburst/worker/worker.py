@@ -84,9 +84,9 @@ class Worker:
         self._channel = Channel(sock)
         self._functions = Functions()
         self._plans: Dict[bytes, _Plan] = {}
-        node = Host(self._channel, (address, number))
-        self._library = UserLibrary(node)
-        self._context = Context(node, self)
+        host = Host(self._channel, (address, number))
+        self._library = UserLibrary(host)
+        self._context = Context(host, self)
         self._forked = False
         self._mask: Iterable[int] = ()  # of signals, while a fork holds one back
         self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log)

@@ -1,4 +1,4 @@
-"""A node, as a program sees it: what can be asked of it, on one transport. Both faces of the SDK stand on this."""
+"""The connection that a program has to a node: what can be asked of the node. Both faces of the SDK stand on this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cloudburst.request import Request, new_request
 from cloudburst.transport import Transport
 from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
 
-__all__ = ["GRACE_SECONDS", "REQUEST_SECONDS", "RUN_SECONDS", "Node", "current_node"]
+__all__ = ["GRACE_SECONDS", "REQUEST_SECONDS", "RUN_SECONDS", "Connection", "current_connection"]
 
 REQUEST_SECONDS = 30.0
 """How long the answer to anything but a call may take, unless the caller says otherwise."""
@@ -28,8 +28,11 @@ _KEYS_AT_ONCE = 1000
 Cells = List[Tuple[store_pb2.Cell, Sequence[Buffer]]]
 
 
-class Node:
-    """What can be asked of a node. Safe for concurrent use and across a fork. Every wait ends with DeadlineExceededError."""
+class Connection:
+    """A connection to a node. It survives the sockets that it uses, and a fork, and is safe for concurrent use.
+
+    Every wait ends, at the latest with DeadlineExceededError at its deadline.
+    """
 
     def __init__(self, locate: Locate, timeout: float = REQUEST_SECONDS) -> None:
         """``timeout`` is how many seconds the answer to anything but a call may take, where the caller says nothing."""
@@ -209,31 +212,23 @@ class Node:
         """Return a DAG, or None when there is none of the name."""
         return next((found for found in self.dags(name) if found.name == name), None)
 
-    def status(self) -> frame_pb2.Status:
-        header = frame_pb2.Header()
-        header.get_status.SetInParent()
-        status: frame_pb2.Status = _body(
-            self.transport.ask(new_request(header, (), self._deadline(None), "get the status")), "status"
-        )
-        return status
-
     def _deadline(self, timeout: Optional[float]) -> float:
         return time.monotonic() + (self.timeout if timeout is None else timeout)
 
 
-_latest: Optional[weakref.ref[Node]] = None
-_default: Dict[str, Node] = {}
+_latest: Optional[weakref.ref[Connection]] = None
+_default: Dict[str, Connection] = {}
 
 
-def current_node() -> Node:
-    """Return the node that what has been unpickled belongs to: the one that this program connected to last.
+def current_connection() -> Connection:
+    """Return the connection that unpickled functions and futures use: the one that this program made last.
 
-    A program that has connected to none is connected to the one that its environment names.
+    A program that has made none gets one to the node that its environment names.
     """
-    node = _latest() if _latest is not None else None
-    if node is None or node.transport.closed:
-        node = _default["node"] = Node(locator())
-    return node
+    connection = _latest() if _latest is not None else None
+    if connection is None or connection.transport.closed:
+        connection = _default["connection"] = Connection(locator())
+    return connection
 
 
 def _text(value: object, what: str) -> str:
