@@ -1,6 +1,7 @@
 package anna
 
 import (
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -9,7 +10,7 @@ func (k *Kernel) apply(now int64, m *Applied, out *Effects) {
 	p := k.partitions[m.Partition]
 	if m.Loading || m.Sequence > p.applied {
 		for i := range m.Entries {
-			if e := &m.Entries[i]; m.Loading || k.Tenure(e.Slot) != Stranger {
+			if e := &m.Entries[i]; m.Loading || k.Tenure(e.Slot) != slots.Stranger {
 				k.applyEntry(now, m, e, out)
 			}
 		}

@@ -295,7 +295,7 @@ func (a *asker) endAll() {
 // leaderOf returns the member who leads a slot, if it serves it; empty if none does.
 func (s *Server) leaderOf(slot uint16) string {
 	r := s.routes.Load()
-	if r == nil || len(r.table[slot]) == 0 || !r.serves[r.table[slot][0]].has(slot) {
+	if r == nil || len(r.table[slot]) == 0 || !r.serves[r.table[slot][0]].Has(slot) {
 		return ""
 	}
 	return r.table[slot][0]
@@ -309,7 +309,7 @@ func (s *Server) masterOf(slot uint16, attempt int) string {
 	}
 	var serving []string
 	for member, serves := range r.serves {
-		if member != s.id && serves.has(slot) {
+		if member != s.id && serves.Has(slot) {
 			serving = append(serving, member)
 		}
 	}

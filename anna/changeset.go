@@ -3,6 +3,7 @@ package anna
 import (
 	"errors"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -164,7 +165,7 @@ func (k *Kernel) mayBeLazy(p *partition) bool {
 func (k *Kernel) depart(now int64, p *partition, it *item) (Entry, bool) {
 	b := k.more(it)
 	// What is cold, or about to be brought here, is not all here.
-	whole := !it.flags.has(cold) && k.Tenure(it.slot) < Joining && (it.flags.has(changed|rewrite) || k.wantsWhole(it))
+	whole := !it.flags.has(cold) && k.Tenure(it.slot) < slots.Joining && (it.flags.has(changed|rewrite) || k.wantsWhole(it))
 	if !whole && !it.flags.has(changed) && b.delta == nil {
 		it.flags &^= rewrite // another time
 		if tombstone(&it.state) {
@@ -258,11 +259,11 @@ func (k *Kernel) landed(now int64, p *partition, it *item, m *Acknowledged, out 
 	if it.flags.has(cold) && !it.dirty() && !it.flags.has(volatile) {
 		k.unload(it)
 	}
-	if !it.dirty() && k.Tenure(it.slot) == Stranger {
+	if !it.dirty() && k.Tenure(it.slot) == slots.Stranger {
 		k.abandon(it, out)
 		return
 	}
-	k.enqueue(p, it, it.busy != nil && len(it.busy.waiters) > 0 || k.Tenure(it.slot) >= Parting)
+	k.enqueue(p, it, it.busy != nil && len(it.busy.waiters) > 0 || k.Tenure(it.slot) >= slots.Parting)
 	k.settleDown(it)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
@@ -29,17 +30,17 @@ const (
 // Slots overlap while they move, which does no harm: all who serve one merge the same.
 type governor struct {
 	server  *Server
-	tenures []Tenure
+	tenures []slots.Tenure
 	known   []string // the members of the last table
-	table   Slots
+	table   slots.Table
 }
 
 // routing is who serves what, as far as is known at one moment.
 type routing struct {
-	table  Slots
-	serves map[string]bitmap
+	table  slots.Table
+	serves map[string]slots.Bitmap
 	// led are the slots that others say they lead.
-	led bitmap
+	led slots.Bitmap
 }
 
 // takePart makes this node a member until ctx ends, and returns when it serves the slots that it got first.
@@ -62,7 +63,7 @@ func (s *Server) takePart(ctx context.Context, group *errgroup.Group) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	g := &governor{server: s, tenures: make([]Tenure, s.cfg.Slots)}
+	g := &governor{server: s, tenures: make([]slots.Tenure, s.cfg.Slots)}
 	if err := g.begin(ctx); err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (g *governor) begin(ctx context.Context) error {
 	s := g.server
 	g.route()
 	own, others := g.wanted()
-	g.assign(others, Stranger, 0, false)
+	g.assign(others, slots.Stranger, 0, false)
 	if err := s.replay(ctx); err != nil {
 		return err
 	}
@@ -119,14 +120,14 @@ func (g *governor) route() {
 	present := s.members.present()
 	masters := mastersOf(present)
 	if g.table == nil || !slices.Equal(masters, g.known) {
-		g.known, g.table = masters, NewSlots(s.cfg.Slots, s.cfg.Masters, masters)
+		g.known, g.table = masters, slots.NewTable(s.cfg.Slots, s.cfg.Masters, masters)
 	}
-	r := &routing{table: g.table, serves: map[string]bitmap{}, led: newBitmap(s.cfg.Slots)}
+	r := &routing{table: g.table, serves: map[string]slots.Bitmap{}, led: slots.NewBitmap(s.cfg.Slots)}
 	others := 0
 	for id, p := range present {
 		r.serves[id] = p.GetServes()
 		if id != s.id {
-			r.led.add(p.GetLeads())
+			r.led.Add(p.GetLeads())
 		}
 		if id != s.id && !p.GetGuest() {
 			others++
@@ -165,9 +166,9 @@ func (g *governor) govern(ctx context.Context) {
 // move takes over and gives up slots until it is as the table says.
 func (g *governor) move(ctx context.Context) error {
 	moves := g.plan().Moves(g.tenures)
-	g.assign(moves.Leading, Leading, 0, false)
-	g.assign(moves.Serving, Serving, 0, false)
-	g.assign(moves.Parting, Parting, 0, false)
+	g.assign(moves.Leading, slots.Leading, 0, false)
+	g.assign(moves.Serving, slots.Serving, 0, false)
+	g.assign(moves.Parting, slots.Parting, 0, false)
 	if err := g.claim(ctx); err != nil {
 		return err
 	}
@@ -178,20 +179,20 @@ func (g *governor) move(ctx context.Context) error {
 }
 
 // plan returns what this node decides from, as it is now.
-func (g *governor) plan() *Plan {
+func (g *governor) plan() *slots.Plan {
 	s, r := g.server, g.server.routes.Load()
-	return &Plan{
-		Table: g.table, Self: s.id, CutOff: s.members.cutOff(time.Now()), Led: r.led.has,
-		Served: func(member string, slot uint16) bool { return r.serves[member].has(slot) },
+	return &slots.Plan{
+		Table: g.table, Self: s.id, CutOff: s.members.cutOff(time.Now()), Led: r.led.Has,
+		Served: func(member string, slot uint16) bool { return r.serves[member].Has(slot) },
 	}
 }
 
 // claim says which slots this node leads, if that has changed.
 func (g *governor) claim(ctx context.Context) error {
-	leads := newBitmap(g.server.cfg.Slots)
+	leads := slots.NewBitmap(g.server.cfg.Slots)
 	for slot, t := range g.tenures {
-		if t == Leading {
-			leads.set(uint16(slot))
+		if t == slots.Leading {
+			leads.Set(uint16(slot))
 		}
 	}
 	changed := false
@@ -207,21 +208,21 @@ func (g *governor) claim(ctx context.Context) error {
 }
 
 // take loads slots and serves them.
-func (g *governor) take(ctx context.Context, slots []uint16) error {
-	if len(slots) == 0 {
+func (g *governor) take(ctx context.Context, moving []uint16) error {
+	if len(moving) == 0 {
 		return nil
 	}
 	s := g.server
 	began := time.Now()
-	s.cfg.Logger.Info("taking over slots of the store", "slots", len(slots))
-	s.moving.Store(int64(len(slots)))
+	s.cfg.Logger.Info("taking over slots of the store", "slots", len(moving))
+	s.moving.Store(int64(len(moving)))
 	defer s.moving.Store(0)
 	byPartition := map[int][]uint16{}
-	for _, slot := range slots {
+	for _, slot := range moving {
 		p := s.cfg.partitionOf(slot)
 		byPartition[p] = append(byPartition[p], slot)
 	}
-	g.assign(slots, Joining, 0, false)
+	g.assign(moving, slots.Joining, 0, false)
 	ends := make([]uint64, s.cfg.Streams)
 	group, loading := errgroup.WithContext(ctx)
 	for p, part := range byPartition {
@@ -239,13 +240,13 @@ func (g *governor) take(ctx context.Context, slots []uint16) error {
 		err = g.settle(ctx, byPartition)
 	}
 	if err != nil {
-		g.assign(slots, Stranger, 0, false) // what has been brought is of no use
-		return fmt.Errorf("load %d slots: %w", len(slots), err)
+		g.assign(moving, slots.Stranger, 0, false) // what has been brought is of no use
+		return fmt.Errorf("load %d slots: %w", len(moving), err)
 	}
-	if err := g.serve(ctx, slots); err != nil {
+	if err := g.serve(ctx, moving); err != nil {
 		return err
 	}
-	s.cfg.Logger.Info("serving slots of the store", "slots", len(slots), "took", time.Since(began).Round(time.Millisecond))
+	s.cfg.Logger.Info("serving slots of the store", "slots", len(moving), "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
@@ -295,7 +296,7 @@ func (g *governor) reach(ctx context.Context, f *follower) error {
 // holds reports whether this node is a master of any slot of a partition.
 func (g *governor) holds(partition int) bool {
 	for slot, t := range g.tenures {
-		if t < Joining && g.server.cfg.partitionOf(uint16(slot)) == partition {
+		if t < slots.Joining && g.server.cfg.partitionOf(uint16(slot)) == partition {
 			return true
 		}
 	}
@@ -303,32 +304,32 @@ func (g *governor) holds(partition int) bool {
 }
 
 // appoint makes the kernels masters of slots, of those that the table has this node first for leading ones.
-func (g *governor) appoint(slots []uint16, sequence uint64, first bool) {
+func (g *governor) appoint(moving []uint16, sequence uint64, first bool) {
 	var leading, serving []uint16
 	plan := g.plan()
-	for _, slot := range slots {
+	for _, slot := range moving {
 		tenure, list := plan.Tenure(slot), &serving
-		if tenure == Leading {
+		if tenure == slots.Leading {
 			list = &leading
 		} else {
-			tenure = Serving
+			tenure = slots.Serving
 		}
 		if g.tenures[slot] != tenure {
 			*list = append(*list, slot)
 		}
 	}
-	g.assign(leading, Leading, sequence, first)
-	g.assign(serving, Serving, sequence, first)
+	g.assign(leading, slots.Leading, sequence, first)
+	g.assign(serving, slots.Serving, sequence, first)
 }
 
 // serve takes requests for slots and lets the others know.
-func (g *governor) serve(ctx context.Context, slots []uint16) error {
+func (g *governor) serve(ctx context.Context, moving []uint16) error {
 	s := g.server
-	g.appoint(slots, 0, false)
-	if err := s.listen(slots); err != nil {
+	g.appoint(moving, 0, false)
+	if err := s.listen(moving); err != nil {
 		return err
 	}
-	s.setServes(slots, true)
+	s.setServes(moving, true)
 	if err := g.claim(ctx); err != nil {
 		return err
 	}
@@ -336,26 +337,26 @@ func (g *governor) serve(ctx context.Context, slots []uint16) error {
 }
 
 // leave gives slots up that others serve.
-func (g *governor) leave(ctx context.Context, slots []uint16) error {
-	if len(slots) == 0 {
+func (g *governor) leave(ctx context.Context, moving []uint16) error {
+	if len(moving) == 0 {
 		return nil
 	}
 	s := g.server
-	s.setServes(slots, false)
-	s.deafen(slots)
-	g.assign(slots, Stranger, 0, false)
-	s.cfg.Logger.Info("gave up slots of the store", "slots", len(slots))
+	s.setServes(moving, false)
+	s.deafen(moving)
+	g.assign(moving, slots.Stranger, 0, false)
+	s.cfg.Logger.Info("gave up slots of the store", "slots", len(moving))
 	return s.members.announce(ctx)
 }
 
 // assign tells the kernels what they are to slots.
-func (g *governor) assign(slots []uint16, tenure Tenure, sequence uint64, first bool) {
-	if len(slots) == 0 {
+func (g *governor) assign(moving []uint16, tenure slots.Tenure, sequence uint64, first bool) {
+	if len(moving) == 0 {
 		return
 	}
 	s := g.server
 	byShard := map[*shard][]uint16{}
-	for _, slot := range slots {
+	for _, slot := range moving {
 		g.tenures[slot] = tenure
 		shard := s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
 		byShard[shard] = append(byShard[shard], slot)
@@ -366,14 +367,14 @@ func (g *governor) assign(slots []uint16, tenure Tenure, sequence uint64, first 
 }
 
 // setServes changes what this node serves, and what it says that it does.
-func (s *Server) setServes(slots []uint16, is bool) {
-	for _, slot := range slots {
+func (s *Server) setServes(which []uint16, is bool) {
+	for _, slot := range which {
 		s.serves[slot].Store(is)
 	}
-	serves := newBitmap(s.cfg.Slots)
+	serves := slots.NewBitmap(s.cfg.Slots)
 	for slot := range s.serves {
 		if s.serves[slot].Load() {
-			serves.set(uint16(slot))
+			serves.Set(uint16(slot))
 		}
 	}
 	s.members.change(func(p *pb.Presence) { p.Serves = serves })

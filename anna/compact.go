@@ -3,6 +3,8 @@ package anna
 import (
 	"cmp"
 	"slices"
+
+	"cloudburst/anna/slots"
 )
 
 // The log of a partition only grows at its end, and only shrinks at its beginning. A record that holds a key's whole state makes
@@ -91,7 +93,7 @@ func (k *Kernel) sweep(now int64, out *Effects) {
 			continue
 		}
 		p.lowest = min(p.lowest, it.base)
-		if it.base < p.target && k.Tenure(it.slot) == Leading { // others wait for whoever leads
+		if it.base < p.target && k.Tenure(it.slot) == slots.Leading { // others wait for whoever leads
 			if p.lazy.count >= sweepBacklog {
 				c.hand++
 				break

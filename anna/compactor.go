@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
@@ -134,7 +135,7 @@ func (c *compactor) cut(ctx context.Context, partition int, now time.Time) error
 // floor returns from where on a stream is needed by anybody; 0 when that is not known.
 func (c *compactor) floor(partition int) uint64 {
 	s := c.server
-	led := newBitmap(s.cfg.Slots)
+	led := slots.NewBitmap(s.cfg.Slots)
 	floor := uint64(math.MaxUint64)
 	for _, p := range s.members.present() {
 		if p.GetGuest() {
@@ -144,10 +145,10 @@ func (c *compactor) floor(partition int) uint64 {
 			return 0
 		}
 		floor = min(floor, p.GetFloors()[partition])
-		led.add(p.GetLeads())
+		led.Add(p.GetLeads())
 	}
 	for slot := range uint16(s.cfg.Slots) {
-		if s.cfg.partitionOf(slot) == partition && !led.has(slot) {
+		if s.cfg.partitionOf(slot) == partition && !led.Has(slot) {
 			return 0 // nobody speaks for it
 		}
 	}
@@ -161,11 +162,11 @@ func (c *compactor) mine(partition int) (first bool, held int) {
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
 	for slot := partition; slot < s.cfg.Slots; slot += s.cfg.Streams {
-		if shard.kernel.Tenure(uint16(slot)) < Joining {
+		if shard.kernel.Tenure(uint16(slot)) < slots.Joining {
 			held++
 		}
 	}
-	return shard.kernel.Tenure(uint16(partition)) == Leading, held
+	return shard.kernel.Tenure(uint16(partition)) == slots.Leading, held
 }
 
 // slotsOf returns how many slots a stream has.

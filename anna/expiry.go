@@ -3,6 +3,7 @@ package anna
 import (
 	"container/heap"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -40,7 +41,7 @@ const secondMillis = 10_000
 // schedule keeps the heap true to when an item's content expires.
 func (k *Kernel) schedule(it *item) {
 	at := it.state.ExpiresAt()
-	if at != 0 && k.Tenure(it.slot) == Serving {
+	if at != 0 && k.Tenure(it.slot) == slots.Serving {
 		at += secondMillis
 	}
 	switch {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"cloudburst/anna/slots"
 )
 
 const (
@@ -120,7 +122,7 @@ func (f *follower) idle() bool {
 	f.shard.mu.RLock()
 	defer f.shard.mu.RUnlock()
 	for slot := range cfg.Slots {
-		if cfg.partitionOf(uint16(slot)) == f.partition && f.shard.kernel.Tenure(uint16(slot)) < Joining {
+		if cfg.partitionOf(uint16(slot)) == f.partition && f.shard.kernel.Tenure(uint16(slot)) < slots.Joining {
 			return false
 		}
 	}
@@ -138,10 +140,10 @@ func (f *follower) follow(ctx context.Context, done func(caughtUp bool) bool) er
 }
 
 // load brings all records of some slots, and returns up to where.
-func (f *follower) load(ctx context.Context, slots []uint16) (uint64, error) {
-	loading := newBitmap(f.server.cfg.Slots)
-	for _, slot := range slots {
-		loading.set(slot)
+func (f *follower) load(ctx context.Context, which []uint16) (uint64, error) {
+	loading := slots.NewBitmap(f.server.cfg.Slots)
+	for _, slot := range which {
+		loading.Set(slot)
 	}
 	return f.read(ctx, 1, loading, func(caughtUp bool) bool { return caughtUp })
 }
@@ -177,7 +179,7 @@ func (f *follower) decode(data []byte, r *reading, applied *Applied) error {
 		if f.server.cfg.partitionOf(slot) != f.partition {
 			return fmt.Errorf("%w: key %.64q is of another stream", errRecord, e.key)
 		}
-		found = append(found, foundEntry{*e, slot, r.loading != nil && r.loading.has(slot)})
+		found = append(found, foundEntry{*e, slot, r.loading != nil && r.loading.Has(slot)})
 		return nil
 	})
 	if r.loading == nil {
@@ -216,7 +218,7 @@ func (f *follower) choose(found []foundEntry) {
 	f.shard.mu.RLock()
 	defer f.shard.mu.RUnlock()
 	for i := range found {
-		found[i].wanted = f.shard.kernel.Tenure(found[i].slot) != Stranger
+		found[i].wanted = f.shard.kernel.Tenure(found[i].slot) != slots.Stranger
 	}
 }
 

@@ -3,6 +3,7 @@ package anna
 import (
 	"slices"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -27,7 +28,7 @@ type rumor struct {
 }
 
 func (k *Kernel) hear(now int64, m *Heard, out *Effects) {
-	if k.Tenure(m.Slot) == Stranger {
+	if k.Tenure(m.Slot) == slots.Stranger {
 		return
 	}
 	it := k.items[m.Key]
@@ -62,7 +63,7 @@ func (k *Kernel) hear(now int64, m *Heard, out *Effects) {
 	b.heard = append(b.heard, h)
 	k.changeset += h.bytes
 	k.rumors.push(rumor{it, h.due})
-	if k.hurry || k.Tenure(it.slot) == Parting {
+	if k.hurry || k.Tenure(it.slot) == slots.Parting {
 		k.vouch(it)
 		p := k.partition(it.slot)
 		k.enqueue(p, it, true)

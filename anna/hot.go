@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
@@ -111,7 +112,7 @@ func (s *Server) demands(present map[string]*pb.Presence, hot []string) []Demand
 	if routes == nil {
 		return nil
 	}
-	leads := bitmap(present[s.id].GetLeads())
+	leads := slots.Bitmap(present[s.id].GetLeads())
 	rates := map[string]float64{}
 	asked := map[string]map[string]float64{} // by key and member
 	for _, key := range hot {
@@ -133,7 +134,7 @@ func (s *Server) demands(present map[string]*pb.Presence, hot []string) []Demand
 	var demands []Demand
 	for key, rate := range rates {
 		slot := slotOf(key, s.cfg.Slots)
-		if !leads.has(slot) {
+		if !leads.Has(slot) {
 			continue
 		}
 		masters := routes.table[slot]
@@ -146,8 +147,8 @@ func (s *Server) demands(present map[string]*pb.Presence, hot []string) []Demand
 // order of the key's own.
 func candidates(present map[string]*pb.Presence, masters []string, key string, asked map[string]float64) []string {
 	ids := slices.DeleteFunc(mastersOf(present), func(id string) bool { return slices.Contains(masters, id) })
-	hash := hashName(key)
-	weight := func(id string) uint64 { return mix(hash ^ hashName(id)) }
+	hash := slots.Hash(key)
+	weight := func(id string) uint64 { return slots.Mix(hash ^ slots.Hash(id)) }
 	slices.SortFunc(ids, func(a, b string) int {
 		return cmp.Or(cmp.Compare(asked[b], asked[a]), cmp.Compare(weight(b), weight(a)), cmp.Compare(a, b))
 	})
@@ -170,16 +171,16 @@ func announcedHot(hot []Hot) []*pb.HotKey {
 func (s *Server) hotTable(present map[string]*pb.Presence) hotTable {
 	table := hotTable{}
 	for _, p := range present {
-		leads := bitmap(p.GetLeads())
+		leads := slots.Bitmap(p.GetLeads())
 		for _, h := range p.GetHot() {
 			key := string(h.GetKey())
 			slot := slotOf(key, s.cfg.Slots)
-			if CheckKey(key) != nil || !leads.has(slot) {
+			if CheckKey(key) != nil || !leads.Has(slot) {
 				continue
 			}
 			route := &hotRoute{slot: slot, rate: h.GetRate(), members: h.GetMembers()}
 			for _, id := range h.GetMembers() {
-				if slices.Contains(present[id].GetHolds(), hashName(key)) {
+				if slices.Contains(present[id].GetHolds(), slots.Hash(key)) {
 					route.serving = append(route.serving, id)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -54,8 +55,8 @@ type Kernel struct {
 	ring       []*item
 	hand       int
 	index      index
-	partitions []*partition // by number; nil for those of other kernels
-	tenures    []Tenure     // by slot; Leading of those beyond its end
+	partitions []*partition   // by number; nil for those of other kernels
+	tenures    []slots.Tenure // by slot; Leading of those beyond its end
 	expiries   expiries
 	fading     queue[fade]
 	rumors     queue[rumor]

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -179,8 +180,8 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 	case "assign":
 		slot, _ := strconv.ParseUint(args[0], 10, 16)
 		m := &anna.Assign{Slots: []uint16{uint16(slot)}}
-		m.Tenure = map[string]anna.Tenure{
-			"leading": anna.Leading, "serving": anna.Serving, "parting": anna.Parting, "joining": anna.Joining, "stranger": anna.Stranger,
+		m.Tenure = map[string]slots.Tenure{
+			"leading": slots.Leading, "serving": slots.Serving, "parting": slots.Parting, "joining": slots.Joining, "stranger": slots.Stranger,
 		}[options["tenure"]]
 		if options["seq"] != "" {
 			m.Sequence = number("seq")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"cloudburst/anna/slots"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -18,10 +19,10 @@ func (s *Server) Scan(ctx context.Context, prefix, after string, limit int) (key
 	if limit < 1 || limit > listMax {
 		return nil, false, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "list %d keys: it is 1 to %d", limit, listMax)
 	}
-	here, there := newBitmap(s.cfg.Slots), 0
+	here, there := slots.NewBitmap(s.cfg.Slots), 0
 	for slot := range s.serves {
 		if s.serves[slot].Load() {
-			here.set(uint16(slot))
+			here.Set(uint16(slot))
 		} else {
 			there++
 		}
@@ -40,10 +41,10 @@ func (s *Server) Scan(ctx context.Context, prefix, after string, limit int) (key
 }
 
 // scanHere is Scan for the keys of slots of which this node is a master; nil = all.
-func (s *Server) scanHere(prefix, after string, limit int, slots bitmap) (keys []string, more bool) {
+func (s *Server) scanHere(prefix, after string, limit int, only slots.Bitmap) (keys []string, more bool) {
 	var in func(uint16) bool
-	if slots != nil {
-		in = slots.has
+	if only != nil {
+		in = only.Has
 	}
 	lists := make([][]string, len(s.shards))
 	now := s.wall()
@@ -59,19 +60,19 @@ func (s *Server) scanHere(prefix, after string, limit int, slots bitmap) (keys [
 }
 
 // scanThere asks other nodes for the keys of all slots but some, until every slot has been answered for.
-func (s *Server) scanThere(ctx context.Context, have bitmap, what *pb.Listing) (lists [][]string, more bool, err error) {
+func (s *Server) scanThere(ctx context.Context, have slots.Bitmap, what *pb.Listing) (lists [][]string, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DurableTimeout+askTimeout)
 	defer cancel()
 	type answered struct {
-		asked  bitmap
+		asked  slots.Bitmap
 		answer *pb.Answer
 		err    error
 	}
 	for attempt := 0; ; attempt++ {
-		byMember := map[string]bitmap{}
+		byMember := map[string]slots.Bitmap{}
 		nobody := 0
 		for slot := range s.cfg.Slots {
-			if have.has(uint16(slot)) {
+			if have.Has(uint16(slot)) {
 				continue
 			}
 			member := s.masterOf(uint16(slot), attempt)
@@ -80,18 +81,18 @@ func (s *Server) scanThere(ctx context.Context, have bitmap, what *pb.Listing) (
 				continue
 			}
 			if byMember[member] == nil {
-				byMember[member] = newBitmap(s.cfg.Slots)
+				byMember[member] = slots.NewBitmap(s.cfg.Slots)
 			}
-			byMember[member].set(uint16(slot))
+			byMember[member].Set(uint16(slot))
 		}
 		if len(byMember) == 0 && nobody == 0 {
 			return lists, more, nil
 		}
 		answers := make(chan answered, len(byMember))
-		for member, slots := range byMember {
-			listing := &pb.Listing{Prefix: what.GetPrefix(), After: what.GetAfter(), Limit: what.GetLimit(), Slots: slots}
+		for member, part := range byMember {
+			listing := &pb.Listing{Prefix: what.GetPrefix(), After: what.GetAfter(), Limit: what.GetLimit(), Slots: part}
 			s.asks.ask(&question{member: member, done: func(answer *pb.Answer, err error) {
-				answers <- answered{slots, answer, err}
+				answers <- answered{part, answer, err}
 			}}, &pb.Ask{What: &pb.Ask_List{List: listing}})
 		}
 		for range byMember {
@@ -111,8 +112,8 @@ func (s *Server) scanThere(ctx context.Context, have bitmap, what *pb.Listing) (
 			lists = append(lists, keys)
 			more = more || a.answer.GetMore()
 			for slot := range s.cfg.Slots {
-				if a.asked.has(uint16(slot)) && !bitmap(a.answer.GetElsewhere()).has(uint16(slot)) {
-					have.set(uint16(slot))
+				if a.asked.Has(uint16(slot)) && !slots.Bitmap(a.answer.GetElsewhere()).Has(uint16(slot)) {
+					have.Set(uint16(slot))
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package anna
 
 import (
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -146,7 +147,7 @@ type Applying struct {
 // follow come in order with the others.
 type Assign struct {
 	Slots    []uint16
-	Tenure   Tenure
+	Tenure   slots.Tenure
 	Sequence uint64
 	// First says that the kernel has been a master of no other slot of their partitions, so that nothing before Sequence is of any
 	// interest.

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -239,12 +240,12 @@ func (w *world) move(m *master) {
 	slot := []uint16{0}
 	switch {
 	case !m.away && rapid.Bool().Draw(w.t, "part first"):
-		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Parting})
+		w.step(m, &anna.Assign{Slots: slot, Tenure: slots.Parting})
 	case !m.away:
-		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Stranger})
+		w.step(m, &anna.Assign{Slots: slot, Tenure: slots.Stranger})
 		m.away, m.end, m.loaded = true, 0, 0
 	case m.end == 0:
-		w.step(m, &anna.Assign{Slots: slot, Tenure: anna.Joining})
+		w.step(m, &anna.Assign{Slots: slot, Tenure: slots.Joining})
 		m.end, m.began = len(w.log), w.first
 		if m.end == 0 {
 			w.arrive(m)
@@ -273,7 +274,7 @@ func (w *world) arrive(m *master) {
 	if w.first != m.began { // something was written again meanwhile: governor.settle
 		w.follow(m, len(w.log))
 	}
-	w.step(m, &anna.Assign{Slots: []uint16{0}, Tenure: anna.Leading, Sequence: uint64(m.end)})
+	w.step(m, &anna.Assign{Slots: []uint16{0}, Tenure: slots.Leading, Sequence: uint64(m.end)})
 	m.away = false
 }
 

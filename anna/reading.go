@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"cloudburst/anna/slots"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 type reading struct {
 	// loading is what is brought: some slots, from the beginning; or, when it is nil, everything of which the kernel is a master,
 	// in order.
-	loading bitmap
+	loading slots.Bitmap
 	done    func(caughtUp bool) bool
 	extent  extent // of the stream, as its leader has said last
 	stepped uint64 // up to here the kernel knows that there is no more
@@ -48,7 +50,7 @@ type reading struct {
 // A consumer of a replicated stream is on any of its servers. One that has been away may have a part of the stream yet, says that
 // there is no more, and brings the rest when it gets it. So it is the stream's leader who says whether everything has been brought,
 // and of a consumer that does not get there another is made, which may be elsewhere.
-func (f *follower) read(ctx context.Context, from uint64, loading bitmap, done func(caughtUp bool) bool) (uint64, error) {
+func (f *follower) read(ctx context.Context, from uint64, loading slots.Bitmap, done func(caughtUp bool) bool) (uint64, error) {
 	r := &reading{loading: loading, done: done, reached: make(chan struct{}, 1)}
 	r.brought.Store(from - 1)
 	err := insist(ctx, func(ctx context.Context) error { return f.survey(ctx, r) })

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/slots"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
 )
@@ -191,20 +192,20 @@ func (m *brought) Subject() string                           { return m.raw.Subj
 // read reads the stage's stream as it is followed, or as slots are loaded, until everything is said to be there.
 func (s *staged) read(loading bool, pause func(looks int)) {
 	s.t.Helper()
-	var slots bitmap
+	var only slots.Bitmap
 	if loading {
 		which := make([]uint16, s.server.cfg.Slots)
-		slots = newBitmap(len(which))
+		only = slots.NewBitmap(len(which))
 		for slot := range which {
 			which[slot] = uint16(slot)
-			slots.set(uint16(slot))
+			only.Set(uint16(slot))
 		}
-		s.server.step(s.follower.shard, &Assign{Slots: which, Tenure: Joining})
+		s.server.step(s.follower.shard, &Assign{Slots: which, Tenure: slots.Joining})
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), stagePatience)
 	defer cancel()
 	looks := 0
-	end, err := s.follower.read(ctx, 1, slots, func(caughtUp bool) bool {
+	end, err := s.follower.read(ctx, 1, only, func(caughtUp bool) bool {
 		if looks++; pause != nil {
 			pause(looks)
 		}

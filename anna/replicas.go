@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire/pb"
 )
@@ -99,7 +100,7 @@ func (r *replicas) held() []uint64 {
 	for key, one := range *r.keys.Load() {
 		one.mu.RLock()
 		if one.answers(now) {
-			held = append(held, hashName(key))
+			held = append(held, slots.Hash(key))
 		}
 		one.mu.RUnlock()
 	}

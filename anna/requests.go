@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -43,7 +44,7 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 	// several masters one decides on what is held.
 	return s.stepIf(shard, w, func(k *Kernel) bool {
 		tenure := k.Tenure(w.Slot)
-		return s.state.Load() != stopping && (tenure == Leading || tenure < Joining && w.Make == nil && w.Expect == 0)
+		return s.state.Load() != stopping && (tenure == slots.Leading || tenure < slots.Joining && w.Make == nil && w.Expect == 0)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -256,17 +257,17 @@ func (s *Server) askedList(l *pb.Listing, answer func(*pb.Answer)) {
 		answer(failure(wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a listing of %d keys; the limit is %d", limit, listMax)))
 		return
 	}
-	want := bitmap(l.GetSlots())
-	elsewhere := newBitmap(s.cfg.Slots)
-	here := newBitmap(s.cfg.Slots)
+	want := slots.Bitmap(l.GetSlots())
+	elsewhere := slots.NewBitmap(s.cfg.Slots)
+	here := slots.NewBitmap(s.cfg.Slots)
 	for slot := range s.serves {
-		if !want.has(uint16(slot)) {
+		if !want.Has(uint16(slot)) {
 			continue
 		}
 		if s.serves[slot].Load() {
-			here.set(uint16(slot))
+			here.Set(uint16(slot))
 		} else {
-			elsewhere.set(uint16(slot))
+			elsewhere.Set(uint16(slot))
 		}
 	}
 	keys, more := s.scanHere(string(l.GetPrefix()), string(l.GetAfter()), limit, here)

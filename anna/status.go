@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
@@ -59,12 +60,15 @@ func (s *Server) Status() Status {
 	}
 	members := map[string]*MemberStatus{}
 	for id, p := range s.members.present() {
-		members[id] = &MemberStatus{Member: id, Name: cmp.Or(p.GetName(), id), Guest: p.GetGuest(), Leaving: p.GetLeaving(), Leads: bitmap(p.GetLeads()).count()}
+		members[id] = &MemberStatus{
+			Member: id, Name: cmp.Or(p.GetName(), id), Guest: p.GetGuest(), Leaving: p.GetLeaving(),
+			Leads: slots.Bitmap(p.GetLeads()).Count(),
+		}
 	}
 	for slot, masters := range r.table {
 		one := SlotStatus{Slot: uint16(slot), Masters: masters}
 		for id, serves := range r.serves {
-			if serves.has(uint16(slot)) {
+			if serves.Has(uint16(slot)) {
 				one.Serving = append(one.Serving, id)
 				if m := members[id]; m != nil {
 					m.Serves++

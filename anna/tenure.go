@@ -4,25 +4,10 @@ import (
 	"hash/fnv"
 	"slices"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
-)
-
-// Tenure is what a kernel is to a slot.
-type Tenure uint8
-
-const (
-	// Leading is a master who also makes the tombstones of what has expired. It is what a kernel is to every slot in the beginning.
-	Leading Tenure = iota
-	// Serving is a master like any other; the one who leads makes the tombstones.
-	Serving
-	// Parting is a master whom others are about to follow. What was volatile goes to the log, so that they get it.
-	Parting
-	// Joining is not a master yet: the slot's records are being brought.
-	Joining
-	// Stranger is no master. What the kernel still has to publish it publishes.
-	Stranger
 )
 
 // ErrMoved says that a kernel is not a master of a key. Another is.
@@ -35,11 +20,11 @@ var ErrChanged = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key has been changed
 var ErrBehind = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the key holds something later; try again")
 
 // Tenure returns what the kernel is to a slot. Several goroutines may call it at once.
-func (k *Kernel) Tenure(slot uint16) Tenure {
+func (k *Kernel) Tenure(slot uint16) slots.Tenure {
 	if int(slot) < len(k.tenures) {
 		return k.tenures[slot]
 	}
-	return Leading
+	return slots.Leading
 }
 
 // Position returns the sequence up to which everything in a partition's log is merged that is of slots of which the kernel is a
@@ -51,18 +36,18 @@ func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 	affected := make(map[uint16]bool, len(m.Slots))
 	for _, slot := range m.Slots {
 		for len(k.tenures) <= int(slot) {
-			k.tenures = append(k.tenures, Leading)
+			k.tenures = append(k.tenures, slots.Leading)
 		}
 		// What has been brought of a slot that is not taken over after all is abandoned as well.
-		affected[slot] = k.tenures[slot] != m.Tenure || m.Tenure == Stranger
+		affected[slot] = k.tenures[slot] != m.Tenure || m.Tenure == slots.Stranger
 		k.tenures[slot] = m.Tenure
 		if m.First {
 			k.partition(slot).advance(m.Sequence)
 		}
 	}
 	switch m.Tenure {
-	case Joining:
-	case Leading, Serving:
+	case slots.Joining:
+	case slots.Leading, slots.Serving:
 		for _, it := range slices.Clone(k.expiries) {
 			if affected[it.slot] {
 				k.schedule(it)
@@ -72,7 +57,7 @@ func (k *Kernel) assign(now int64, m *Assign, out *Effects) {
 		for i := len(k.ring) - 1; i >= 0; i-- {
 			switch it := k.ring[i]; {
 			case !affected[it.slot]:
-			case m.Tenure == Parting:
+			case m.Tenure == slots.Parting:
 				k.handOver(it)
 			default:
 				k.abandon(it, out)

@@ -3,12 +3,13 @@ package anna
 import (
 	"slices"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
 // watch makes a cache get the changes of a key. The key stays known while it is watched, so that its creation is a change too.
 func (k *Kernel) watch(now int64, m *Watch, out *Effects) {
-	if k.Tenure(m.Slot) >= Joining {
+	if k.Tenure(m.Slot) >= slots.Joining {
 		out.Pushes = append(out.Pushes, Push{Cache: m.Cache, Key: m.Key, Lost: true})
 		return
 	}

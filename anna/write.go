@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -14,7 +15,7 @@ import (
 func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	tenure := k.Tenure(w.Slot)
 	// Of several masters one decides on what is held: the one who leads.
-	if tenure >= Joining || tenure != Leading && (w.Make != nil || w.Expect != 0) {
+	if tenure >= slots.Joining || tenure != slots.Leading && (w.Make != nil || w.Expect != 0) {
 		reply(out, w.Ticket, ErrMoved, 0)
 		return
 	}
@@ -72,7 +73,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 	before := measure(it, now)
 	k.setCold(it, false)
 	k.countMerge(it)
-	volatileOnly := w.Volatile && tenure != Parting || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
+	volatileOnly := w.Volatile && tenure != slots.Parting || !it.inLog() && (w.Delete || it.flags.has(volatile) && delta.Lattice == nil)
 	joins := w.Cache != 0 && !it.watchedBy(w.Cache)
 	if it.state.Merge(delta) {
 		k.merged(now, it, delta, volatileOnly, out)
@@ -89,7 +90,7 @@ func (k *Kernel) write(now int64, w *Write, out *Effects) {
 }
 
 // settle answers a write that has been merged, and has what it changed published.
-func (k *Kernel) settle(now int64, it *item, w *Write, tenure Tenure, value int64, volatileOnly bool, out *Effects) {
+func (k *Kernel) settle(now int64, it *item, w *Write, tenure slots.Tenure, value int64, volatileOnly bool, out *Effects) {
 	p := k.partition(it.slot)
 	switch {
 	case w.Ticket == nil:
@@ -102,7 +103,7 @@ func (k *Kernel) settle(now int64, it *item, w *Write, tenure Tenure, value int6
 		k.vanish(it)
 		return
 	}
-	k.enqueue(p, it, w.Ack == Durable && !w.Volatile || tenure == Parting)
+	k.enqueue(p, it, w.Ack == Durable && !w.Volatile || tenure == slots.Parting)
 	k.pump(now, p, out)
 }
 

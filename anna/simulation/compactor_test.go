@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 )
 
 const (
@@ -19,10 +20,10 @@ func (n *node) compact() {
 		return
 	}
 	for partition, s := range n.w.log.streams {
-		if n.own.targets[partition] <= s.first || n.kernel.Tenure(uint16(partition)) != anna.Leading {
+		if n.own.targets[partition] <= s.first || n.kernel.Tenure(uint16(partition)) != slots.Leading {
 			n.own.targets[partition] = 0
 		}
-		if n.kernel.Tenure(uint16(partition)) == anna.Leading {
+		if n.kernel.Tenure(uint16(partition)) == slots.Leading {
 			n.shorten(partition, s)
 		}
 		target := n.own.targets[partition]
@@ -64,7 +65,7 @@ func (n *node) floor(partition int) uint64 {
 		}
 		led |= p.leads
 	}
-	for slot := range uint16(slots) {
+	for slot := range uint16(slotCount) {
 		if int(slot)%partitions == partition && !led.has(slot) {
 			return 0
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -20,14 +21,14 @@ func (n *node) begin() {
 	n.busy = true
 	var own, others []uint16
 	plan := n.plan()
-	for slot := range uint16(slots) {
-		if plan.Tenure(slot) == anna.Stranger {
+	for slot := range uint16(slotCount) {
+		if plan.Tenure(slot) == slots.Stranger {
 			others = append(others, slot)
 		} else {
 			own = append(own, slot)
 		}
 	}
-	n.assign(others, anna.Stranger, 0, false)
+	n.assign(others, slots.Stranger, 0, false)
 	held := n.w.log.holds(own)
 	n.settle(own, 0, func() {
 		n.busy, n.stage = false, serving
@@ -38,8 +39,8 @@ func (n *node) begin() {
 
 // follows reports whether the kernel is a master of some slot of a partition (follower.idle is the opposite).
 func (n *node) follows(partition int) bool {
-	for slot := range uint16(slots) {
-		if int(slot)%partitions == partition && n.kernel.Tenure(slot) < anna.Joining {
+	for slot := range uint16(slotCount) {
+		if int(slot)%partitions == partition && n.kernel.Tenure(slot) < slots.Joining {
 			return true
 		}
 	}
@@ -125,9 +126,9 @@ func (n *node) govern() {
 // move takes over and gives up slots until it is as the table says (governor.move).
 func (n *node) move() {
 	moves := n.plan().Moves(n.tenures)
-	n.assign(moves.Leading, anna.Leading, 0, false)
-	n.assign(moves.Serving, anna.Serving, 0, false)
-	n.assign(moves.Parting, anna.Parting, 0, false)
+	n.assign(moves.Leading, slots.Leading, 0, false)
+	n.assign(moves.Serving, slots.Serving, 0, false)
+	n.assign(moves.Parting, slots.Parting, 0, false)
 	if !n.claim() {
 		return
 	}
@@ -139,7 +140,7 @@ func (n *node) move() {
 func (n *node) claim() bool {
 	var leads mask
 	for slot, t := range n.tenures {
-		leads.set(uint16(slot), t == anna.Leading)
+		leads.set(uint16(slot), t == slots.Leading)
 	}
 	if leads == n.own.leads {
 		return true
@@ -158,7 +159,7 @@ func (n *node) giveUp(left []uint16) {
 		n.handedOver(slot)
 	}
 	n.w.tracef("%v gives up slots %v", n, left)
-	n.assign(left, anna.Stranger, 0, false)
+	n.assign(left, slots.Stranger, 0, false)
 	n.announce()
 }
 
@@ -170,11 +171,11 @@ func (n *node) takeOver(gained []uint16) {
 	w := n.w
 	w.tracef("%v takes over slots %v", n, gained)
 	n.busy = true
-	n.assign(gained, anna.Joining, 0, false)
+	n.assign(gained, slots.Joining, 0, false)
 	ends, held := make([]uint64, partitions), w.log.holds(gained)
 	abandon := func() {
 		w.tracef("%v does not get slots %v", n, gained)
-		n.assign(gained, anna.Stranger, 0, false)
+		n.assign(gained, slots.Stranger, 0, false)
 		n.busy = false
 	}
 	loaded := func() {
@@ -262,15 +263,15 @@ func (n *node) appoint(gained []uint16, sequence uint64, first bool) {
 	var lead, serve []uint16
 	plan := n.plan()
 	for _, slot := range gained {
-		switch leads := plan.Tenure(slot) == anna.Leading; {
-		case leads && n.tenures[slot] != anna.Leading:
+		switch leads := plan.Tenure(slot) == slots.Leading; {
+		case leads && n.tenures[slot] != slots.Leading:
 			lead = append(lead, slot)
-		case !leads && n.tenures[slot] != anna.Serving:
+		case !leads && n.tenures[slot] != slots.Serving:
 			serve = append(serve, slot)
 		}
 	}
-	n.assign(lead, anna.Leading, sequence, first)
-	n.assign(serve, anna.Serving, sequence, first)
+	n.assign(lead, slots.Leading, sequence, first)
+	n.assign(serve, slots.Serving, sequence, first)
 }
 
 // serve takes requests for slots and lets the others know (governor.serve). Held is what the log held of them when it was asked how far
@@ -297,7 +298,7 @@ func (n *node) serve(gained []uint16, held map[string]*lattice.State) {
 }
 
 // assign tells the kernel what it is to slots (governor.assign).
-func (n *node) assign(which []uint16, tenure anna.Tenure, sequence uint64, first bool) {
+func (n *node) assign(which []uint16, tenure slots.Tenure, sequence uint64, first bool) {
 	if len(which) == 0 {
 		return
 	}

@@ -5,12 +5,13 @@ import (
 	"slices"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
 const (
-	slots    = 8
-	nodesMax = 5
+	slotCount = 8
+	nodesMax  = 5
 	// beat is about how often a node says that it is there, and looks at who is (Server.pulse, members.follow, governor.govern).
 	beat      = 200 * millisecond
 	memberTTL = 4 * beat
@@ -90,8 +91,8 @@ type membership struct {
 	routed  members // as they were when the slots were looked at last (routing)
 	heard   int64   // when the bucket was last reached
 	known   []string
-	table   anna.Slots
-	tenures []anna.Tenure
+	table   slots.Table
+	tenures []slots.Tenure
 	busy    bool // slots are being taken over, or it begins: the governor looks at nothing else
 	// What is to happen when some partitions have been followed to a sequence.
 	goals   []goal
@@ -111,7 +112,7 @@ type goal struct {
 // join makes a process a member (Server.takePart). What it is told about is how the bucket is a moment later.
 func (n *node) join() {
 	n.membership = membership{
-		id: fmt.Sprintf("m%d", n.writer), heard: n.w.now, tenures: make([]anna.Tenure, slots), promised: map[string]*lattice.State{},
+		id: fmt.Sprintf("m%d", n.writer), heard: n.w.now, tenures: make([]slots.Tenure, slotCount), promised: map[string]*lattice.State{},
 	}
 	n.own.id = n.id
 	n.announce()
@@ -214,13 +215,13 @@ func (n *node) route() {
 	}
 	slices.Sort(masters)
 	if n.table == nil || !slices.Equal(masters, n.known) {
-		n.known, n.table = masters, anna.NewSlots(slots, n.w.masters, masters)
+		n.known, n.table = masters, slots.NewTable(slotCount, n.w.masters, masters)
 	}
 }
 
 // plan is what the process decides from (governor.plan).
-func (n *node) plan() *anna.Plan {
-	return &anna.Plan{
+func (n *node) plan() *slots.Plan {
+	return &slots.Plan{
 		Table: n.table, Self: n.id, CutOff: n.w.now-n.heard > memberTTL*3/4,
 		Served: func(member string, slot uint16) bool {
 			if member == n.id {

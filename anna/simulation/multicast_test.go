@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -117,7 +118,7 @@ func newCast(seed uint64, nodes, holders int) *cast {
 	for i := range names {
 		names[i] = fmt.Sprintf("node-%d", i)
 	}
-	table := anna.NewSlots(castSlots, castMasters, names)
+	table := slots.NewTable(castSlots, castMasters, names)
 	c.slot = uint16(c.random.IntN(castSlots))
 	followers := map[string]bool{}
 	for slot, who := range table {

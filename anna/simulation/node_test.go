@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -239,7 +240,7 @@ func (n *node) push(p anna.Push) {
 // publish sends a record to the log. It may be lost, late or doubled, the log may refuse it, and the answer may be lost.
 func (n *node) publish(p *anna.Publish) {
 	w, publisher, life := n.w, n.writer, n.life
-	if w.variant == partedUnwritten && slices.ContainsFunc(p.Entries, func(e anna.Entry) bool { return n.kernel.Tenure(e.Slot) >= anna.Parting }) {
+	if w.variant == partedUnwritten && slices.ContainsFunc(p.Entries, func(e anna.Entry) bool { return n.kernel.Tenure(e.Slot) >= slots.Parting }) {
 		w.after(1, n.alive(func() {
 			n.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
 		}))
@@ -361,7 +362,7 @@ func (n *node) catchUp(partition, records int) {
 		if len(n.w.log.streams[partition].records[at].entries) == 0 {
 			n.gaps++
 		}
-		m := n.w.log.applied(partition, at+1, func(slot uint16) bool { return n.kernel.Tenure(slot) != anna.Stranger }) // follower.choose
+		m := n.w.log.applied(partition, at+1, func(slot uint16) bool { return n.kernel.Tenure(slot) != slots.Stranger }) // follower.choose
 		if n.w.variant == mergeByArrival && m.Publisher != n.writer {
 			for _, e := range m.Entries {
 				restamp(e.State, n.w.now)

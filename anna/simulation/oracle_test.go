@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -252,24 +253,24 @@ func (w *world) agree(key string, fresh *node) error {
 
 // spread checks that the slots are served by those whom the table has for them, and by nobody else, and that one leads each.
 func (w *world) spread() error {
-	table := anna.NewSlots(slots, w.masters, w.there())
+	table := slots.NewTable(slotCount, w.masters, w.there())
 	for _, n := range w.nodes {
 		if n.kernel == nil {
 			continue
 		}
-		for slot := range uint16(slots) {
-			want := anna.Stranger
+		for slot := range uint16(slotCount) {
+			want := slots.Stranger
 			switch at := slices.Index(table[slot], n.id); {
 			case at == 0:
-				want = anna.Leading
+				want = slots.Leading
 			case at > 0:
-				want = anna.Serving
+				want = slots.Serving
 			}
-			if got := n.kernel.Tenure(slot); got != want || n.takes(slot) != (want != anna.Stranger) {
+			if got := n.kernel.Tenure(slot); got != want || n.takes(slot) != (want != slots.Stranger) {
 				return fmt.Errorf("%v is %d to slot %d, and serves it: %v; it is to be %d", n, got, slot, n.takes(slot), want)
 			}
 			for _, key := range keys {
-				if _, found := n.kernel.Held(key); want == anna.Stranger && slotOf(key) == slot && found != anna.Absent {
+				if _, found := n.kernel.Held(key); want == slots.Stranger && slotOf(key) == slot && found != anna.Absent {
 					return fmt.Errorf("%v is no master of %s and keeps it", n, key)
 				}
 			}

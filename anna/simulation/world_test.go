@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"cloudburst/anna"
+	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
@@ -27,7 +28,7 @@ func slotOf(key string) uint16 {
 	for i := range len(key) {
 		h = h*31 + uint16(key[i])
 	}
-	return h % slots
+	return h % slotCount
 }
 
 // variant is a defect put in on purpose.
@@ -288,7 +289,7 @@ func (w *world) replied(n *node, r anna.Reply) {
 	op.answered(r.Err, w.latest)
 	switch {
 	case r.Err != nil || op.durable:
-	case op.key[0] == 't' && n.kernel.Tenure(slotOf(op.key)) < anna.Parting:
+	case op.key[0] == 't' && n.kernel.Tenure(slotOf(op.key)) < slots.Parting:
 		n.fleeting = append(n.fleeting, op)
 	default:
 		n.unsafe = append(n.unsafe, op)
@@ -382,7 +383,7 @@ func (w *world) unrest() string {
 		if n.stage != serving || n.busy || !slices.Equal(n.known, there) {
 			return fmt.Sprintf("%v is at stage %d, busy %v, and knows %v of %v", n, n.stage, n.busy, n.known, there)
 		}
-		for slot := range uint16(slots) {
+		for slot := range uint16(slotCount) {
 			if want := n.plan().Tenure(slot); n.tenures[slot] != want {
 				return fmt.Sprintf("%v is %d to slot %d, and is to be %d", n, n.tenures[slot], slot, want)
 			}

@@ -1,11 +1,11 @@
-package anna_test
+package slots_test
 
 import (
 	"fmt"
 	"slices"
 	"testing"
 
-	"cloudburst/anna"
+	"cloudburst/anna/slots"
 )
 
 func TestSlotsAreSpread(t *testing.T) {
@@ -14,7 +14,7 @@ func TestSlotsAreSpread(t *testing.T) {
 	for i := range members {
 		members[i] = fmt.Sprint("member", i)
 	}
-	table := anna.NewSlots(1024, 2, members)
+	table := slots.NewTable(1024, 2, members)
 	count, leads := map[string]int{}, map[string]int{}
 	for _, masters := range table {
 		if len(masters) != 2 || masters[0] == masters[1] {
@@ -34,7 +34,7 @@ func TestSlotsAreSpread(t *testing.T) {
 		}
 	}
 	// Nobody but the one that goes loses a slot, and nobody but the one that comes gets one.
-	fewer := anna.NewSlots(1024, 2, members[1:])
+	fewer := slots.NewTable(1024, 2, members[1:])
 	for slot, masters := range table {
 		for _, m := range masters {
 			if m != members[0] && !slices.Contains(fewer[slot], m) {
@@ -42,10 +42,10 @@ func TestSlotsAreSpread(t *testing.T) {
 			}
 		}
 	}
-	if got := anna.NewSlots(4, 2, members[:1]); len(got[3]) != 1 {
+	if got := slots.NewTable(4, 2, members[:1]); len(got[3]) != 1 {
 		t.Errorf("one member: %v", got)
 	}
-	if got := anna.NewSlots(4, 2, nil); len(got[3]) != 0 {
+	if got := slots.NewTable(4, 2, nil); len(got[3]) != 0 {
 		t.Errorf("nobody: %v", got)
 	}
 }
