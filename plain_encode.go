@@ -16,7 +16,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Plain values are CBOR (RFC 8949) as docs/protocol.md restricts it: definite lengths, the shortest form of integers and
+// Plain values are CBOR (RFC 8949) as docs/internals/protocol.md restricts it: definite lengths, the shortest form of integers and
 // lengths, floats always of 64 bits, the elements of sets in the order of their bytes. So equal values have equal bytes in
 // every language, which a set lattice relies on.
 const (

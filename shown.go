@@ -9,7 +9,7 @@ import (
 	"cloudburst/wire"
 )
 
-// decodeLattice stores what the state of a lattice shows, as docs/protocol.md says: a program that does not know lattices finds
+// decodeLattice stores what the state of a lattice shows, as docs/internals/protocol.md says: a program that does not know lattices finds
 // the integer of a counter, the dictionary of a map, and so on.
 func decodeLattice(value []byte, target reflect.Value) error {
 	state, err := wire.DecodeLattice(value)

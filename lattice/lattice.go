@@ -1,7 +1,7 @@
 // Package lattice holds the values that Anna stores: states that merge, so that masters never need to agree before they write.
 //
 // Merging is associative, commutative and idempotent and never loses what was merged, whatever the order, and nothing here
-// reads a clock, draws at random or starts a goroutine. docs/lattices.md is the guide.
+// reads a clock, draws at random or starts a goroutine. docs/internals/lattices.md is the guide.
 package lattice
 
 import (

@@ -11,7 +11,7 @@ const rankNodeMax = 64
 
 // ranking is the order of the members of an ordered set: a B+ tree that counts what is below each node, so that a member's
 // rank, the members of a range of ranks, and the ranks of a range of scores take logarithmic time. A sorted slice moves half
-// of itself on every insertion (docs/lattices.md has the figures); a skip list is a chain of pointers, and needs randomness.
+// of itself on every insertion (docs/internals/lattices.md has the figures); a skip list is a chain of pointers, and needs randomness.
 type ranking struct {
 	root *rankNode
 }

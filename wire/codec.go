@@ -11,7 +11,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Codecs: the first byte of every value. docs/protocol.md says what follows each.
+// Codecs: the first byte of every value. docs/internals/protocol.md says what follows each.
 const (
 	CodecPlain     byte = 1
 	CodecArray     byte = 2

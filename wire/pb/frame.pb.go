@@ -133,7 +133,7 @@ func (Stream) EnumDescriptor() ([]byte, []int) {
 //	payload         the values, one after another, cut by Header.sizes
 //
 // Values are opaque to the header, so a large one is neither parsed nor copied on its way. A value is one codec byte and
-// what that codec makes of the rest; see docs/protocol.md.
+// what that codec makes of the rest; see docs/internals/protocol.md.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id pairs a reply with its request; chosen by the side that asks. 0 = no reply is wanted.

@@ -273,7 +273,7 @@ func (x *Cell) GetTtlMilliseconds() uint64 {
 	return 0
 }
 
-// State is all that a key holds, or what a write changes of it: states merge. docs/lattices.md says how.
+// State is all that a key holds, or what a write changes of it: states merge. docs/internals/lattices.md says how.
 type State struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Content, the number of a field being its LatticeType. More than one only while masters have disagreed about the type.

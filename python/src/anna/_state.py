@@ -1,4 +1,4 @@
-"""Lattices as the ``State`` messages of ``store.proto``, as ``docs/lattices.md`` says under "On the wire".
+"""Lattices as the ``State`` messages of ``store.proto``, as ``docs/internals/lattices.md`` says under "On the wire".
 
 Bytes in lattices are encoded values where they are a :class:`~cloudburst.cells.StoredValue`, and otherwise become bytes values.
 """

@@ -1,4 +1,4 @@
-"""Frames over a socket, exactly as ``docs/protocol.md`` says under "Frames": what the client and the worker both speak.
+"""Frames over a socket, which the client and the worker both speak: see "Frames" in ``docs/internals/protocol.md``.
 
 A small frame costs one system call in each direction and is cut out of one buffer; the values of a large one are received
 straight into memory of their own, so that an array is decoded where it arrived. Nothing that a peer sends does more than

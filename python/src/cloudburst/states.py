@@ -1,6 +1,6 @@
 """States of ``store.proto`` as the lattices that they are: how they merge, what their stamps are, what they show.
 
-Pure: nothing here changes what it is given. ``docs/lattices.md`` says what all of it means.
+Pure: nothing here changes what it is given. ``docs/internals/lattices.md`` says what all of it means.
 """
 
 from __future__ import annotations

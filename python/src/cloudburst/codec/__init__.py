@@ -1,4 +1,4 @@
-"""Values: Python objects as bytes, exactly as ``docs/protocol.md`` says under "Values".
+"""Values: Python objects as bytes, exactly as ``docs/internals/protocol.md`` says under "Values".
 
 A value is one codec byte and a body. Plain data is written so that every language can read it, NumPy arrays as their raw
 elements, ``bytes`` as they are, and anything else is pickled with cloudpickle. :func:`encode` and :func:`decode` are the

@@ -31,7 +31,7 @@ def decode_state(data: Buffer) -> store_pb2.State:
 
 
 def natural(state: store_pb2.State, decode: Decode) -> Any:
-    """Return what a state shows, as the values that ``docs/protocol.md`` says; None for nothing."""
+    """Return what a state shows, as the values that ``docs/internals/protocol.md`` says; None for nothing."""
     shown = _shown(state, decode)
     return None if shown is None else shown[0]
 
