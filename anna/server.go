@@ -92,6 +92,9 @@ type shard struct {
 	poke      chan struct{}
 }
 
+// ID names this node among all that share its log. A node that is started again has another one.
+func (s *Server) ID() string { return s.id }
+
 // New returns a server whose log is at conn. It does nothing before Run.
 func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	cfg = cfg.WithDefaults()

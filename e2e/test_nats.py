@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
+import cloudburst
 from cloudburst import errors
 from cloudburst.client.client import CloudburstConnection
 from e2e.node import ROOT, Node, Output, free_ports, until
@@ -120,6 +121,44 @@ def test_the_server_goes_and_comes_back(own_node: Starter, server: Server) -> No
     until(written, "writes to work again", 40)
     assert cloud.get_object("after") == 2
     check(cloud)
+
+
+def test_a_message_for_another_node_reaches_no_function_of_this_one(own_node: Starter, server: Server) -> None:
+    """Both nodes listen on the same loopback address, as their settings have it, and their workers have the same numbers."""
+    one = {"CLOUDBURST_EXECUTOR__WORKERS_MIN": "1", "CLOUDBURST_EXECUTOR__WORKERS_MAX": "2"}
+    own_node("--nats-url", server.url, environment=one)
+    first = cloudburst.connect()
+    own_node("--nats-url", server.url, environment=one)
+    second = cloudburst.connect()
+
+    def receive(key: str) -> Any:
+        context = cloudburst.context()
+        context.put(key, context.id)
+        return [message for _, message in context.recv(30)]
+
+    def send(key: str) -> Any:
+        context = cloudburst.context()
+        to = context.get(key, wait=30)
+        own = context.id
+        try:
+            context.send(to, "from the other node")
+        except errors.UnsupportedError as e:
+            context.send(own, "from itself")
+            return str(e), to[1] == own[1], [message for _, message in context.recv(30)]
+        return "sent"
+
+    received = first.function(receive).remote("receiver")
+    error, same_number, heard = second.function(send).remote("receiver").get()
+    assert "only inside a node" in error
+    assert same_number, "the workers have different numbers, so that this shows nothing"
+    assert heard == ["from itself"]
+
+    def answer(key: str) -> None:
+        context = cloudburst.context()
+        context.send(context.get(key, wait=30), "from its own node")
+
+    first.function(answer).remote("receiver")
+    assert received.get() == ["from its own node"]
 
 
 def test_three_replicas_survive_the_loss_of_one(own_node: Starter, cluster: List[Server]) -> None:

@@ -144,8 +144,8 @@ def test_user_library(cloud: CloudburstConnection, name: str) -> None:
     assert one == [1, 2]
     assert both == {f"{name}-one": [1, 2], f"{name}-two": "zwei", f"{name}-none": None}
     assert none is None
-    address, number = identity
-    assert isinstance(address, str)
+    member, number = identity
+    assert isinstance(member, str)
     assert isinstance(number, int)
     assert cloud.get_object(f"{name}-two") == "zwei"
 

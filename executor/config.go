@@ -57,8 +57,8 @@ type Config struct {
 	Expected func(key string) bool
 	// StartTimeout bounds the start of the Python zygote. Default 30s.
 	StartTimeout time.Duration
-	// Address is the node's, first half of every worker's id.
-	Address string
+	// Member is the node's id among the members, which no other node has: the first half of the id of every invocation.
+	Member string
 	// Logger gets what the workers print. Default: discarded.
 	Logger *slog.Logger
 }

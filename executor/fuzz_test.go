@@ -32,7 +32,7 @@ func (deafStore) Delete(context.Context, []string, pb.Ack) error { return nil }
 // strangeWorker returns a worker whose process is the test.
 func strangeWorker(t testing.TB) (*worker, net.Conn) {
 	t.Helper()
-	e, err := New(Config{Address: "here"}, deafStore{}, &testFunctions{})
+	e, err := New(Config{Member: "here"}, deafStore{}, &testFunctions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func FuzzWorkerFrames(f *testing.F) {
 		frameOf(f, &pb.Header{Id: 7, Body: &pb.Header_Get{Get: &pb.Get{Keys: []string{"a", "bc"}, WaitMilliseconds: 1 << 63}}}),
 		frameOf(f, &pb.Header{Id: 7, Body: &pb.Header_Put{Put: &pb.Put{Cells: []*pb.Cell{{Key: "k", Type: 1, Values: 9}}}}}, one),
 		frameOf(f, &pb.Header{Body: &pb.Header_Delete{Delete: &pb.Delete{}}}),
-		frameOf(f, &pb.Header{Id: 7, Body: &pb.Header_Send{Send: &pb.Send{Address: "here", Number: 1}}}, one),
+		frameOf(f, &pb.Header{Id: 7, Body: &pb.Header_Send{Send: &pb.Send{Member: "here", Number: 1}}}, one),
 		frameOf(f, &pb.Header{Id: 7, Body: &pb.Header_Receive{Receive: &pb.Receive{Limit: 1 << 31}}}),
 		frameOf(f, &pb.Header{Body: &pb.Header_Log{Log: &pb.Log{Text: "a\n\nb\xc3\xbc"}}}),
 		frameOf(f, &pb.Header{Body: &pb.Header_Invoke{Invoke: &pb.Invoke{}}}),

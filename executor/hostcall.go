@@ -119,8 +119,8 @@ func (w *worker) send(id uint64, to *pb.Send, values [][]byte) {
 		w.reply(id, err)
 		return
 	}
-	if to.GetAddress() != w.e.cfg.Address {
-		w.reply(id, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "send to %.100s: messages travel only inside a node, and this is %s", to.GetAddress(), w.e.cfg.Address))
+	if to.GetMember() != w.e.cfg.Member {
+		w.reply(id, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "send to %d of the node %.100q: a message travels only inside a node, and this is the node %s", to.GetNumber(), to.GetMember(), w.e.cfg.Member))
 		return
 	}
 	target := w.e.runningWorker(to.GetNumber())
@@ -153,7 +153,7 @@ func (w *worker) receive(id uint64, receive *pb.Receive) {
 		senders := make([]*pb.Sender, len(messages))
 		bodies := make([][]byte, len(messages))
 		for i, m := range messages {
-			senders[i] = &pb.Sender{Address: w.e.cfg.Address, Number: m.from}
+			senders[i] = &pb.Sender{Member: w.e.cfg.Member, Number: m.from}
 			bodies[i] = m.body
 		}
 		w.replyWith(&pb.Header{Id: id, Body: &pb.Header_Messages{Messages: &pb.Messages{Senders: senders}}}, bodies)

@@ -137,7 +137,7 @@ func start(t testing.TB, cfg Config) *testNode {
 	n := &testNode{t: t, cache: startStore(t), functions: newTestFunctions(t), logs: newLogLines()}
 	cfg.Python = cmp.Or(cfg.Python, python(t))
 	cfg.WorkersMin = cmp.Or(cfg.WorkersMin, 2)
-	cfg.Address = "here"
+	cfg.Member = "here"
 	cfg.Logger = slog.New(slog.NewJSONHandler(n.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if n.Executor, err = New(cfg, n.cache, n.functions); err != nil {

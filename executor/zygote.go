@@ -33,7 +33,7 @@ const (
 // zygote is the warm Python process from which workers are forked. Its control socket carries one JSON object per packet:
 //
 //	zygote: {"ready": true, "python": "3.11", "pid": 12}
-//	us:     {"fork": 7, "address": "10.0.0.1"} with two descriptors: the worker's socket and its log pipe
+//	us:     {"fork": 7, "member": "5HqX…"} with two descriptors: the worker's socket and its log pipe
 //	zygote: {"forked": 7, "pid": 34}, later {"exited": 7, "pid": 34, "signal": 9} or {… "code": 1} or {… "error": "…"}
 //	us:     {"kill": 7}
 //
@@ -59,9 +59,9 @@ type zygoteNotice struct {
 }
 
 type zygoteRequest struct {
-	Fork    uint64 `json:"fork,omitempty"`
-	Address string `json:"address,omitempty"`
-	Kill    uint64 `json:"kill,omitempty"`
+	Fork   uint64 `json:"fork,omitempty"`
+	Member string `json:"member,omitempty"`
+	Kill   uint64 `json:"kill,omitempty"`
 }
 
 // startZygote starts the process and waits until it is ready.
@@ -167,8 +167,8 @@ func (z *zygote) read() (zygoteNotice, error) {
 }
 
 // fork asks for a worker that speaks on socket and prints to logs.
-func (z *zygote) fork(number uint64, address string, socket, logs *os.File) error {
-	return z.request(zygoteRequest{Fork: number, Address: address}, unix.UnixRights(int(socket.Fd()), int(logs.Fd())))
+func (z *zygote) fork(number uint64, member string, socket, logs *os.File) error {
+	return z.request(zygoteRequest{Fork: number, Member: member}, unix.UnixRights(int(socket.Fd()), int(logs.Fd())))
 }
 
 // killWorker ends a worker at once, with what it has started.

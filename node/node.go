@@ -222,7 +222,6 @@ func (n *Node) build() error {
 	c.Anna.Name = n.member()
 	c.Anna.MemberFile = filepath.Join(c.Node.Data, memberFile)
 	c.Gateway.Version = c.Version
-	c.Executor.Address = c.Gateway.Listen
 	var err error
 	if n.anna, err = anna.New(c.Anna, n.bus); err != nil {
 		return err
@@ -236,6 +235,7 @@ func (n *Node) build() error {
 		"cache": func() any { return n.cache.Stats() },
 	}
 	if n.has(roleExecutor) {
+		c.Executor.Member = n.anna.ID()
 		c.Executor.Expected = func(key string) bool { return n.scheduler != nil && n.scheduler.Expects(key) }
 		if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
 			return fmt.Errorf("executor settings: %w", err)

@@ -35,7 +35,7 @@ func (c *Config) sections() []struct {
 		{"cluster", &c.Cluster, nil},
 		{"anna", &c.Anna, []string{"replicas", "member_file", "guest", "name"}},
 		{"cache", &c.Cache, nil},
-		{"executor", &c.Executor, []string{"address"}},
+		{"executor", &c.Executor, []string{"member"}},
 		{"scheduler", &c.Scheduler, nil},
 		{"gateway", &c.Gateway, []string{"version"}},
 		{"resp", &c.RESP, []string{"version", "token", "sole_master"}},

@@ -130,13 +130,13 @@ def introduce(library, key):
 
 
 def tell(library, key, message):
-    address, number = library.get(key, wait=60)
-    library.send((address, number), message)
+    member, number = library.get(key, wait=60)
+    library.send((member, number), message)
     return list(library.getid())
 
 
-def send_to(library, address, number, message):
-    return library.send((address, number), message)
+def send_to(library, member, number, message):
+    return library.send((member, number), message)
 
 
 def many_waits(library, n):

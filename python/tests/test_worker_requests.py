@@ -86,8 +86,8 @@ def test_delete_send_and_recv(worker: WorkerProcess) -> None:
     assert list(asked.delete.keys) == ["a", "b"]
     assert asked.delete.ack == store_pb2.ACK_DURABLE
     asked = answer(worker, done, [])
-    assert (asked.send.address, asked.send.number) == ("here", 1)
-    senders = [frame_pb2.Sender(address="there", number=5), frame_pb2.Sender(address="here", number=1)]
+    assert (asked.send.member, asked.send.number) == ("here", 1)
+    senders = [frame_pb2.Sender(member="there", number=5), frame_pb2.Sender(member="here", number=1)]
     messages = frame_pb2.Header(messages=frame_pb2.Messages(senders=senders))
     asked = answer(worker, messages, [codec.encode(b"to myself"), codec.encode([1])])
     assert asked.receive.wait_milliseconds == 3000

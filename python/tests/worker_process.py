@@ -52,7 +52,7 @@ class ZygoteProcess:
         ours, theirs = socket.socketpair()
         logs, logs_in = os.pipe()
         socket.send_fds(
-            self.control, [json.dumps({"fork": self.numbers, "address": "here"}).encode()], [theirs.fileno(), logs_in]
+            self.control, [json.dumps({"fork": self.numbers, "member": "here"}).encode()], [theirs.fileno(), logs_in]
         )
         theirs.close()
         os.close(logs_in)

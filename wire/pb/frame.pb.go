@@ -2342,7 +2342,7 @@ func (x *Step) GetSpread() []uint32 {
 
 type Send struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2378,9 +2378,9 @@ func (*Send) Descriptor() ([]byte, []int) {
 	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{29}
 }
 
-func (x *Send) GetAddress() string {
+func (x *Send) GetMember() string {
 	if x != nil {
-		return x.Address
+		return x.Member
 	}
 	return ""
 }
@@ -2490,7 +2490,7 @@ func (x *Messages) GetSenders() []*Sender {
 
 type Sender struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2526,9 +2526,9 @@ func (*Sender) Descriptor() ([]byte, []int) {
 	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{32}
 }
 
-func (x *Sender) GetAddress() string {
+func (x *Sender) GetMember() string {
 	if x != nil {
-		return x.Address
+		return x.Member
 	}
 	return ""
 }
@@ -2769,17 +2769,17 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"positional\x18\x03 \x01(\rR\n" +
 	"positional\x12\x1a\n" +
 	"\bkeywords\x18\x04 \x03(\tR\bkeywords\x12\x16\n" +
-	"\x06spread\x18\x05 \x03(\rR\x06spread\"8\n" +
-	"\x04Send\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06spread\x18\x05 \x03(\rR\x06spread\"6\n" +
+	"\x04Send\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"L\n" +
 	"\aReceive\x12+\n" +
 	"\x11wait_milliseconds\x18\x01 \x01(\x04R\x10waitMilliseconds\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\";\n" +
 	"\bMessages\x12/\n" +
-	"\asenders\x18\x01 \x03(\v2\x15.cloudburst.v1.SenderR\asenders\":\n" +
-	"\x06Sender\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
+	"\asenders\x18\x01 \x03(\v2\x15.cloudburst.v1.SenderR\asenders\"8\n" +
+	"\x06Sender\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"\x95\x01\n" +
 	"\x03Log\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1a\n" +

@@ -361,12 +361,12 @@ class Step(_message.Message):
     def __init__(self, function: _Optional[str] = ..., version: _Optional[int] = ..., positional: _Optional[int] = ..., keywords: _Optional[_Iterable[str]] = ..., spread: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("address", "number")
-    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("member", "number")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    address: str
+    member: str
     number: int
-    def __init__(self, address: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Receive(_message.Message):
     __slots__ = ("wait_milliseconds", "limit")
@@ -383,12 +383,12 @@ class Messages(_message.Message):
     def __init__(self, senders: _Optional[_Iterable[_Union[Sender, _Mapping]]] = ...) -> None: ...
 
 class Sender(_message.Message):
-    __slots__ = ("address", "number")
-    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("member", "number")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    address: str
+    member: str
     number: int
-    def __init__(self, address: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Log(_message.Message):
     __slots__ = ("run_id", "function", "version", "stream", "text")

@@ -45,7 +45,7 @@ class Context:
 
     @property
     def id(self) -> Identity:
-        """Where other functions can send messages to this one while it runs: (address, number)."""
+        """Where other functions can send messages to this one while it runs: (member, number)."""
         return self._host.identity
 
     @property

@@ -12,7 +12,7 @@ from cloudburst.v1 import frame_pb2, store_pb2
 from cloudburst.worker.channel import Channel
 
 Identity = Tuple[str, int]
-"""Where a running function can be sent messages: the node's address, and a number on it."""
+"""Where a running function can be sent messages: the node's id among the members, and a number on it."""
 
 REQUEST_SECONDS = 75.0
 """How long an answer may take beyond what the request itself says; the node gives up a little earlier."""
@@ -76,10 +76,10 @@ class Host:
     def send(self, to: Identity, message: Any, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
         try:
-            header.send.address, header.send.number = to
+            header.send.member, header.send.number = to
         except (TypeError, ValueError):
             raise InvalidArgumentError(
-                f"send: a receiver is the (address, number) that its getid returns, got {to!r:.100}"
+                f"send: a receiver is the (member, number) that its getid returns, got {to!r:.100}"
             ) from None
         self._channel.request(
             header.SerializeToString(), (codec.encode_parts(message),), _limit(timeout), lambda: f"send to {to}"
@@ -93,7 +93,7 @@ class Host:
         senders = reply.messages.senders
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")
-        return [((sender.address, sender.number), codec.decode(value)) for sender, value in zip(senders, values)]
+        return [((sender.member, sender.number), codec.decode(value)) for sender, value in zip(senders, values)]
 
 
 def _raw(cell: store_pb2.Cell, stored: Sequence[Buffer]) -> Any:

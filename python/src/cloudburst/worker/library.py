@@ -57,7 +57,7 @@ class UserLibrary:
         return True
 
     def getid(self) -> Identity:
-        """Return where other functions can send messages to this one while it runs: (address, number)."""
+        """Return where other functions can send messages to this one while it runs: (member, number)."""
         return self._host.identity
 
     def send(self, dest: Identity, message: Any, *, timeout: Optional[float] = None) -> None:

@@ -80,11 +80,11 @@ class _Plan:
 class Worker:
     """A worker process. Its loop is owned by the main thread."""
 
-    def __init__(self, sock: socket.socket, number: int, address: str) -> None:
+    def __init__(self, sock: socket.socket, number: int, member: str) -> None:
         self._channel = Channel(sock)
         self._functions = Functions()
         self._plans: Dict[bytes, _Plan] = {}
-        host = Host(self._channel, (address, number))
+        host = Host(self._channel, (member, number))
         self._library = UserLibrary(host)
         self._context = Context(host, self)
         self._forked = False

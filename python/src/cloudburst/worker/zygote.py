@@ -86,7 +86,7 @@ class Zygote:
         try:
             request = json.loads(packet)
             if "fork" in request:
-                self._fork(int(request["fork"]), str(request["address"]), *fds)
+                self._fork(int(request["fork"]), str(request["member"]), *fds)
             elif "kill" in request:
                 self._kill(int(request["kill"]))
         finally:
@@ -94,7 +94,7 @@ class Zygote:
                 os.close(fd)
         return True
 
-    def _fork(self, number: int, address: str, sock: int, logs: int) -> None:
+    def _fork(self, number: int, member: str, sock: int, logs: int) -> None:
         zygote = os.getpid()
         try:
             with warnings.catch_warnings():
@@ -106,7 +106,7 @@ class Zygote:
         if pid == 0:
             for ours in (self._control, self._wake, self._waker):
                 ours.close()
-            _become_worker(number, address, sock, logs, zygote)
+            _become_worker(number, member, sock, logs, zygote)
         self._workers[pid] = number
         self._notify(forked=number, pid=pid)
 
@@ -176,14 +176,14 @@ def _kill_group(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _become_worker(number: int, address: str, sock: int, logs: int, zygote: int) -> NoReturn:
+def _become_worker(number: int, member: str, sock: int, logs: int, zygote: int) -> NoReturn:
     """Turn the process that has just been forked into a worker, and end it with the worker."""
     status = 70
     try:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != zygote:
             os._exit(status)
-        worker = _set_up(number, address, sock, logs)
+        worker = _set_up(number, member, sock, logs)
         worker.run()
         status = 0
     except BaseException:
@@ -192,7 +192,7 @@ def _become_worker(number: int, address: str, sock: int, logs: int, zygote: int)
         _exit(status)
 
 
-def _set_up(number: int, address: str, sock: int, logs: int) -> Worker:
+def _set_up(number: int, member: str, sock: int, logs: int) -> Worker:
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -211,7 +211,7 @@ def _set_up(number: int, address: str, sock: int, logs: int) -> Worker:
         numpy_random.seed()
     faulthandler.enable(2)
     codec.pickle_modules_by_reference()
-    worker = Worker(socket.socket(fileno=high), number, address)
+    worker = Worker(socket.socket(fileno=high), number, member)
     gc.enable()
     return worker
 
