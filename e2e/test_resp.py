@@ -88,6 +88,16 @@ def test_pipelines_and_scans(client: Any) -> None:
     assert client.command_count() > 50
 
 
+def test_a_pipeline_is_written_before_it_is_read(client: Any) -> None:
+    value = b"v" * 16384
+    with client.pipeline(transaction=False) as pipeline:
+        for i in range(1000):
+            pipeline.set(f"k{i}", value)
+            pipeline.get(f"k{i}")
+        assert pipeline.execute()[1::2] == [value] * 1000
+    assert client.info("clients")["buffer_bytes"] == 0
+
+
 def test_what_is_not_there_says_so(endpoint: Endpoint) -> None:
     with endpoint.client() as client:
         client.set("a", 1)

@@ -13,7 +13,7 @@ type asked struct {
 // consume carries out the commands in data and keeps what is left; own says that data is the connection's own buffer.
 func (c *conn) consume(data []byte, own bool) {
 	at := 0
-	for !c.halted() {
+	for !c.halted() && !c.full() {
 		most := batchMax
 		if c.request.bound {
 			most = 1 // what follows the password is not a stranger's
@@ -21,7 +21,7 @@ func (c *conn) consume(data []byte, own bool) {
 		batch, breach := c.readBatch(data[at:], most)
 		c.touch(batch)
 		done := 0
-		for done < len(batch) && !c.halted() && c.execute(&batch[done]) {
+		for done < len(batch) && !c.halted() && !c.full() && c.execute(&batch[done]) {
 			done++
 		}
 		if done > 0 {
@@ -41,7 +41,7 @@ func (c *conn) consume(data []byte, own bool) {
 		}
 	}
 	rest := data[at:]
-	c.held = len(rest) > 0 && c.halted()
+	c.held = len(rest) > 0 && (c.halted() || c.full())
 	switch {
 	case own && len(rest) == 0 && cap(data) > readGrowMin:
 		c.in = nil

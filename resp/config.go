@@ -30,8 +30,13 @@ type Config struct {
 	// ConnectionsMax bounds the connections; one more gets an error and is closed. Default 10,000.
 	ConnectionsMax int
 	// BufferBytesMax bounds what the buffers of all connections take together; the connection that crosses it is closed. Buffers
-	// of 64 KiB a connection are not counted. Default 1 GiB.
+	// of 64 KiB a connection are not counted. Above half of it, a client that has left 1 MiB of replies unread has to read
+	// before further commands are read from it. Default 1 GiB.
 	BufferBytesMax int64
+	// ClientBufferBytesMax is how many bytes of replies one client may leave unread before it has to read some for further
+	// commands to be read from it. Most clients send a whole pipeline before they read, so this bounds the replies of one.
+	// Default 256 MiB.
+	ClientBufferBytesMax int
 	// ReplyBytesMax bounds one reply; a command whose reply is larger gets an error. Default 512 MiB.
 	ReplyBytesMax int
 	// BackgroundMax bounds the commands of all clients that wait for something: keys that are not in memory, listings. One more
@@ -41,7 +46,7 @@ type Config struct {
 	CommandTimeout time.Duration
 	// AuthTimeout is how long a client may take to say its password. Default 10s.
 	AuthTimeout time.Duration
-	// StallTimeout is how long a client that has replies waiting may read none of them. Default 30s.
+	// StallTimeout is how long a client that has replies waiting may read none of them and send nothing. Default 30s.
 	StallTimeout time.Duration
 	// IdleTimeout ends connections on which nothing was asked for so long. Default 0 = never.
 	IdleTimeout time.Duration
@@ -62,6 +67,7 @@ func (c Config) WithDefaults() Config {
 	c.Loops = cmp.Or(c.Loops, max(1, runtime.GOMAXPROCS(0)/2))
 	c.ConnectionsMax = cmp.Or(c.ConnectionsMax, 10000)
 	c.BufferBytesMax = cmp.Or(c.BufferBytesMax, 1<<30)
+	c.ClientBufferBytesMax = cmp.Or(c.ClientBufferBytesMax, 256<<20)
 	c.ReplyBytesMax = cmp.Or(c.ReplyBytesMax, 512<<20)
 	c.BackgroundMax = cmp.Or(c.BackgroundMax, 1024)
 	c.CommandTimeout = cmp.Or(c.CommandTimeout, 30*time.Second)
@@ -93,6 +99,9 @@ func (c Config) validate() error {
 	}
 	if c.BufferBytesMax < 1<<20 {
 		faults = append(faults, fmt.Errorf("resp.buffer_bytes_max %d: must be at least 1 MiB", c.BufferBytesMax))
+	}
+	if c.ClientBufferBytesMax < 64<<10 {
+		faults = append(faults, fmt.Errorf("resp.client_buffer_bytes_max %d: must be at least 64 KiB", c.ClientBufferBytesMax))
 	}
 	if c.ReplyBytesMax < 64<<10 {
 		faults = append(faults, fmt.Errorf("resp.reply_bytes_max %d: must be at least 64 KiB", c.ReplyBytesMax))

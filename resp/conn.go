@@ -2,6 +2,7 @@ package resp
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -13,10 +14,11 @@ import (
 )
 
 const (
-	// backlogPauseBytes is how much may wait for a client that reads slowly before no further command of it is carried out.
-	backlogPauseBytes = 1 << 20
-	// backlogPauseReplies is how many of its replies may wait for something before that.
-	backlogPauseReplies = 4096
+	// turnBytesMax is how large the replies of one turn grow before they are written, or set aside for a client that does not
+	// read yet.
+	turnBytesMax = 1 << 20
+	// repliesMax is how many replies of a client may wait for something before no further command of it is carried out.
+	repliesMax = 4096
 	// bufferKeepMax is the largest buffer that a loop or a quiet connection holds on to.
 	bufferKeepMax = 256 << 10
 	// readGrowMin is the least room that is made for a command that did not fit.
@@ -27,7 +29,6 @@ const (
 
 var (
 	errStopped  = errors.New("the node is stopping")
-	errSlow     = errors.New("the client does not read its replies")
 	errSilent   = errors.New("the client said nothing for too long")
 	errStranger = errors.New("the client did not say the password in time")
 	errBuffers  = errors.New("the buffers of all clients together are full (resp.buffer_bytes_max)")
@@ -49,12 +50,14 @@ type conn struct {
 	closed             bool
 
 	request request
-	in      []byte // what has come of the next command, and what is behind it while that may not begin
-	out     reply  // what can be written
-	sent    int    // of out
-	w       *reply // where the next reply is put
+	in      []byte  // what has come of the next command, and what is behind it while that may not begin
+	backlog backlog // what can be written, the oldest; the client does not read it yet
+	out     reply   // what can be written after that
+	sent    int     // of out
+	w       *reply  // where the next reply is put
 	waiting replies
 	behind  int // bytes in the replies that wait
+	allowed int // bytes that the client may leave unread in this turn
 	charged int // bytes counted against the bound of all buffers
 
 	fetch   *pending // brings keys into memory that the command under way needs
@@ -91,6 +94,7 @@ func (c *conn) turn() {
 	if c.out.buf == nil {
 		c.out.buf, l.spare = l.spare, nil
 	}
+	c.allowed = c.server.allowed()
 	c.settle()
 	if c.held && !c.halted() {
 		c.held = false
@@ -116,12 +120,28 @@ func (c *conn) turn() {
 	}
 }
 
-// halted reports whether no further command may be carried out now.
+// halted reports whether no further command may be carried out now. A client that sends without reading is halted late, since
+// most send a whole pipeline before they read the first reply of it.
 func (c *conn) halted() bool {
-	if c.halting || c.closing || c.closed || c.waiting.n >= backlogPauseReplies {
+	if c.halting || c.closing || c.closed || c.waiting.n >= repliesMax {
 		return true
 	}
-	return c.behind+len(c.w.buf)+len(c.out.buf)-c.sent > backlogPauseBytes
+	if c.w != &c.out && len(c.w.buf) > turnBytesMax {
+		return true // until what they wait for is there
+	}
+	return c.unread() > c.allowed
+}
+
+// full reports whether the turn has to end for its replies to be written.
+func (c *conn) full() bool { return len(c.out.buf) > turnBytesMax }
+
+// unread returns how many bytes of replies the client has not taken, about.
+func (c *conn) unread() int {
+	n := c.behind + c.backlog.bytes + len(c.out.buf) - c.sent
+	if c.w != &c.out {
+		n += len(c.w.buf)
+	}
+	return n
 }
 
 // read reads once and carries out what has come.
@@ -170,7 +190,7 @@ func (c *conn) grow(own []byte) []byte {
 
 // account counts what the connection's buffers take against what those of all connections may take together.
 func (c *conn) account() {
-	n := cap(c.in) + cap(c.out.buf) + c.behind
+	n := cap(c.in) + cap(c.out.buf) + c.behind + c.backlog.bytes
 	if n <= freeBytes {
 		n = 0
 	}
@@ -242,33 +262,40 @@ func (c *conn) settle() {
 			c.behind -= len(p.after.buf)
 		}
 		p.release(c.loop)
+		if c.full() {
+			c.setAside()
+		}
 	}
 }
 
 // flush writes what the socket takes.
 func (c *conn) flush() {
-	l := c.loop
-	for c.sent < len(c.out.buf) && c.writable {
-		n, err := rawWrite(c.fd, c.out.buf[c.sent:])
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			c.writable = false
-		case err != nil:
-			c.end(err)
+	for chunk := c.backlog.front(); chunk != nil; chunk = c.backlog.front() {
+		n, ok := c.write(chunk)
+		if c.closed {
 			return
-		default:
-			c.sent += n
-			c.progress = l.now
-			l.stats.written.Add(uint64(n))
+		}
+		if c.backlog.took(n); !ok {
+			break
 		}
 	}
+	if c.backlog.empty() && c.sent < len(c.out.buf) {
+		n, _ := c.write(c.out.buf[c.sent:])
+		if c.closed {
+			return
+		}
+		c.sent += n
+	}
 	if c.sent < len(c.out.buf) {
-		if c.sent > bufferKeepMax && c.sent > len(c.out.buf)/2 {
-			c.out.buf = c.out.buf[:copy(c.out.buf, c.out.buf[c.sent:])]
-			c.sent = 0
+		if c.full() {
+			c.setAside()
 		}
 		return
 	}
+	if !c.backlog.empty() {
+		return
+	}
+	l := c.loop
 	c.progress = l.now
 	if buf := c.out.buf[:0]; l.spare == nil && cap(buf) <= bufferKeepMax {
 		l.spare = buf
@@ -279,17 +306,45 @@ func (c *conn) flush() {
 	}
 }
 
+// write writes as much of data as the socket takes, and returns whether that is all of it.
+func (c *conn) write(data []byte) (sent int, all bool) {
+	for c.writable && sent < len(data) {
+		n, err := rawWrite(c.fd, data[sent:])
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			c.writable = false
+		case err != nil:
+			c.end(err)
+			return sent, false
+		default:
+			sent += n
+			c.progress = c.loop.now
+			c.loop.stats.written.Add(uint64(n))
+		}
+	}
+	return sent, sent == len(data)
+}
+
+// setAside makes room for further replies. What the client has not read stays where it is, so it is never copied again.
+func (c *conn) setAside() {
+	c.backlog.push(c.out.buf, c.sent)
+	c.out.buf, c.sent = nil, 0
+}
+
 // tick ends a connection that is overdue.
 func (c *conn) tick() {
 	cfg := &c.server.cfg
 	now := c.loop.now
 	switch {
-	case c.sent < len(c.out.buf) && now.Sub(c.progress) > cfg.StallTimeout:
-		c.end(errSlow)
+	case (c.sent < len(c.out.buf) || !c.backlog.empty()) && now.Sub(c.progress) > cfg.StallTimeout && now.Sub(c.heard) > cfg.StallTimeout:
+		c.end(fmt.Errorf("%d bytes of replies wait, and the client has read none of them and sent nothing for %v (resp.stall_timeout); "+
+			"with more than %d (resp.client_buffer_bytes_max) no command is read before it reads", c.unread(), cfg.StallTimeout, c.allowed))
 	case !c.client.authenticated && now.Sub(c.since) > cfg.AuthTimeout:
 		c.end(errStranger)
 	case cfg.IdleTimeout > 0 && c.waiting.n == 0 && now.Sub(c.heard) > cfg.IdleTimeout:
 		c.end(errSilent)
+	case c.unread() > backlogShareMin:
+		c.loop.queue(c) // others may have made room meanwhile
 	}
 }
 
@@ -312,7 +367,7 @@ func (c *conn) end(why error) {
 			p.release(l)
 		}
 	}
-	c.in, c.out.buf, c.w, c.behind = nil, nil, nil, 0
+	c.in, c.out.buf, c.w, c.behind, c.backlog = nil, nil, nil, 0, backlog{}
 	c.account()
 	c.discard()
 }

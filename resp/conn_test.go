@@ -172,7 +172,9 @@ func TestBuffersTogetherAreBounded(t *testing.T) {
 // TestSlowReader has a client that asks for a lot and reads nothing.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(cfg *resp.Config) { cfg.StallTimeout, cfg.Loops = 1500*time.Millisecond, 1 })
+	e := start(t, func(cfg *resp.Config) {
+		cfg.StallTimeout, cfg.Loops, cfg.ClientBufferBytesMax = 1500*time.Millisecond, 1, 2<<20
+	})
 	slow, quick := e.dial(t), e.dial(t)
 	quick.expect("OK", "SET", "k", strings.Repeat("v", 256<<10))
 	ended := make(chan error, 1)
@@ -198,6 +200,71 @@ func TestSlowReader(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// TestPipelineIsReadAfterItIsWritten has clients that send a whole pipeline before they read the first reply, as most libraries
+// do, while the system holds much less than all the replies.
+func TestPipelineIsReadAfterItIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, ack := range []string{resp.AckMemory, resp.AckDurable} {
+		t.Run(ack, func(t *testing.T) {
+			t.Parallel()
+			e := start(t, func(cfg *resp.Config) { cfg.Ack = ack })
+			c := e.dial(t)
+			value := strings.Repeat("v", 16<<10)
+			const n = 1000
+			for i := range n {
+				c.send(encoded("SET", fmt.Sprint("k", i), value) + encoded("GET", fmt.Sprint("k", i)))
+			}
+			c.send(encoded("GET", "k0") + encoded("ECHO", "end"))
+			for range n {
+				if got := c.reply(); got != "OK" {
+					t.Fatalf("got %q", got)
+				}
+				if got := c.reply(); got != `"`+value+`"` {
+					t.Fatalf("a reply of %d bytes", len(got))
+				}
+			}
+			if got := c.reply(); len(got) != len(value)+2 {
+				t.Fatalf("a reply of %d bytes", len(got))
+			}
+			if got := c.reply(); got != `"end"` {
+				t.Fatalf("got %q", got)
+			}
+			c.expect("PONG", "PING")
+			if n := e.Stats().BufferBytes; n != 0 {
+				t.Fatalf("buffers of %d bytes are kept", n)
+			}
+		})
+	}
+}
+
+// TestUnreadRepliesOfAllShareABound has clients that each leave less unread than one may, and too much together.
+func TestUnreadRepliesOfAllShareABound(t *testing.T) {
+	t.Parallel()
+	const most, clients, gets = 24 << 20, 6, 100
+	e := start(t, func(cfg *resp.Config) { cfg.BufferBytesMax, cfg.StallTimeout = most, patience })
+	value := strings.Repeat("v", 128<<10)
+	e.dial(t).expect("OK", "SET", "k", value)
+	greedy := make([]*client, clients)
+	for i := range greedy {
+		greedy[i] = e.dial(t)
+		greedy[i].send(strings.Repeat(encoded("GET", "k"), gets))
+	}
+	e.until(t, func(s resp.Stats) bool { return s.BufferBytes > most/2 })
+	e.dial(t).expect(`"v"`, "ECHO", "v")
+	// All get their replies, those too that had to wait for others to read.
+	for _, c := range greedy {
+		for range gets {
+			if got := c.reply(); len(got) != len(value)+2 {
+				t.Fatalf("a reply of %d bytes", len(got))
+			}
+		}
+		if n := e.Stats().BufferBytes; n > most {
+			t.Fatalf("%d bytes wait for clients that do not read", n)
+		}
+	}
+	e.until(t, func(s resp.Stats) bool { return s.BufferBytes == 0 })
 }
 
 // TestSlowReaderReadsOn has a client that takes its time, and gets everything.
@@ -440,19 +507,20 @@ func TestAddressInUse(t *testing.T) {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	for setting, change := range map[string]func(*resp.Config){
-		"resp.listen 0.0.0.0":   func(c *resp.Config) { c.Listen = "0.0.0.0:7379" },
-		`resp.listen "nowhere"`: func(c *resp.Config) { c.Listen = "nowhere" },
-		`resp.listen ""`:        func(c *resp.Config) { c.Listen = "" },
-		"resp.ack":              func(c *resp.Config) { c.Ack = "sometimes" },
-		"resp.loops":            func(c *resp.Config) { c.Loops = -1 },
-		"resp.connections_max":  func(c *resp.Config) { c.ConnectionsMax = -1 },
-		"resp.buffer_bytes_max": func(c *resp.Config) { c.BufferBytesMax = 1 },
-		"resp.reply_bytes_max":  func(c *resp.Config) { c.ReplyBytesMax = 1 },
-		"resp.background_max":   func(c *resp.Config) { c.BackgroundMax = -1 },
-		"resp.command_timeout":  func(c *resp.Config) { c.CommandTimeout = -1 },
-		"resp.auth_timeout":     func(c *resp.Config) { c.AuthTimeout = -1 },
-		"resp.stall_timeout":    func(c *resp.Config) { c.StallTimeout = -1 },
-		"resp.idle_timeout":     func(c *resp.Config) { c.IdleTimeout = -1 },
+		"resp.listen 0.0.0.0":          func(c *resp.Config) { c.Listen = "0.0.0.0:7379" },
+		`resp.listen "nowhere"`:        func(c *resp.Config) { c.Listen = "nowhere" },
+		`resp.listen ""`:               func(c *resp.Config) { c.Listen = "" },
+		"resp.ack":                     func(c *resp.Config) { c.Ack = "sometimes" },
+		"resp.loops":                   func(c *resp.Config) { c.Loops = -1 },
+		"resp.connections_max":         func(c *resp.Config) { c.ConnectionsMax = -1 },
+		"resp.buffer_bytes_max":        func(c *resp.Config) { c.BufferBytesMax = 1 },
+		"resp.client_buffer_bytes_max": func(c *resp.Config) { c.ClientBufferBytesMax = 1 },
+		"resp.reply_bytes_max":         func(c *resp.Config) { c.ReplyBytesMax = 1 },
+		"resp.background_max":          func(c *resp.Config) { c.BackgroundMax = -1 },
+		"resp.command_timeout":         func(c *resp.Config) { c.CommandTimeout = -1 },
+		"resp.auth_timeout":            func(c *resp.Config) { c.AuthTimeout = -1 },
+		"resp.stall_timeout":           func(c *resp.Config) { c.StallTimeout = -1 },
+		"resp.idle_timeout":            func(c *resp.Config) { c.IdleTimeout = -1 },
 	} {
 		cfg := resp.Config{Listen: "127.0.0.1:0"}
 		change(&cfg)
