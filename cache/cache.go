@@ -123,7 +123,7 @@ func (c *Cache) Get(ctx context.Context, keys []string, wait time.Duration) ([]E
 }
 
 // States is Get of all that is known of keys, stamps and tombstones included: every entry has one value with
-// wire.CodecLattice, or none where there is no trace of the key. An entry without a type shows nothing.
+// codec.KindLattice, or none where there is no trace of the key. An entry without a type shows nothing.
 func (c *Cache) States(ctx context.Context, keys []string, wait time.Duration) ([]Entry, error) {
 	entries, all := make([]Entry, len(keys)), make([]int, len(keys))
 	for i, key := range keys {

@@ -16,6 +16,7 @@ import (
 	"cloudburst/anna"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -157,11 +158,11 @@ func TestOtherLattices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counter := cache.Write{Key: "n", Type: pb.LatticeType_LATTICE_TYPE_COUNTER, Values: [][]byte{wire.AppendState([]byte{wire.CodecLattice}, delta)}}
+	counter := cache.Write{Key: "n", Type: pb.LatticeType_LATTICE_TYPE_COUNTER, Values: [][]byte{wire.AppendState([]byte{codec.KindLattice}, delta)}}
 	put(t, c, pb.Ack_ACK_MEMORY, counter)
 	putBehind(t, store, &anna.Write{Key: "n", Add: 2})
 	e := get(t, c, "n")
-	if e.Type != pb.LatticeType_LATTICE_TYPE_COUNTER || e.Values[0][0] != wire.CodecLattice {
+	if e.Type != pb.LatticeType_LATTICE_TYPE_COUNTER || e.Values[0][0] != codec.KindLattice {
 		t.Fatalf("%+v", e)
 	}
 	state, err := wire.DecodeState(e.Values[0][1:])

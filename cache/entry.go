@@ -12,7 +12,7 @@ type Entry struct {
 	// Timestamp is the stamp of an LWW; zero for every other type.
 	Timestamp lattice.Timestamp
 	// Values is the value of an LWW, the members of a set in the order of their bytes, and for every other type one value
-	// with wire.CodecLattice.
+	// with codec.KindLattice.
 	Values [][]byte
 }
 

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"cloudburst/anna"
+	"cloudburst/codec"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -93,7 +94,7 @@ func (it *item) whole() Entry {
 	if it.state.IsZero() {
 		return Entry{}
 	}
-	e := Entry{Values: [][]byte{wire.EncodeLattice(&it.state)}}
+	e := Entry{Values: [][]byte{codec.EncodeLattice(&it.state)}}
 	if live := it.state.Live(time.Now().UnixMilli()); live != nil {
 		e.Type = pb.LatticeType(live.Type())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cloudburst/anna"
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -158,7 +159,7 @@ func TestStatesHaveStampsAndTombstones(t *testing.T) {
 		if len(entries[0].Values) == 0 {
 			return entries[0], nil
 		}
-		s, err := wire.DecodeLattice(entries[0].Values[0])
+		s, err := codec.DecodeLattice(entries[0].Values[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +175,7 @@ func TestStatesHaveStampsAndTombstones(t *testing.T) {
 	}
 	stamp := s.Lattice.(*lattice.LWW).Timestamp
 	stamp.Time++
-	put(t, c, pb.Ack_ACK_DURABLE, cache.Write{Key: "k", Values: [][]byte{wire.EncodeLattice(lattice.Delete(stamp))}})
+	put(t, c, pb.Ack_ACK_DURABLE, cache.Write{Key: "k", Values: [][]byte{codec.EncodeLattice(lattice.Delete(stamp))}})
 	if e, s := state(); !e.Absent() || s == nil || s.Deleted() != stamp {
 		t.Fatalf("of a deletion: %v %v", e, s)
 	}
@@ -184,7 +185,7 @@ func TestPutsOfStates(t *testing.T) {
 	t.Parallel()
 	c, _ := start(t, cache.Config{})
 	set := func(delta *lattice.State) cache.Write {
-		return cache.Write{Key: "set", Type: pb.LatticeType_LATTICE_TYPE_SET, Values: [][]byte{wire.EncodeLattice(delta)}}
+		return cache.Write{Key: "set", Type: pb.LatticeType_LATTICE_TYPE_SET, Values: [][]byte{codec.EncodeLattice(delta)}}
 	}
 	put(t, c, pb.Ack_ACK_MEMORY, set(lattice.SetAdd(lattice.Timestamp{}, []byte("\x04a"), []byte("\x04b"))))
 	put(t, c, pb.Ack_ACK_MEMORY, set(lattice.SetRemove(lattice.Timestamp{}, []byte("\x04a"))))
@@ -194,13 +195,13 @@ func TestPutsOfStates(t *testing.T) {
 	add := func(up, down uint64, ttl time.Duration) cache.Write {
 		counter := lattice.NewCounter(lattice.Timestamp{}, []lattice.Count{{Up: up, Down: down}})
 		delta := lattice.NewState(lattice.Timestamp{}, lattice.Expiry{}, counter)
-		return cache.Write{Key: "counter", Type: pb.LatticeType_LATTICE_TYPE_COUNTER, Values: [][]byte{wire.EncodeLattice(delta)}, TTL: ttl}
+		return cache.Write{Key: "counter", Type: pb.LatticeType_LATTICE_TYPE_COUNTER, Values: [][]byte{codec.EncodeLattice(delta)}, TTL: ttl}
 	}
 	for range 10 {
 		put(t, c, pb.Ack_ACK_MEMORY, add(3, 0, 0))
 	}
 	put(t, c, pb.Ack_ACK_DURABLE, add(0, 5, 0))
-	s, err := wire.DecodeLattice(get(t, c, "counter").Values[0])
+	s, err := codec.DecodeLattice(get(t, c, "counter").Values[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +212,7 @@ func TestPutsOfStates(t *testing.T) {
 	if err := c.Put(t.Context(), []cache.Write{add(1, 0, time.Hour)}, pb.Ack_ACK_MEMORY); !errors.Is(err, wire.ErrUnsupported) {
 		t.Errorf("an addition with a time to live: %v", err)
 	}
-	empty := cache.Write{Key: "k", Values: [][]byte{wire.EncodeLattice(lattice.ExpireAt(lattice.Timestamp{}, 1))}}
+	empty := cache.Write{Key: "k", Values: [][]byte{codec.EncodeLattice(lattice.ExpireAt(lattice.Timestamp{}, 1))}}
 	if err := c.Put(t.Context(), []cache.Write{empty}, pb.Ack_ACK_MEMORY); !errors.Is(err, wire.ErrInvalidArgument) {
 		t.Errorf("a state without content: %v", err)
 	}

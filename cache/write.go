@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/codec"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -18,7 +19,7 @@ const KeyBytesMax = anna.KeyBytesMax
 func CheckKey(key string) error { return anna.CheckKey(key) }
 
 // codecLattice begins a value that is a state.
-const codecLattice = wire.CodecLattice
+const codecLattice = codec.KindLattice
 
 // Write is one write of one key. The values belong to the store from then on: the caller must not change them.
 type Write struct {
@@ -27,7 +28,7 @@ type Write struct {
 	Type pb.LatticeType
 	// Timestamp of an LWW; zero = stamped by the store, later than everything that the store knows.
 	Timestamp lattice.Timestamp
-	// Values is the value of an LWW, members to add to a set, or for every other type one delta with wire.CodecLattice.
+	// Values is the value of an LWW, members to add to a set, or for every other type one delta with codec.KindLattice.
 	Values [][]byte
 	// TTL is how long the key lives; zero = for ever.
 	TTL time.Duration
@@ -144,7 +145,7 @@ func (w *Write) delta() (*lattice.State, error) {
 
 // decode returns the delta of a lattice that travels as a state. One without content is a deletion, or sets an expiry.
 func (w *Write) decode() (*lattice.State, error) {
-	delta, err := wire.DecodeLattice(w.Values[0])
+	delta, err := codec.DecodeLattice(w.Values[0])
 	if err != nil {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is no state: %v", w.Key, err)
 	}

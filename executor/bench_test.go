@@ -7,6 +7,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"cloudburst/codec"
 	"cloudburst/wire"
 )
 
@@ -24,7 +25,7 @@ func BenchmarkChain(b *testing.B) {
 		}
 		n.Invoke(&wire.Invocation{
 			Steps:  steps,
-			Values: [][]byte{append([]byte{wire.CodecPlain}, body...)},
+			Values: [][]byte{append([]byte{codec.KindPlain}, body...)},
 			Done:   func(r wire.Result) { answers <- r },
 		})
 		if r := <-answers; r.Err != nil {

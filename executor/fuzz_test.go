@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -93,7 +94,7 @@ func frameOf(t testing.TB, header *pb.Header, values ...[]byte) []byte {
 
 // FuzzWorkerFrames lets a worker send anything: its invocation is answered at most once by it, and nothing panics or hangs.
 func FuzzWorkerFrames(f *testing.F) {
-	one := []byte{wire.CodecPlain, 1}
+	one := []byte{codec.KindPlain, 1}
 	for _, seed := range [][]byte{
 		frameOf(f, &pb.Header{Id: 1, Body: &pb.Header_Done{Done: &pb.Done{}}}, one),
 		frameOf(f, &pb.Header{Id: 1, Body: &pb.Header_Done{Done: &pb.Done{}}}, nil),
@@ -135,7 +136,7 @@ func FuzzWorkerFrames(f *testing.F) {
 
 func TestAWorkerThatBreaksTheProtocol(t *testing.T) {
 	t.Parallel()
-	one := []byte{wire.CodecPlain, 1}
+	one := []byte{codec.KindPlain, 1}
 	done := &pb.Header{Id: 1, Body: &pb.Header_Done{Done: &pb.Done{}}}
 	for name, stream := range map[string][]byte{
 		"no frame":            []byte("HTTP/1.1 200 OK\r\n\r\n"),

@@ -21,6 +21,7 @@ import (
 	"cloudburst/anna"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -229,13 +230,13 @@ func encode(t testing.TB, v any) []byte {
 		return b
 	}
 	if b, ok := v.([]byte); ok {
-		return append([]byte{wire.CodecBytes}, b...)
+		return append([]byte{codec.KindBytes}, b...)
 	}
 	body, err := cbor.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append([]byte{wire.CodecPlain}, body...)
+	return append([]byte{codec.KindPlain}, body...)
 }
 
 // raw is an argument that is encoded already.
@@ -243,7 +244,7 @@ type raw []byte
 
 func reference(t testing.TB, key string, deserialize bool) raw {
 	t.Helper()
-	v, err := wire.EncodeReference(wire.Reference{Key: key, Deserialize: deserialize})
+	v, err := codec.EncodeReference(codec.Reference{Key: key, Deserialize: deserialize})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,10 +254,10 @@ func reference(t testing.TB, key string, deserialize bool) raw {
 // decode returns a plain value's content, as cbor does.
 func decode(t testing.TB, value []byte) any {
 	t.Helper()
-	if len(value) > 0 && value[0] == wire.CodecBytes {
+	if len(value) > 0 && value[0] == codec.KindBytes {
 		return value[1:]
 	}
-	if len(value) == 0 || value[0] != wire.CodecPlain {
+	if len(value) == 0 || value[0] != codec.KindPlain {
 		t.Fatalf("not plain: %.80q", value)
 	}
 	var v any

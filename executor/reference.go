@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -14,7 +15,7 @@ import (
 // referenceIn reports whether an argument has to be replaced before the function runs.
 func referenceIn(values [][]byte) bool {
 	for _, v := range values {
-		if len(v) > 0 && (v[0] == wire.CodecReference || v[0] == wire.CodecSequence) {
+		if len(v) > 0 && (v[0] == codec.KindReference || v[0] == codec.KindSequence) {
 			return true
 		}
 	}
@@ -43,7 +44,7 @@ func (e *Executor) resolve(t *task) {
 	e.submitResolved(t, references, entries)
 }
 
-func (e *Executor) resolveSlowly(t *task, references []wire.Reference) {
+func (e *Executor) resolveSlowly(t *task, references []codec.Reference) {
 	keys := make([]string, len(references))
 	for i, r := range references {
 		keys[i] = r.Key
@@ -78,7 +79,7 @@ func (e *Executor) resolveSlowly(t *task, references []wire.Reference) {
 	}
 }
 
-func (e *Executor) submitResolved(t *task, references []wire.Reference, entries []cache.Entry) {
+func (e *Executor) submitResolved(t *task, references []codec.Reference, entries []cache.Entry) {
 	values := make([][]byte, len(t.inv.Values))
 	next := 0
 	take := func() ([]byte, error) {
@@ -104,10 +105,10 @@ func (e *Executor) submitResolved(t *task, references []wire.Reference, entries 
 }
 
 // references returns the references in the arguments, in the order in which replace meets them.
-func references(values [][]byte) ([]wire.Reference, error) {
-	var found []wire.Reference
+func references(values [][]byte) ([]codec.Reference, error) {
+	var found []codec.Reference
 	collect := func(v []byte) error {
-		r, err := wire.DecodeReference(v)
+		r, err := codec.DecodeReference(v)
 		if err == nil {
 			found = append(found, r)
 		}
@@ -116,17 +117,17 @@ func references(values [][]byte) ([]wire.Reference, error) {
 	for _, v := range values {
 		switch {
 		case len(v) == 0:
-		case v[0] == wire.CodecReference:
+		case v[0] == codec.KindReference:
 			if err := collect(v); err != nil {
 				return nil, err
 			}
-		case v[0] == wire.CodecSequence:
-			elements, err := wire.SplitSequence(v)
+		case v[0] == codec.KindSequence:
+			elements, err := codec.SplitSequence(v)
 			if err != nil {
 				return nil, err
 			}
 			for _, element := range elements {
-				if len(element) > 0 && element[0] == wire.CodecReference {
+				if len(element) > 0 && element[0] == codec.KindReference {
 					if err := collect(element); err != nil {
 						return nil, err
 					}
@@ -143,44 +144,44 @@ func replace(v []byte, take func() ([]byte, error)) ([]byte, error) {
 		return v, nil
 	}
 	switch v[0] {
-	case wire.CodecReference:
+	case codec.KindReference:
 		return take()
-	case wire.CodecSequence:
-		elements, err := wire.SplitSequence(v)
+	case codec.KindSequence:
+		elements, err := codec.SplitSequence(v)
 		if err != nil {
 			return nil, err
 		}
 		for i, element := range elements {
-			if len(element) > 0 && element[0] == wire.CodecReference {
+			if len(element) > 0 && element[0] == codec.KindReference {
 				if elements[i], err = take(); err != nil {
 					return nil, err
 				}
 			}
 		}
-		return wire.JoinSequence(elements), nil
+		return codec.JoinSequence(elements), nil
 	default:
 		return v, nil
 	}
 }
 
 // referenced returns the value that takes a reference's place. A stored failure fails the run that refers to it.
-func referenced(r wire.Reference, entry cache.Entry) ([]byte, error) {
+func referenced(r codec.Reference, entry cache.Entry) ([]byte, error) {
 	var value []byte
 	switch {
 	case entry.Type == pb.LatticeType_LATTICE_TYPE_SET: // reads as a list
-		value = wire.JoinSequence(entry.Values)
+		value = codec.JoinSequence(entry.Values)
 	case len(entry.Values) == 1 && len(entry.Values[0]) > 0:
 		value = entry.Values[0]
 	default:
 		return nil, wire.Errorf(pb.Code_CODE_INTERNAL, "key %q, which an argument refers to, holds %d values", r.Key, len(entry.Values))
 	}
-	if failure := wire.DecodeFailure(value); failure != nil {
+	if failure := codec.DecodeFailure(value); failure != nil {
 		return nil, failure
 	}
-	if r.Deserialize || value[0] == wire.CodecBytes {
+	if r.Deserialize || value[0] == codec.KindBytes {
 		return value, nil
 	}
 	raw := make([]byte, 0, 1+len(value))
-	raw = append(raw, wire.CodecBytes)
+	raw = append(raw, codec.KindBytes)
 	return append(raw, value...), nil
 }

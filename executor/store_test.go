@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -30,7 +31,7 @@ func TestFunctionsUseTheStore(t *testing.T) {
 	equal(t, n.call("put", "k", "v"), true)
 	equal(t, n.call("get", "k"), "v")
 	equal(t, n.call("get", []string{"k", "missing"}), map[any]any{"k": "v", "missing": nil})
-	equal(t, n.call("get", "k", false), append([]byte{wire.CodecPlain}, "\x61v"...))
+	equal(t, n.call("get", "k", false), append([]byte{codec.KindPlain}, "\x61v"...))
 	equal(t, n.call("delete", "k"), true)
 	equal(t, n.call("get", "k"), nil)
 	n.put(cache.Write{Key: "set", Type: pb.LatticeType_LATTICE_TYPE_SET, Values: [][]byte{encode(t, 1), encode(t, 2)}})
@@ -73,14 +74,14 @@ func TestReferences(t *testing.T) {
 	equal(t, n.call("same", reference(t, "set", true)), []any{uint64(1), uint64(2)})
 	equal(t, n.call("same", reference(t, "a", false)), []byte("\x01\x63one"))
 	equal(t, n.call("same", reference(t, "b", false)), []byte("two"))
-	list := raw(wire.JoinSequence([][]byte{encode(t, 1), reference(t, "a", true), reference(t, "b", false)}))
+	list := raw(codec.JoinSequence([][]byte{encode(t, 1), reference(t, "a", true), reference(t, "b", false)}))
 	equal(t, n.call("same", list), []any{uint64(1), "one", []byte("two")})
 
 	// What a reference reads is what is there now.
 	n.put(lww("a", encode(t, "changed")))
 	equal(t, n.call("same", reference(t, "a", true)), "changed")
 
-	for _, malformed := range []raw{{wire.CodecReference}, {wire.CodecReference, 0xff}, {wire.CodecSequence, 9, 0, 0, 0}, reference(t, "", true)} {
+	for _, malformed := range []raw{{codec.KindReference}, {codec.KindReference, 0xff}, {codec.KindSequence, 9, 0, 0, 0}, reference(t, "", true)} {
 		wantError(t, n.fails("same", malformed), wire.ErrInvalidArgument)
 	}
 }
@@ -127,7 +128,7 @@ func TestAReferenceToARunUnderWay(t *testing.T) {
 func TestAReferenceToAFailedRun(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{})
-	failure, err := wire.EncodeFailure(wire.Errorf(pb.Code_CODE_WORKER_DIED, "it died"))
+	failure, err := codec.EncodeFailure(wire.Errorf(pb.Code_CODE_WORKER_DIED, "it died"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/dag"
 	"cloudburst/registry"
 	"cloudburst/scheduler"
@@ -108,17 +109,17 @@ func (h *house) Invoke(inv *wire.Invocation) {
 		h.held <- inv
 	case "raise":
 		inv.Done(wire.Result{Err: &wire.Error{
-			Code: pb.Code_CODE_EXECUTION, Pickle: []byte{wire.CodecPickle, 1},
+			Code: pb.Code_CODE_EXECUTION, Pickle: []byte{codec.KindPickle, 1},
 			Exception: &pb.RemoteException{Type: "ValueError", Message: "boom", Traceback: string(inv.Values[0][1:])},
 		}})
 	case "size":
 		value := make([]byte, 1+binary.LittleEndian.Uint32(inv.Values[0][1:]))
-		value[0] = wire.CodecBytes
+		value[0] = codec.KindBytes
 		inv.Done(wire.Result{Value: value})
 	case "add":
 		inv.Done(wire.Result{Value: number(numberOf(inv.Values[0]) + numberOf(inv.Values[1]))})
 	default:
-		value := []byte{wire.CodecBytes}
+		value := []byte{codec.KindBytes}
 		if len(inv.Values) > 0 {
 			value = inv.Values[0]
 		}
@@ -126,7 +127,7 @@ func (h *house) Invoke(inv *wire.Invocation) {
 	}
 }
 
-func number(n uint32) []byte { return binary.LittleEndian.AppendUint32([]byte{wire.CodecBytes}, n) }
+func number(n uint32) []byte { return binary.LittleEndian.AppendUint32([]byte{codec.KindBytes}, n) }
 
 func numberOf(value []byte) uint32 {
 	if len(value) != 5 {
@@ -177,7 +178,7 @@ func (s *memoryStore) Get(ctx context.Context, keys []string, wait time.Duration
 func (s *memoryStore) States(ctx context.Context, keys []string, wait time.Duration) ([]cache.Entry, error) {
 	entries, err := s.Get(ctx, keys, wait)
 	for i := range entries {
-		entries[i].Values = [][]byte{{wire.CodecLattice}}
+		entries[i].Values = [][]byte{{codec.KindLattice}}
 	}
 	return entries, err
 }

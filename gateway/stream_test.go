@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -28,7 +29,7 @@ func TestCalls(t *testing.T) {
 	}
 	reply := c.do(t, call("raise", 1), []byte("\x04traceback"))
 	e := wire.ErrorFromFrame(reply)
-	if e == nil || e.Code != pb.Code_CODE_EXECUTION || e.Exception.GetTraceback() != "traceback" || !bytes.Equal(e.Pickle, []byte{wire.CodecPickle, 1}) {
+	if e == nil || e.Code != pb.Code_CODE_EXECUTION || e.Exception.GetTraceback() != "traceback" || !bytes.Equal(e.Pickle, []byte{codec.KindPickle, 1}) {
 		t.Errorf("raise: %+v", e)
 	}
 	if err := failure(c.do(t, call("nope", 0))); !errors.Is(err, wire.ErrFunctionNotFound) {
@@ -48,7 +49,7 @@ func TestCalls(t *testing.T) {
 		t.Errorf("more than 64 MiB: %v", err)
 	}
 	// An error that does not fit is shortened, and is still that error.
-	long := c.do(t, call("raise", 1), append([]byte{wire.CodecBytes}, bytes.Repeat([]byte("x"), wire.HeaderBytesMax)...))
+	long := c.do(t, call("raise", 1), append([]byte{codec.KindBytes}, bytes.Repeat([]byte("x"), wire.HeaderBytesMax)...))
 	if e := wire.ErrorFromFrame(long); e == nil || e.Code != pb.Code_CODE_EXECUTION || e.Exception.GetType() != "ValueError" || len(e.Exception.GetTraceback()) < errorTextMax {
 		t.Errorf("a long error: %v", failure(long))
 	}
@@ -141,7 +142,7 @@ func TestKeys(t *testing.T) {
 	}
 	// Values that do not fit into one reply are an error that says so.
 	large := make([]byte, wire.ValueBytesMax)
-	large[0] = wire.CodecBytes
+	large[0] = codec.KindBytes
 	h.store.PutAsync([]cache.Write{{Key: "large", Type: pb.LatticeType_LATTICE_TYPE_LWW, Values: [][]byte{large}}}, pb.Ack_ACK_MEMORY, func(error) {})
 	if err := failure(get(0, "large", "large", "large")); !errors.Is(err, wire.ErrTooLarge) || !strings.Contains(err.Error(), "ask for less") {
 		t.Errorf("a reply that is too large: %v", err)
@@ -505,7 +506,7 @@ func TestDrain(t *testing.T) {
 	}
 	// A large answer, which does not fit into the socket at once, arrives whole.
 	value := make([]byte, wire.ValueBytesMax)
-	value[0] = wire.CodecBytes
+	value[0] = codec.KindBytes
 	inv.Done(wire.Result{Value: value})
 	if reply := c.receive(t); reply.Header.GetId() != waiting || len(reply.Values) != 1 || len(reply.Values[0]) != len(value) {
 		t.Errorf("what was under way: %v", failure(reply))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -49,7 +50,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("unwatching what is not watched: %v", failure(reply))
 	}
 	get := &pb.Header{Body: &pb.Header_Get{Get: &pb.Get{Keys: []string{"b"}, States: true}}}
-	if reply := c.do(t, get); len(reply.Values) != 1 || reply.Values[0][0] != wire.CodecLattice {
+	if reply := c.do(t, get); len(reply.Values) != 1 || reply.Values[0][0] != codec.KindLattice {
 		t.Errorf("states: %v", reply.Header)
 	}
 }
@@ -100,7 +101,7 @@ func TestChangesAreCutIntoFrames(t *testing.T) {
 	t.Parallel()
 	h := open(t, Config{})
 	large := make([]byte, watchFrameBytesMax)
-	large[0] = wire.CodecBytes
+	large[0] = codec.KindBytes
 	var keys []string
 	for i := range 5 {
 		key := fmt.Sprint("k", i)

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"cloudburst"
+	"cloudburst/client"
 	"cloudburst/node"
 )
 
@@ -55,7 +55,7 @@ func startCluster(t *testing.T, roles ...string) []*running {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, "gateway", "anna")
-	clients := make([]*cloudburst.Client, len(nodes))
+	clients := make([]*client.Client, len(nodes))
 	for i, r := range nodes {
 		clients[i] = r.connect(t)
 		status, err := clients[i].Status(t.Context())
@@ -97,10 +97,10 @@ func TestCluster(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, client := range clients[1:] {
+	for _, cloud := range clients[1:] {
 		var value string
 		for value == "" {
-			if err := client.Get(ctx, "kept", &value); err != nil && ctx.Err() != nil {
+			if err := cloud.Get(ctx, "kept", &value); err != nil && ctx.Err() != nil {
 				t.Fatal(err)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 // natsServer is a nats-server process that somebody else runs, as far as the node knows.
@@ -116,8 +116,8 @@ func TestNATSOutside(t *testing.T) {
 	cfg.NATS.URL = server.url
 	r := start(t, cfg)
 	r.register(t, callables)
-	client := r.connect(t)
-	if err := client.Put(t.Context(), "kept", 1); err != nil {
+	cloud := r.connect(t)
+	if err := cloud.Put(t.Context(), "kept", 1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(r.Data, "jetstream")); err == nil {
@@ -126,17 +126,17 @@ func TestNATSOutside(t *testing.T) {
 	// Without the log, what is in memory is served, and a durable write fails in bounded time.
 	server.kill()
 	var kept int
-	if err := client.Get(t.Context(), "kept", &kept); err != nil || kept != 1 {
+	if err := cloud.Get(t.Context(), "kept", &kept); err != nil || kept != 1 {
 		t.Errorf("got %v, %v", kept, err)
 	}
-	if err := call(t, client, 3); err != nil {
+	if err := call(t, cloud, 3); err != nil {
 		t.Error(err)
 	}
-	if err := client.Put(t.Context(), "kept", 2); !errors.Is(err, cloudburst.ErrUnavailable) && !errors.Is(err, cloudburst.ErrDeadlineExceeded) {
+	if err := cloud.Put(t.Context(), "kept", 2); !errors.Is(err, client.ErrUnavailable) && !errors.Is(err, client.ErrDeadlineExceeded) {
 		t.Errorf("a durable write without a log: %v", err)
 	}
 	server.start(t)
-	putUntil(t, client, "after", 3)
+	putUntil(t, cloud, "after", 3)
 	r.cancel()
 	if err := r.wait(); err != nil {
 		t.Fatal(err)
@@ -145,11 +145,11 @@ func TestNATSOutside(t *testing.T) {
 	cfg = config(t)
 	cfg.NATS.URL = server.url
 	r = start(t, cfg)
-	client = r.connect(t)
-	if err := client.Get(t.Context(), "after", &kept); err != nil || kept != 3 {
+	cloud = r.connect(t)
+	if err := cloud.Get(t.Context(), "after", &kept); err != nil || kept != 3 {
 		t.Errorf("got %v, %v", kept, err)
 	}
-	if err := call(t, client, 4); err != nil {
+	if err := call(t, cloud, 4); err != nil {
 		t.Error(err)
 	}
 }
@@ -165,15 +165,15 @@ func TestThreeReplicasSurviveTheLossOfOne(t *testing.T) {
 	cfg.NATS.URL = cfg.NATS.URL[1:]
 	r := start(t, cfg)
 	r.register(t, callables)
-	client := r.connect(t)
+	cloud := r.connect(t)
 	for i := range 20 {
-		if err := client.Put(t.Context(), fmt.Sprintf("key-%d", i), i); err != nil {
+		if err := cloud.Put(t.Context(), fmt.Sprintf("key-%d", i), i); err != nil {
 			t.Fatal(err)
 		}
 	}
 	servers[0].kill()
-	putUntil(t, client, "without-one", 7)
-	if err := call(t, client, 5); err != nil {
+	putUntil(t, cloud, "without-one", 7)
+	if err := call(t, cloud, 5); err != nil {
 		t.Error(err)
 	}
 	r.cancel()
@@ -181,29 +181,29 @@ func TestThreeReplicasSurviveTheLossOfOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = start(t, cfg)
-	client = r.connect(t)
+	cloud = r.connect(t)
 	for i := range 20 {
 		var got int
-		if err := client.Get(t.Context(), fmt.Sprintf("key-%d", i), &got); err != nil || got != i {
+		if err := cloud.Get(t.Context(), fmt.Sprintf("key-%d", i), &got); err != nil || got != i {
 			t.Errorf("key-%d: %v, %v", i, got, err)
 		}
 	}
 	var got int
-	if err := client.Get(t.Context(), "without-one", &got); err != nil || got != 7 {
+	if err := cloud.Get(t.Context(), "without-one", &got); err != nil || got != 7 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if err := call(t, client, 6); err != nil {
+	if err := call(t, cloud, 6); err != nil {
 		t.Error(err)
 	}
 }
 
-func call(t *testing.T, client *cloudburst.Client, n int) error {
+func call(t *testing.T, cloud *client.Client, n int) error {
 	t.Helper()
-	future, err := client.Call(t.Context(), "neg", n)
+	future, err := cloud.Call(t.Context(), "neg", n)
 	if err != nil {
 		return err
 	}
-	got, err := cloudburst.Get[int](t.Context(), future)
+	got, err := client.Get[int](t.Context(), future)
 	if err == nil && got != -n {
 		err = fmt.Errorf("got %d", got)
 	}
@@ -211,16 +211,16 @@ func call(t *testing.T, client *cloudburst.Client, n int) error {
 }
 
 // putUntil writes until the log takes it.
-func putUntil(t *testing.T, client *cloudburst.Client, key string, value int) {
+func putUntil(t *testing.T, cloud *client.Client, key string, value int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for {
-		err := client.Put(ctx, key, value)
+		err := cloud.Put(ctx, key, value)
 		if err == nil {
 			return
 		}
-		if ctx.Err() != nil || !errors.Is(err, cloudburst.ErrUnavailable) && !errors.Is(err, cloudburst.ErrDeadlineExceeded) {
+		if ctx.Err() != nil || !errors.Is(err, client.ErrUnavailable) && !errors.Is(err, client.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
 	}

@@ -18,8 +18,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"cloudburst"
 	"cloudburst/bus/embedded"
+	"cloudburst/client"
+	"cloudburst/codec"
 	"cloudburst/node"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -132,19 +133,19 @@ func (r *running) wait() error {
 	return err
 }
 
-func (r *running) connect(t *testing.T) *cloudburst.Client {
+func (r *running) connect(t *testing.T) *client.Client {
 	t.Helper()
 	token, err := os.ReadFile(filepath.Join(r.Data, "token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	secret := strings.TrimSpace(string(token))
-	client, err := cloudburst.Connect(t.Context(), cloudburst.WithAddress(r.URL), cloudburst.WithToken(secret))
+	cloud, err := client.Connect(t.Context(), client.WithAddress(r.URL), client.WithToken(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = client.Close() })
-	return client
+	t.Cleanup(func() { _ = cloud.Close() })
+	return cloud
 }
 
 // register registers functions by their pickles, over the stream as a Python program does.
@@ -178,7 +179,7 @@ func (r *running) register(t *testing.T, pickles map[string]string) {
 	for name, pickle := range pickles {
 		f := &pb.Function{Name: name, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN}
 		header := &pb.Header{Id: 1, Body: &pb.Header_RegisterFunction{RegisterFunction: &pb.RegisterFunction{Function: f}}}
-		if _, err := wire.WriteFrame(stream, nil, header, [][]byte{append([]byte{wire.CodecPickle}, pickle...)}); err != nil {
+		if _, err := wire.WriteFrame(stream, nil, header, [][]byte{append([]byte{codec.KindPickle}, pickle...)}); err != nil {
 			t.Fatal(err)
 		}
 		frame, err := frames.Read()
@@ -219,16 +220,16 @@ func TestStateAndFunctionsSurviveARestart(t *testing.T) {
 	if again, err := os.ReadFile(filepath.Join(r.Data, "token")); err != nil || !bytes.Equal(token, again) {
 		t.Errorf("another token: %v", err)
 	}
-	client := r.connect(t)
+	cloud := r.connect(t)
 	var kept int
-	if err := client.Get(t.Context(), "kept", &kept); err != nil || kept != 7 {
+	if err := cloud.Get(t.Context(), "kept", &kept); err != nil || kept != 7 {
 		t.Errorf("got %v, %v", kept, err)
 	}
-	future, err := client.Call(t.Context(), "neg", cloudburst.Ref{Key: "kept"})
+	future, err := cloud.Call(t.Context(), "neg", client.Ref{Key: "kept"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := cloudburst.Get[int](t.Context(), future); err != nil || got != -7 {
+	if got, err := client.Get[int](t.Context(), future); err != nil || got != -7 {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
@@ -237,12 +238,12 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 	t.Parallel()
 	r := start(t, config(t))
 	r.register(t, callables)
-	client := r.connect(t)
-	future, err := client.Call(t.Context(), "sleep", 0.5)
+	cloud := r.connect(t)
+	future, err := cloud.Call(t.Context(), "sleep", 0.5)
 	if err != nil {
 		t.Fatal(err)
 	}
-	busy(t, client)
+	busy(t, cloud)
 	r.cancel()
 	if err := future.Get(t.Context(), new(any)); err != nil {
 		t.Errorf("what ran when the node was told to stop: %v", err)
@@ -258,11 +259,11 @@ func TestDrainIsBounded(t *testing.T) {
 	cfg.Node.DrainTimeout = 100 * time.Millisecond
 	r := start(t, cfg)
 	r.register(t, callables)
-	client := r.connect(t)
-	if _, err := client.Call(t.Context(), "sleep", 600); err != nil {
+	cloud := r.connect(t)
+	if _, err := cloud.Call(t.Context(), "sleep", 600); err != nil {
 		t.Fatal(err)
 	}
-	busy(t, client)
+	busy(t, cloud)
 	r.cancel()
 	if err := r.wait(); !errors.Is(err, node.ErrCut) {
 		t.Errorf("got %v", err)
@@ -273,11 +274,11 @@ func TestCut(t *testing.T) {
 	t.Parallel()
 	r := start(t, config(t))
 	r.register(t, callables)
-	client := r.connect(t)
-	if _, err := client.Call(t.Context(), "sleep", 600); err != nil {
+	cloud := r.connect(t)
+	if _, err := cloud.Call(t.Context(), "sleep", 600); err != nil {
 		t.Fatal(err)
 	}
-	busy(t, client)
+	busy(t, cloud)
 	r.cancel()
 	r.Cut()
 	if err := r.wait(); !errors.Is(err, node.ErrCut) {
@@ -286,10 +287,10 @@ func TestCut(t *testing.T) {
 }
 
 // busy returns when a worker runs something.
-func busy(t *testing.T, client *cloudburst.Client) {
+func busy(t *testing.T, cloud *client.Client) {
 	t.Helper()
 	for {
-		s, err := client.Status(t.Context())
+		s, err := cloud.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,8 +2,8 @@ package resp
 
 import (
 	"cloudburst/anna"
+	"cloudburst/codec"
 	"cloudburst/lattice"
-	"cloudburst/wire"
 )
 
 func saddCommand(c *conn, args [][]byte) { c.changeSet(args, makeSetAdd) }
@@ -164,7 +164,7 @@ func smembersCommand(c *conn, args [][]byte) {
 // answered.
 func (c *conn) value(value string, start int) bool {
 	w := c.w
-	if len(value) > 0 && value[0] == wire.CodecBytes {
+	if len(value) > 0 && value[0] == codec.KindBytes {
 		w.text(value[1:])
 	} else {
 		text, err := textForm(nil, []byte(value))

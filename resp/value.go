@@ -8,6 +8,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"cloudburst/codec"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -18,15 +19,15 @@ func encode(content []byte) []byte {
 	return appendEncoded(make([]byte, 0, 1+len(content)), content)
 }
 
-func appendEncoded(to, content []byte) []byte { return append(append(to, wire.CodecBytes), content...) }
+func appendEncoded(to, content []byte) []byte { return append(append(to, codec.KindBytes), content...) }
 
 // textForm appends a value as Redis clients get it: bytes as they are, plain text and numbers as text. Other values have no
 // such form.
 func textForm(to, value []byte) ([]byte, error) {
-	if len(value) > 0 && value[0] == wire.CodecBytes {
+	if len(value) > 0 && value[0] == codec.KindBytes {
 		return append(to, value[1:]...), nil
 	}
-	if len(value) < 2 || value[0] != wire.CodecPlain {
+	if len(value) < 2 || value[0] != codec.KindPlain {
 		return to, noTextForm(value)
 	}
 	// The first bits of a CBOR item say what it is; lists and maps are not even read.
@@ -64,13 +65,13 @@ func noTextForm(value []byte) error {
 	what := "a value"
 	if len(value) > 0 {
 		switch value[0] {
-		case wire.CodecPlain:
+		case codec.KindPlain:
 			what = "a list, a dictionary or the like"
-		case wire.CodecArray:
+		case codec.KindArray:
 			what = "an array"
-		case wire.CodecPickle:
+		case codec.KindPickle:
 			what = "a Python object"
-		case wire.CodecFailure:
+		case codec.KindFailure:
 			what = "the error of a run"
 		}
 	}
@@ -88,16 +89,16 @@ func formOf(to, member []byte, form int) []byte {
 	case 0:
 		return member
 	case 1:
-		return append(appendHead(append(to, wire.CodecPlain), 3, uint64(len(content))), content...)
+		return append(appendHead(append(to, codec.KindPlain), 3, uint64(len(content))), content...)
 	}
 	n, ok := parseInt(content)
 	switch {
 	case !ok:
 		return nil
 	case n < 0:
-		return appendHead(append(to, wire.CodecPlain), 1, uint64(-1-n))
+		return appendHead(append(to, codec.KindPlain), 1, uint64(-1-n))
 	}
-	return appendHead(append(to, wire.CodecPlain), 0, uint64(n))
+	return appendHead(append(to, codec.KindPlain), 0, uint64(n))
 }
 
 // appendHead appends the head of a CBOR item in its shortest form.
@@ -178,7 +179,7 @@ func (k *look) take(held *lattice.State) {
 
 // plainBytes reports whether what was found is bytes as a Redis client writes them.
 func (k *look) plainBytes() bool {
-	return k.kind == lattice.TypeLWW && len(k.value) > 0 && k.value[0] == wire.CodecBytes
+	return k.kind == lattice.TypeLWW && len(k.value) > 0 && k.value[0] == codec.KindBytes
 }
 
 // appendText appends what was found as text.

@@ -8,8 +8,8 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"cloudburst/anna"
+	"cloudburst/codec"
 	"cloudburst/lattice"
-	"cloudburst/wire"
 )
 
 func plain(t testing.TB, item any) []byte {
@@ -18,7 +18,7 @@ func plain(t testing.TB, item any) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append([]byte{wire.CodecPlain}, body...)
+	return append([]byte{codec.KindPlain}, body...)
 }
 
 // TestValuesOfOtherClients reads what functions write, and has them find what Redis clients write.
@@ -37,10 +37,10 @@ func TestValuesOfOtherClients(t *testing.T) {
 	for what, value := range map[string][]byte{
 		"a list":          plain(t, []int{1, 2}),
 		"a dictionary":    plain(t, map[string]int{"a": 1}),
-		"an array":        {wire.CodecArray, 1, 2, 3},
-		"a Python object": {wire.CodecPickle, 1, 2, 3},
+		"an array":        {codec.KindArray, 1, 2, 3},
+		"a Python object": {codec.KindPickle, 1, 2, 3},
 		"a value":         {99},
-		"or the like":     {wire.CodecPlain, 0x7f},
+		"or the like":     {codec.KindPlain, 0x7f},
 	} {
 		e.writeValue(t, "k", value...)
 		for _, command := range []string{"GET", "STRLEN", "INCR", "GETDEL"} {
@@ -65,7 +65,7 @@ func TestValuesOfOtherClients(t *testing.T) {
 
 	c.expect("OK", "SET", "mine", "bytes\x00")
 	e.anna.View("mine", func(held *lattice.State) {
-		if got := held.Lattice.(*lattice.LWW).Value; string(got) != string(wire.CodecBytes)+"bytes\x00" {
+		if got := held.Lattice.(*lattice.LWW).Value; string(got) != string(codec.KindBytes)+"bytes\x00" {
 			t.Errorf("SET has written %q", got)
 		}
 	})
@@ -83,7 +83,7 @@ func TestMembersOfOtherClients(t *testing.T) {
 	c.expect("4", "SCARD", "s")
 	c.expect("2", "SREM", "s", "7", "text", "8")
 	c.expect(`["-300" "mine"]`, "SMEMBERS", "s")
-	e.write(t, &anna.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte{wire.CodecPickle, 1})})
+	e.write(t, &anna.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte{codec.KindPickle, 1})})
 	if got := c.do("SMEMBERS", "s"); !strings.HasPrefix(got, "-WRONGTYPE") {
 		t.Errorf("members without a text form: %q", got)
 	}

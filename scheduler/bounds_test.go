@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -148,7 +149,7 @@ func TestArgumentsAreValues(t *testing.T) {
 func TestFailuresFit(t *testing.T) {
 	t.Parallel()
 	value := encodeFailure(&wire.Error{Code: pb.Code_CODE_EXECUTION, Message: "boom", Pickle: make([]byte, wire.ValueBytesMax)})
-	if failure := wire.DecodeFailure(value); failure == nil || failure.Code != pb.Code_CODE_EXECUTION || len(value) > 1024 {
+	if failure := codec.DecodeFailure(value); failure == nil || failure.Code != pb.Code_CODE_EXECUTION || len(value) > 1024 {
 		t.Errorf("%d bytes: %v", len(value), failure)
 	}
 }
@@ -204,7 +205,7 @@ func TestStoredResultsAreBounded(t *testing.T) {
 		}
 		check("many", 1000)
 		value = make([]byte, wire.ValueBytesMax/2)
-		value[0] = wire.CodecBytes
+		value[0] = codec.KindBytes
 		for range 10 {
 			run()
 		}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/dag"
 	"cloudburst/registry"
 	"cloudburst/wire"
@@ -142,9 +143,9 @@ type executorFunc func(*wire.Invocation)
 func (f executorFunc) Invoke(inv *wire.Invocation) { f(inv) }
 
 // text is a value of this package's tests: bytes that spell an expression. A tuple is a sequence.
-func text(s string) []byte { return append([]byte{wire.CodecBytes}, s...) }
+func text(s string) []byte { return append([]byte{codec.KindBytes}, s...) }
 
-func tuple(elements ...[]byte) []byte { return wire.JoinSequence(elements) }
+func tuple(elements ...[]byte) []byte { return codec.JoinSequence(elements) }
 
 // show returns a value as people read it.
 func show(value []byte) string {
@@ -152,10 +153,10 @@ func show(value []byte) string {
 		return "?"
 	}
 	switch value[0] {
-	case wire.CodecSequence:
+	case codec.KindSequence:
 		return "<" + strings.Join(showAll(spread(value)), ", ") + ">"
-	case wire.CodecFailure:
-		return "failure: " + wire.DecodeFailure(value).Error()
+	case codec.KindFailure:
+		return "failure: " + codec.DecodeFailure(value).Error()
 	default:
 		return string(value[1:])
 	}
@@ -171,10 +172,10 @@ func showAll(values [][]byte) []string {
 
 // spread returns the elements of a tuple, and any other value alone.
 func spread(value []byte) [][]byte {
-	if value[0] != wire.CodecSequence {
+	if value[0] != codec.KindSequence {
 		return [][]byte{value}
 	}
-	elements, err := wire.SplitSequence(value)
+	elements, err := codec.SplitSequence(value)
 	if err != nil {
 		panic(err)
 	}

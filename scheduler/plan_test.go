@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"cloudburst/codec"
 	"cloudburst/dag"
 	"cloudburst/registry"
 	"cloudburst/wire"
@@ -256,7 +257,7 @@ func TestLargeArgumentsTravelApart(t *testing.T) {
 		inv.Done(wire.Result{Value: text("x")})
 	}))
 	large := make([]byte, chainBytesMax/2+1)
-	large[0] = wire.CodecBytes
+	large[0] = codec.KindBytes
 	id := runID(1)
 	r := await(t, s, &pb.Call{
 		RunId: id[:], Target: &pb.Call_Dag{Dag: "d"},

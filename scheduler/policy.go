@@ -3,6 +3,7 @@ package scheduler
 import (
 	"sync/atomic"
 
+	"cloudburst/codec"
 	"cloudburst/wire"
 )
 
@@ -16,18 +17,18 @@ type Work struct {
 // References calls visit with the key of every reference among the arguments.
 func (w Work) References(visit func(key string)) {
 	one := func(value []byte) {
-		if len(value) > 0 && value[0] == wire.CodecReference {
-			if r, err := wire.DecodeReference(value); err == nil {
+		if len(value) > 0 && value[0] == codec.KindReference {
+			if r, err := codec.DecodeReference(value); err == nil {
 				visit(r.Key)
 			}
 		}
 	}
 	for _, value := range w.Values {
-		if len(value) == 0 || value[0] != wire.CodecSequence {
+		if len(value) == 0 || value[0] != codec.KindSequence {
 			one(value)
 			continue
 		}
-		elements, _ := wire.SplitSequence(value) // the executor refuses a malformed one
+		elements, _ := codec.SplitSequence(value) // the executor refuses a malformed one
 		for _, element := range elements {
 			one(element)
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -19,7 +20,7 @@ func (s *slot) Holds(key string) bool       { return slices.Contains(s.keys, key
 
 func reference(t *testing.T, key string) []byte {
 	t.Helper()
-	value, err := wire.EncodeReference(wire.Reference{Key: key, Deserialize: true})
+	value, err := codec.EncodeReference(codec.Reference{Key: key, Deserialize: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestLocality(t *testing.T) {
 		{[][]byte{tuple(text("1"), reference(t, "x"), reference(t, "y"))}, 1},                       // references in a list count as well
 		{[][]byte{text("1")}, 2},                                                                    // nothing to hold: the least load
 		{[][]byte{reference(t, "nowhere")}, 0},                                                      // no executor holds it
-		{[][]byte{append([]byte{wire.CodecReference}, "malformed"...), {wire.CodecSequence, 1}}, 2}, // left to the executor to refuse
+		{[][]byte{append([]byte{codec.KindReference}, "malformed"...), {codec.KindSequence, 1}}, 2}, // left to the executor to refuse
 	} {
 		before := len(slots[test.want].invoked)
 		s.Call(callFunction(runID(i+1), "f", len(test.values)), test.values, func(wire.Result) bool { return true })

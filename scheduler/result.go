@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -128,12 +129,12 @@ func (s *Scheduler) lose(id wire.RunID, err error) {
 
 // encodeFailure returns the value that stands for a failed run. What makes it too large is left out: the exception itself.
 func encodeFailure(e *wire.Error) []byte {
-	value, err := wire.EncodeFailure(e)
+	value, err := codec.EncodeFailure(e)
 	if err == nil && len(value) <= wire.ValueBytesMax {
 		return value
 	}
 	// Code and a valid message always encode.
-	value, _ = wire.EncodeFailure(wire.Errorf(e.Code, "the run failed, and its exception is too large to be kept"))
+	value, _ = codec.EncodeFailure(wire.Errorf(e.Code, "the run failed, and its exception is too large to be kept"))
 	return value
 }
 
@@ -143,7 +144,7 @@ func (s *Scheduler) stored(own string) (wire.Result, bool) {
 	if !ok || entry.Type != pb.LatticeType_LATTICE_TYPE_LWW || len(entry.Values) != 1 {
 		return wire.Result{}, false
 	}
-	if failure := wire.DecodeFailure(entry.Values[0]); failure != nil {
+	if failure := codec.DecodeFailure(entry.Values[0]); failure != nil {
 		return wire.Result{Err: failure}, true
 	}
 	return wire.Result{Value: entry.Values[0]}, true

@@ -71,7 +71,7 @@ func TestSenderOutlivesABacklog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	value := bytes.Repeat([]byte{wire.CodecBytes}, 4<<20)
+	value := bytes.Repeat([]byte{kindBytes}, 4<<20)
 	const frames = 8
 	for range frames {
 		if err := sender.Send(body(), [][]byte{value}); err != nil {
@@ -88,10 +88,10 @@ func TestSenderOutlivesABacklog(t *testing.T) {
 	if deadline := ours.deadline.Load(); deadline == nil || !deadline.IsZero() {
 		t.Errorf("the write deadline is still %v", deadline)
 	}
-	if err := sender.Send(body(), [][]byte{{wire.CodecBytes}}); err != nil {
+	if err := sender.Send(body(), [][]byte{{kindBytes}}); err != nil {
 		t.Error(err)
 	}
-	read(t, theirs, 1, []byte{wire.CodecBytes})
+	read(t, theirs, 1, []byte{kindBytes})
 }
 
 // A connection that hides its socket, as TLS does, is written to as well, without blocking the one who sends.
@@ -104,7 +104,7 @@ func TestSenderWithoutASocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	value := bytes.Repeat([]byte{wire.CodecBytes}, 100<<10)
+	value := bytes.Repeat([]byte{kindBytes}, 100<<10)
 	for range 10 { // nobody reads yet
 		if err := sender.Send(body(), [][]byte{value}); err != nil {
 			t.Fatal(err)

@@ -364,17 +364,3 @@ func TestDecodeStateIsBounded(t *testing.T) {
 		}
 	}
 }
-
-func TestLatticeValue(t *testing.T) {
-	t.Parallel()
-	state := lattice.MaxPut(new(lattice.State), 3)
-	value := wire.EncodeLattice(state)
-	if got, err := wire.DecodeLattice(value); err != nil || !got.Equal(state) || wire.CheckValue("it", value) != nil {
-		t.Errorf("read back %v, %v", got, err)
-	}
-	for _, value := range [][]byte{nil, {wire.CodecPlain, 1}, {wire.CodecLattice, 0xff}} {
-		if _, err := wire.DecodeLattice(value); !errors.Is(err, wire.ErrInvalidArgument) {
-			t.Errorf("%x: %v", value, err)
-		}
-	}
-}

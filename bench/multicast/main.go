@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 type options struct {
@@ -79,7 +79,7 @@ type result struct {
 }
 
 func measure(o options) error {
-	acks := map[string]cloudburst.Ack{"memory": cloudburst.AckMemory, "durable": cloudburst.AckDurable}
+	acks := map[string]client.Ack{"memory": client.AckMemory, "durable": client.AckDurable}
 	ack, ok := acks[o.ack]
 	if !ok {
 		return fmt.Errorf("no acknowledgement is called %q", o.ack)
@@ -91,8 +91,8 @@ func measure(o options) error {
 	if err != nil {
 		return err
 	}
-	for _, client := range r.clients {
-		defer func() { _ = client.Close() }()
+	for _, cloud := range r.clients {
+		defer func() { _ = cloud.Close() }()
 	}
 	if r.bare, err = newBare(o); err != nil {
 		return err
@@ -115,7 +115,7 @@ func measure(o options) error {
 // run is one measurement: update i writes key i%keys at node i/keys%nodes, so that every key is written at every node.
 type run struct {
 	options
-	clients []*cloudburst.Client
+	clients []*client.Client
 	names   []string
 	bare    *bare
 
@@ -129,11 +129,11 @@ func newRun(ctx context.Context, o options) (*run, error) {
 	r := &run{options: o, settled: make(chan struct{}, 1)}
 	for node := range strings.SplitSeq(o.nodes, ",") {
 		address, token, _ := strings.Cut(node, "=")
-		client, err := cloudburst.Connect(ctx, cloudburst.WithAddress(address), cloudburst.WithToken(token))
+		cloud, err := client.Connect(ctx, client.WithAddress(address), client.WithToken(token))
 		if err != nil {
 			return nil, err
 		}
-		r.clients = append(r.clients, client)
+		r.clients = append(r.clients, cloud)
 	}
 	for i := range o.keys {
 		r.names = append(r.names, fmt.Sprintf("multicast:%d:%d", time.Now().UnixNano(), i))
@@ -204,7 +204,7 @@ func (r *run) expect(updates int) {
 	r.missing = updates * len(r.clients)
 }
 
-func (r *run) run(ctx context.Context, ack cloudburst.Ack) (*result, error) {
+func (r *run) run(ctx context.Context, ack client.Ack) (*result, error) {
 	// The first write of each key makes it; then it is read, and so cached, at every node.
 	r.expect(r.keys)
 	for number := 1; number <= r.keys; number++ {
@@ -215,8 +215,8 @@ func (r *run) run(ctx context.Context, ack cloudburst.Ack) (*result, error) {
 	if err := r.settle(ctx); err != nil {
 		return nil, err
 	}
-	for _, client := range r.clients {
-		if _, err := client.GetAll(ctx, r.names...); err != nil {
+	for _, cloud := range r.clients {
+		if _, err := cloud.GetAll(ctx, r.names...); err != nil {
 			return nil, err
 		}
 	}
@@ -258,9 +258,9 @@ func (r *run) run(ctx context.Context, ack cloudburst.Ack) (*result, error) {
 // writer is the node at which an update is made.
 func (r *run) writer(number int) int { return number / r.keys % len(r.clients) }
 
-func (r *run) put(ctx context.Context, number int, ack cloudburst.Ack) error {
+func (r *run) put(ctx context.Context, number int, ack client.Ack) error {
 	value := fmt.Sprintf("%-*d", r.bytes, number)
-	return r.clients[r.writer(number)].PutAll(ctx, ack, cloudburst.Write{Key: r.names[(number-1)%r.keys], Value: value})
+	return r.clients[r.writer(number)].PutAll(ctx, ack, client.Write{Key: r.names[(number-1)%r.keys], Value: value})
 }
 
 func (r *run) result(began []time.Time, took []time.Duration, quiet, busy traffic) *result {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 // slotsShown is how many slots are shown when not all are asked for: the busiest, and those that move.
@@ -27,8 +27,8 @@ clients and for other nodes (those that caches answered are not among them), and
 log. Reads of slots and keys are those of clients, estimated from a sample.`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(ctx context.Context, client *cloudburst.Client) error {
-				return c.annaStatus(ctx, client, slots)
+			return c.with(cmd.Context(), func(ctx context.Context, cloud *client.Client) error {
+				return c.annaStatus(ctx, cloud, slots)
 			})
 		},
 	}
@@ -37,15 +37,15 @@ log. Reads of slots and keys are those of clients, estimated from a sample.`,
 	return anna
 }
 
-func (c *cli) annaStatus(ctx context.Context, client *cloudburst.Client, slots bool) error {
-	s, err := client.AnnaStatus(ctx)
+func (c *cli) annaStatus(ctx context.Context, cloud *client.Client, slots bool) error {
+	s, err := cloud.AnnaStatus(ctx)
 	if err != nil {
 		return err
 	}
 	if c.output == "json" {
 		return c.json(s)
 	}
-	moving := slices.DeleteFunc(slices.Clone(s.Slots), func(slot cloudburst.AnnaSlot) bool { return !slot.Moves() })
+	moving := slices.DeleteFunc(slices.Clone(s.Slots), func(slot client.AnnaSlot) bool { return !slot.Moves() })
 	if err := c.annaSummary(s); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (c *cli) section(heading string, rows [][]string) error {
 	return c.table(heading, rows)
 }
 
-func (c *cli) annaSummary(s cloudburst.AnnaStatus) error {
+func (c *cli) annaSummary(s client.AnnaStatus) error {
 	var keys, reads, writes uint64
 	for _, slot := range s.Slots {
 		keys, reads, writes = keys+slot.Keys, reads+slot.Reads, writes+slot.Writes
@@ -117,7 +117,7 @@ func (c *cli) annaSummary(s cloudburst.AnnaStatus) error {
 }
 
 // masters returns how many members can be masters.
-func masters(s cloudburst.AnnaStatus) (n int) {
+func masters(s client.AnnaStatus) (n int) {
 	for _, m := range s.Members {
 		if !m.Guest && !m.Leaving {
 			n++
@@ -126,7 +126,7 @@ func masters(s cloudburst.AnnaStatus) (n int) {
 	return n
 }
 
-func memberNames(s cloudburst.AnnaStatus) []string {
+func memberNames(s client.AnnaStatus) []string {
 	names := make([]string, len(s.Members))
 	for i, m := range s.Members {
 		names[i] = m.Name
@@ -134,7 +134,7 @@ func memberNames(s cloudburst.AnnaStatus) []string {
 	return names
 }
 
-func memberRows(s cloudburst.AnnaStatus) [][]string {
+func memberRows(s client.AnnaStatus) [][]string {
 	rows := make([][]string, len(s.Members))
 	for i, m := range s.Members {
 		var state []string
@@ -164,7 +164,7 @@ func memberRows(s cloudburst.AnnaStatus) [][]string {
 }
 
 // lagRows has a row for every stream, and in it how far each member is behind.
-func lagRows(s cloudburst.AnnaStatus) [][]string {
+func lagRows(s client.AnnaStatus) [][]string {
 	var rows [][]string
 	for column, m := range s.Members {
 		for i, stream := range m.Streams {
@@ -182,7 +182,7 @@ func lagRows(s cloudburst.AnnaStatus) [][]string {
 }
 
 // hotRows has a row for every hot key, with who holds it beside its masters, and who is about to.
-func hotRows(hot []cloudburst.AnnaHotKey) [][]string {
+func hotRows(hot []client.AnnaHotKey) [][]string {
 	rows := make([][]string, len(hot))
 	for i, h := range hot {
 		replicas := make([]string, len(h.Replicas))
@@ -206,13 +206,13 @@ func shortened(key string) string {
 }
 
 // busiestSlots returns those that were read and written most, as far as they were at all.
-func busiestSlots(all []cloudburst.AnnaSlot) []cloudburst.AnnaSlot {
-	busy := slices.DeleteFunc(slices.Clone(all), func(s cloudburst.AnnaSlot) bool { return s.Reads+s.Writes == 0 })
-	slices.SortStableFunc(busy, func(a, b cloudburst.AnnaSlot) int { return cmp.Compare(b.Reads+b.Writes, a.Reads+a.Writes) })
+func busiestSlots(all []client.AnnaSlot) []client.AnnaSlot {
+	busy := slices.DeleteFunc(slices.Clone(all), func(s client.AnnaSlot) bool { return s.Reads+s.Writes == 0 })
+	slices.SortStableFunc(busy, func(a, b client.AnnaSlot) int { return cmp.Compare(b.Reads+b.Writes, a.Reads+a.Writes) })
 	return busy[:min(len(busy), slotsShown)]
 }
 
-func slotRows(slots []cloudburst.AnnaSlot) [][]string {
+func slotRows(slots []client.AnnaSlot) [][]string {
 	rows := make([][]string, len(slots))
 	for i, s := range slots {
 		serving := "all of them"

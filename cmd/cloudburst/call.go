@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 // invocation is a command line of `cloudburst call`.
@@ -40,7 +40,7 @@ or one object that maps its functions to their arguments.`,
 		ValidArgsFunction: c.completing(false, functionNames, dagNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.name, i.args = args[0], args[1:]
-			return c.with(cmd.Context(), func(ctx context.Context, client *cloudburst.Client) error { return c.call(ctx, client, i) })
+			return c.with(cmd.Context(), func(ctx context.Context, cloud *client.Client) error { return c.call(ctx, cloud, i) })
 		},
 	})
 	cmd.Flags().BoolVar(&i.dag, "dag", false, "NAME is a DAG, even if a function has that name too")
@@ -48,23 +48,23 @@ or one object that maps its functions to their arguments.`,
 	return cmd
 }
 
-func (c *cli) call(ctx context.Context, client *cloudburst.Client, i invocation) error {
+func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) error {
 	if i.timeout <= 0 {
 		return usage("--timeout %v: must be positive", i.timeout)
 	}
-	dag, err := i.resolve(ctx, client)
+	dag, err := i.resolve(ctx, cloud)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
-	var future *cloudburst.Future
+	var future *client.Future
 	if dag != nil {
 		args, err := i.dagArguments(dag)
 		if err != nil {
 			return err
 		}
-		if future, err = client.CallDAG(ctx, i.name, args); err != nil {
+		if future, err = cloud.CallDAG(ctx, i.name, args); err != nil {
 			return err
 		}
 	} else {
@@ -72,11 +72,11 @@ func (c *cli) call(ctx context.Context, client *cloudburst.Client, i invocation)
 		if err != nil {
 			return err
 		}
-		if future, err = client.Call(ctx, i.name, args...); err != nil {
+		if future, err = cloud.Call(ctx, i.name, args...); err != nil {
 			return err
 		}
 	}
-	result, err := cloudburst.Get[any](ctx, future)
+	result, err := client.Get[any](ctx, future)
 	if err != nil {
 		return err
 	}
@@ -84,22 +84,22 @@ func (c *cli) call(ctx context.Context, client *cloudburst.Client, i invocation)
 }
 
 // resolve completes the name and finds out whether it is a function's or a DAG's; dag is nil when it is a function's.
-func (i *invocation) resolve(ctx context.Context, client *cloudburst.Client) (dag *cloudburst.DAG, err error) {
+func (i *invocation) resolve(ctx context.Context, cloud *client.Client) (dag *client.DAG, err error) {
 	if strings.Contains(i.name, "@") {
-		i.name, err = functionNamed(ctx, client, i.name)
+		i.name, err = functionNamed(ctx, cloud, i.name)
 		return nil, err
 	}
-	dags, err := client.DAGs(ctx, "")
+	dags, err := cloud.DAGs(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	if !i.dag {
-		if names, err = functionNames(ctx, client, ""); err != nil {
+		if names, err = functionNames(ctx, cloud, ""); err != nil {
 			return nil, err
 		}
 	}
-	kind, list, byName := "function or dag", "cloudburst fn ls", map[string]*cloudburst.DAG{}
+	kind, list, byName := "function or dag", "cloudburst fn ls", map[string]*client.DAG{}
 	if i.dag {
 		kind, list = "dag", "cloudburst dag ls"
 	}
@@ -117,7 +117,7 @@ func (i *invocation) resolve(ctx context.Context, client *cloudburst.Client) (da
 func (i *invocation) arguments() ([]any, error) {
 	keyword := regexp.MustCompile(`^([\pL_][\pL\pN_]*)=(.*)$`)
 	var args []any
-	keywords := cloudburst.Keywords{}
+	keywords := client.Keywords{}
 	for n, text := range i.args {
 		where := fmt.Sprintf("argument %d", n+1)
 		match := keyword.FindStringSubmatch(text)
@@ -145,7 +145,7 @@ func (i *invocation) arguments() ([]any, error) {
 
 // dagArguments returns those of the functions of a DAG: from one object that has its functions as keys, or else they are all
 // the one source's.
-func (i *invocation) dagArguments(dag *cloudburst.DAG) (map[string][]any, error) {
+func (i *invocation) dagArguments(dag *client.DAG) (map[string][]any, error) {
 	args, err := i.arguments()
 	if err != nil || len(args) == 0 {
 		return nil, err
@@ -162,7 +162,7 @@ func (i *invocation) dagArguments(dag *cloudburst.DAG) (map[string][]any, error)
 		return byFunction, nil
 	}
 	sources := slices.DeleteFunc(slices.Clone(dag.Functions), func(name string) bool {
-		return slices.ContainsFunc(dag.Links, func(l cloudburst.Link) bool { return l.Sink == name })
+		return slices.ContainsFunc(dag.Links, func(l client.Link) bool { return l.Sink == name })
 	})
 	if len(sources) != 1 {
 		return nil, usage("dag %q begins with %s; say whose arguments they are with one JSON object: '{\"%s\": […], …}'",

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 // requestTimeout bounds what a command asks of the node, runs left out.
@@ -42,32 +42,32 @@ func completes(cmd *cobra.Command, flag string, choices ...string) {
 }
 
 // with connects to the node for the time of do. The first Ctrl-C makes it give up.
-func (c *cli) with(ctx context.Context, do func(context.Context, *cloudburst.Client) error) error {
+func (c *cli) with(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	if c.output != "table" && c.output != "json" {
 		return usage("--output %q: must be table or json", c.output)
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	client, err := c.connect(ctx)
+	cloud, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	return do(ctx, client)
+	defer cloud.Close()
+	return do(ctx, cloud)
 }
 
-func (c *cli) connect(ctx context.Context) (*cloudburst.Client, error) {
-	options := []cloudburst.Option{
-		cloudburst.WithAddress(c.address), cloudburst.WithToken(c.token), cloudburst.WithRequestTimeout(requestTimeout),
+func (c *cli) connect(ctx context.Context) (*client.Client, error) {
+	options := []client.Option{
+		client.WithAddress(c.address), client.WithToken(c.token), client.WithRequestTimeout(requestTimeout),
 	}
 	if c.authority != "" {
 		config, err := trusting(c.authority)
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, cloudburst.WithTLS(config))
+		options = append(options, client.WithTLS(config))
 	}
-	return cloudburst.Connect(ctx, options...)
+	return client.Connect(ctx, options...)
 }
 
 func trusting(file string) (*tls.Config, error) {
@@ -85,7 +85,7 @@ func trusting(file string) (*tls.Config, error) {
 // explain returns an error as it is shown, with the traceback when user code raised.
 func explain(err error) string {
 	text := err.Error()
-	e, ok := errors.AsType[*cloudburst.Error](err)
+	e, ok := errors.AsType[*client.Error](err)
 	if !ok {
 		return text
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 func (c *cli) dagCommand() *cobra.Command {
@@ -32,9 +32,9 @@ func (c *cli) dagCommand() *cobra.Command {
 	return dag
 }
 
-func (c *cli) listDAGs(args []string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
-		dags, err := client.DAGs(ctx, strings.Join(args, ""))
+func (c *cli) listDAGs(args []string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
+		dags, err := cloud.DAGs(ctx, strings.Join(args, ""))
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (c *cli) listDAGs(args []string) func(context.Context, *cloudburst.Client) 
 }
 
 // shape shows the links of a DAG on one line.
-func shape(d cloudburst.DAG) string {
+func shape(d client.DAG) string {
 	if len(d.Links) == 0 {
 		return strings.Join(d.Functions, ", ")
 	}
@@ -66,13 +66,13 @@ func shape(d cloudburst.DAG) string {
 	return strings.Join(links, ", ")
 }
 
-func (c *cli) describeDAG(name string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
-		name, err := dagNamed(ctx, client, name)
+func (c *cli) describeDAG(name string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
+		name, err := dagNamed(ctx, cloud, name)
 		if err != nil {
 			return err
 		}
-		d, err := client.DAG(ctx, name)
+		d, err := cloud.DAG(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -89,15 +89,15 @@ func (c *cli) describeDAG(name string) func(context.Context, *cloudburst.Client)
 	}
 }
 
-func (c *cli) removeDAGs(names []string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
+func (c *cli) removeDAGs(names []string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
 		removed := []string{}
 		for _, name := range names {
-			name, err := dagNamed(ctx, client, name)
+			name, err := dagNamed(ctx, cloud, name)
 			if err != nil {
 				return err
 			}
-			if err := client.DeleteDAG(ctx, name); err != nil {
+			if err := cloud.DeleteDAG(ctx, name); err != nil {
 				return err
 			}
 			removed = append(removed, name)

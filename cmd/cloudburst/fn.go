@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 func (c *cli) fnCommand() *cobra.Command {
@@ -35,9 +35,9 @@ func (c *cli) fnCommand() *cobra.Command {
 	return fn
 }
 
-func (c *cli) listFunctions(args []string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
-		functions, err := client.Functions(ctx, strings.Join(args, ""))
+func (c *cli) listFunctions(args []string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
+		functions, err := cloud.Functions(ctx, strings.Join(args, ""))
 		if err != nil {
 			return err
 		}
@@ -52,21 +52,21 @@ func (c *cli) listFunctions(args []string) func(context.Context, *cloudburst.Cli
 	}
 }
 
-func (c *cli) describeFunction(ref string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
-		ref, err := functionNamed(ctx, client, ref)
+func (c *cli) describeFunction(ref string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
+		ref, err := functionNamed(ctx, cloud, ref)
 		if err != nil {
 			return err
 		}
-		f, err := client.Function(ctx, ref)
+		f, err := cloud.Function(ctx, ref)
 		if err != nil {
 			return err
 		}
-		versions, err := client.Versions(ctx, f.Name)
+		versions, err := cloud.Versions(ctx, f.Name)
 		if err != nil {
 			return err
 		}
-		dags, err := client.DAGs(ctx, "")
+		dags, err := cloud.DAGs(ctx, "")
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (c *cli) describeFunction(ref string) func(context.Context, *cloudburst.Cli
 		}
 		if c.output == "json" {
 			return c.json(struct {
-				cloudburst.Function
+				client.Function
 				Versions []uint64 `json:"versions"`
 				DAGs     []string `json:"dags"`
 			}{f, numbers, users})
@@ -106,18 +106,18 @@ func (c *cli) describeFunction(ref string) func(context.Context, *cloudburst.Cli
 	}
 }
 
-func (c *cli) removeFunctions(refs []string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
+func (c *cli) removeFunctions(refs []string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
 		removed := []string{}
 		for _, ref := range refs {
 			if strings.Contains(ref, "@") {
 				return usage("%q names one version; a function is deleted with all its versions: `cloudburst fn rm %s`", ref, strings.Split(ref, "@")[0])
 			}
-			name, err := functionNamed(ctx, client, ref)
+			name, err := functionNamed(ctx, cloud, ref)
 			if err != nil {
 				return err
 			}
-			if err := client.DeleteFunction(ctx, name); err != nil {
+			if err := cloud.DeleteFunction(ctx, name); err != nil {
 				return err
 			}
 			removed = append(removed, name)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 // inputMax is one byte more than the largest value, so that a larger one is refused with its reason by the client.
@@ -68,19 +68,19 @@ func (c *cli) putCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ack := cloudburst.AckDurable
+			ack := client.AckDurable
 			switch s.ack {
 			case "durable":
 			case "memory":
-				ack = cloudburst.AckMemory
+				ack = client.AckMemory
 			default:
 				return usage("--ack %q: must be durable or memory", s.ack)
 			}
 			if s.ttl < 0 {
 				return usage("--ttl %v: must not be negative", s.ttl)
 			}
-			return c.with(cmd.Context(), func(ctx context.Context, client *cloudburst.Client) error {
-				if err := client.PutAll(ctx, ack, cloudburst.Write{Key: args[0], Value: value, TTL: s.ttl}); err != nil || c.output == "table" {
+			return c.with(cmd.Context(), func(ctx context.Context, cloud *client.Client) error {
+				if err := cloud.PutAll(ctx, ack, client.Write{Key: args[0], Value: value, TTL: s.ttl}); err != nil || c.output == "table" {
 					return err
 				}
 				return c.json(map[string]any{"key": args[0]})
@@ -147,34 +147,34 @@ func read(r io.Reader) (string, error) {
 	return string(content), err
 }
 
-func (c *cli) getKey(key string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
+func (c *cli) getKey(key string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
 		var value any
-		if err := client.Get(ctx, key, &value); err != nil {
+		if err := cloud.Get(ctx, key, &value); err != nil {
 			return err
 		}
 		return c.show(value)
 	}
 }
 
-func (c *cli) deleteKeys(keys []string) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
-		if err := client.Delete(ctx, keys...); err != nil || c.output == "table" {
+func (c *cli) deleteKeys(keys []string) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
+		if err := cloud.Delete(ctx, keys...); err != nil || c.output == "table" {
 			return err
 		}
 		return c.json(map[string]any{"deleted": keys})
 	}
 }
 
-func (c *cli) listKeys(prefix string, limit int) func(context.Context, *cloudburst.Client) error {
-	return func(ctx context.Context, client *cloudburst.Client) error {
+func (c *cli) listKeys(prefix string, limit int) func(context.Context, *client.Client) error {
+	return func(ctx context.Context, cloud *client.Client) error {
 		if limit < 0 {
 			return usage("--limit %d: must not be negative", limit)
 		}
 		found, after, more := []string{}, "", true
 		for more && (limit == 0 || len(found) < limit) {
 			// As many as the node gives at once, until there are enough.
-			page, rest, err := client.Keys(ctx, prefix, after, min(limit-len(found), 10000))
+			page, rest, err := cloud.Keys(ctx, prefix, after, min(limit-len(found), 10000))
 			if err != nil {
 				return err
 			}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -134,7 +135,7 @@ func register(ts *testscript.TestScript, _ bool, args []string) {
 			Name: f.name, Doc: f.doc, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN, Retries: uint32(retries),
 		}
 		header := &pb.Header{Body: &pb.Header_RegisterFunction{RegisterFunction: &pb.RegisterFunction{Function: function}}}
-		send(header, append([]byte{wire.CodecPickle}, f.pickle...))
+		send(header, append([]byte{codec.KindPickle}, f.pickle...))
 	}
 	dag := &pb.Dag{Name: "f", Functions: []string{"incr", "sq"}, Links: []*pb.Link{{Source: "incr", Sink: "sq"}}}
 	send(&pb.Header{Body: &pb.Header_RegisterDag{RegisterDag: &pb.RegisterDag{Dag: dag}}})

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 const (
@@ -50,9 +50,9 @@ func some(names []string) string {
 }
 
 // functionNamed completes the name in a reference to a function; a version stays as it is.
-func functionNamed(ctx context.Context, client *cloudburst.Client, ref string) (string, error) {
+func functionNamed(ctx context.Context, cloud *client.Client, ref string) (string, error) {
 	name, version, chosen := strings.Cut(ref, "@")
-	names, err := functionNames(ctx, client, "")
+	names, err := functionNames(ctx, cloud, "")
 	if err != nil {
 		return "", err
 	}
@@ -63,16 +63,16 @@ func functionNamed(ctx context.Context, client *cloudburst.Client, ref string) (
 	return name, err
 }
 
-func dagNamed(ctx context.Context, client *cloudburst.Client, name string) (string, error) {
-	names, err := dagNames(ctx, client, "")
+func dagNamed(ctx context.Context, cloud *client.Client, name string) (string, error) {
+	names, err := dagNames(ctx, cloud, "")
 	if err != nil {
 		return "", err
 	}
 	return resolve("dag", name, names, "cloudburst dag ls")
 }
 
-func functionNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]string, error) {
-	functions, err := client.Functions(ctx, prefix)
+func functionNames(ctx context.Context, cloud *client.Client, prefix string) ([]string, error) {
+	functions, err := cloud.Functions(ctx, prefix)
 	names := make([]string, len(functions))
 	for i := range functions {
 		names[i] = functions[i].Name
@@ -80,8 +80,8 @@ func functionNames(ctx context.Context, client *cloudburst.Client, prefix string
 	return names, err
 }
 
-func dagNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]string, error) {
-	dags, err := client.DAGs(ctx, prefix)
+func dagNames(ctx context.Context, cloud *client.Client, prefix string) ([]string, error) {
+	dags, err := cloud.DAGs(ctx, prefix)
 	names := make([]string, len(dags))
 	for i := range dags {
 		names[i] = dags[i].Name
@@ -89,12 +89,12 @@ func dagNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]
 	return names, err
 }
 
-func keyNames(ctx context.Context, client *cloudburst.Client, prefix string) ([]string, error) {
-	keys, _, err := client.Keys(ctx, prefix, "", 0)
+func keyNames(ctx context.Context, cloud *client.Client, prefix string) ([]string, error) {
+	keys, _, err := cloud.Keys(ctx, prefix, "", 0)
 	return keys, err
 }
 
-type lister func(context.Context, *cloudburst.Client, string) ([]string, error)
+type lister func(context.Context, *client.Client, string) ([]string, error)
 
 // completing returns what completes an argument with names that the node knows; all is whether every argument is such a name.
 func (c *cli) completing(all bool, lists ...lister) cobra.CompletionFunc {
@@ -104,14 +104,14 @@ func (c *cli) completing(all bool, lists ...lister) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
-		client, err := c.connect(ctx)
+		cloud, err := c.connect(ctx)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		defer client.Close()
+		defer cloud.Close()
 		var names []string
 		for _, list := range lists {
-			found, err := list(ctx, client, prefix)
+			found, err := list(ctx, cloud, prefix)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveError
 			}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 func (c *cli) statusCommand() *cobra.Command {
@@ -19,8 +19,8 @@ func (c *cli) statusCommand() *cobra.Command {
 	})
 }
 
-func (c *cli) status(ctx context.Context, client *cloudburst.Client) error {
-	s, err := client.Status(ctx)
+func (c *cli) status(ctx context.Context, cloud *client.Client) error {
+	s, err := cloud.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (c *cli) status(ctx context.Context, client *cloudburst.Client) error {
 }
 
 // memberText says of a member of the cluster what there is to say.
-func memberText(m cloudburst.Member) string {
+func memberText(m client.Member) string {
 	text := m.Name
 	if m.Self {
 		text += ", this node"

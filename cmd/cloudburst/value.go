@@ -11,7 +11,7 @@ import (
 	"math/big"
 	"strings"
 
-	"cloudburst"
+	"cloudburst/client"
 )
 
 // parseJSON returns the value that a JSON text stands for. Integers keep all their digits.
@@ -68,9 +68,9 @@ func (c *cli) show(v any) error {
 		return c.say("%s", v)
 	case []byte:
 		return c.write(v)
-	case cloudburst.Pickle:
+	case client.Pickle:
 		return c.say("a Python object of %s, pickled; only Python can read it", bytesText(uint64(len(v))))
-	case cloudburst.Array:
+	case client.Array:
 		return c.say("an array %s of shape %v, %s", v.DType, v.Shape, bytesText(uint64(len(v.Data))))
 	}
 	var b bytes.Buffer
@@ -87,9 +87,9 @@ func jsonable(v any) any {
 	switch v := v.(type) {
 	case []byte:
 		return map[string]any{"$bytes": base64.StdEncoding.EncodeToString(v)}
-	case cloudburst.Pickle:
+	case client.Pickle:
 		return map[string]any{"$pickle": base64.StdEncoding.EncodeToString(v)}
-	case cloudburst.Array:
+	case client.Array:
 		return map[string]any{"$array": map[string]any{
 			"dtype": v.DType, "shape": v.Shape, "order": v.Order, "data": base64.StdEncoding.EncodeToString(v.Data),
 		}}
@@ -97,7 +97,7 @@ func jsonable(v any) any {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return map[string]any{"$float": fmt.Sprint(v)}
 		}
-	case cloudburst.Set:
+	case client.Set:
 		return map[string]any{"$set": jsonable([]any(v))}
 	case []any:
 		list := make([]any, len(v))
@@ -112,12 +112,12 @@ func jsonable(v any) any {
 		}
 		return object
 	case map[any]any:
-		pairs := make(cloudburst.Pairs, 0, len(v))
+		pairs := make(client.Pairs, 0, len(v))
 		for key, element := range v {
-			pairs = append(pairs, cloudburst.Pair{Key: key, Value: element})
+			pairs = append(pairs, client.Pair{Key: key, Value: element})
 		}
 		return jsonable(pairs)
-	case cloudburst.Pairs:
+	case client.Pairs:
 		pairs := make([]any, len(v))
 		for i, pair := range v {
 			pairs[i] = []any{jsonable(pair.Key), jsonable(pair.Value)}

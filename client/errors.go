@@ -1,0 +1,51 @@
+package client
+
+import (
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Error is what a request or a run failed with. errors.Is tells its kind, and errors.As gives the rest: after ErrExecution its
+// Exception holds the type, the message and the remote traceback of what user code raised.
+type Error = wire.Error
+
+// Exception describes what user code raised.
+type Exception = pb.RemoteException
+
+// What a request can fail with, for errors.Is.
+var (
+	// ErrInvalidArgument says that the request can never succeed as it is.
+	ErrInvalidArgument = wire.ErrInvalidArgument
+	// ErrUnauthenticated says that the token is missing or wrong.
+	ErrUnauthenticated = wire.ErrUnauthenticated
+	// ErrFunctionNotFound says that no function of that name (and version) is registered.
+	ErrFunctionNotFound = wire.ErrFunctionNotFound
+	// ErrDAGNotFound says that no DAG of that name is registered.
+	ErrDAGNotFound = wire.ErrDAGNotFound
+	// ErrDAGExists says that the name of a DAG is taken.
+	ErrDAGExists = wire.ErrDAGExists
+	// ErrKeyNotFound says that nothing is stored under a key.
+	ErrKeyNotFound = wire.ErrKeyNotFound
+	// ErrExecution says that user code raised.
+	ErrExecution = wire.ErrExecution
+	// ErrWorkerDied says that the process running a function ended before it answered.
+	ErrWorkerDied = wire.ErrWorkerDied
+	// ErrDeadlineExceeded says that a wait was longer than its deadline.
+	ErrDeadlineExceeded = wire.ErrDeadlineExceeded
+	// ErrNoResources says that a queue or pool is at its named bound.
+	ErrNoResources = wire.ErrNoResources
+	// ErrTooLarge says that a value crosses its named limit.
+	ErrTooLarge = wire.ErrTooLarge
+	// ErrUnavailable says that the node is not there, is stopping, or is cut off from its log.
+	ErrUnavailable = wire.ErrUnavailable
+	// ErrUnsupported says that the request is understood and not built.
+	ErrUnsupported = wire.ErrUnsupported
+	// ErrLatticeMismatch says that a key holds a lattice of another type.
+	ErrLatticeMismatch = wire.ErrLatticeMismatch
+	// ErrIncompatible says that the client and the node cannot work together.
+	ErrIncompatible = wire.ErrIncompatible
+	// ErrCancelled says that the caller gave up, or that the client was closed.
+	ErrCancelled = wire.ErrCancelled
+	// ErrInternal says that the fault is the node's.
+	ErrInternal = wire.ErrInternal
+)

@@ -1,0 +1,21 @@
+package client
+
+import "cloudburst/codec"
+
+// Set is a set of distinct values. Put stores one as a set lattice, whose elements join those that are there.
+type Set = codec.Set
+
+// Pair is one item of a dictionary.
+type Pair = codec.Pair
+
+// Pairs is a dictionary with keys that a Go map cannot have, such as tuples, in its order.
+type Pairs = codec.Pairs
+
+// Pickle is a value that only Python can read: a pickled object. It can be put back, or given to a function, as it is.
+type Pickle = codec.Pickle
+
+// Array is a NumPy array: its elements as they lie in memory.
+type Array = codec.Array
+
+// Ref stands for the value of a key as an argument of a call: the function gets the value. It may also stand inside a slice.
+type Ref = codec.Ref

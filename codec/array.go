@@ -1,0 +1,82 @@
+package codec
+
+import (
+	"encoding/binary"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+const (
+	// arrayAlignment is the multiple at which the elements begin, counted from the codec byte.
+	arrayAlignment    = 64
+	arrayHeadBytesMax = 4096
+	arrayPrefixBytes  = 5
+)
+
+// Array is a NumPy array: its elements as they lie in memory. Data may share memory with other results and is not to be
+// changed.
+type Array struct {
+	// DType is NumPy's name of the element type, such as "<f8" for little-endian float64.
+	DType string
+	Shape []int
+	// Order is "C" when the last index varies fastest, "F" when the first does. Empty is "C".
+	Order string
+	Data  []byte
+}
+
+func (a Array) encode() ([]byte, error) {
+	order := a.Order
+	if order == "" {
+		order = "C"
+	}
+	if a.DType == "" || order != "C" && order != "F" {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with dtype %q and order %q: give a NumPy dtype such as \"<f8\", and C or F", a.DType, a.Order)
+	}
+	head := []byte{0xa3}
+	head = appendText(appendText(head, "dtype"), a.DType)
+	head = appendHead(appendText(head, "shape"), majorArray, uint64(len(a.Shape)))
+	for _, n := range a.Shape {
+		if n < 0 {
+			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with a negative length, %d", n)
+		}
+		head = appendHead(head, majorUnsigned, uint64(n))
+	}
+	head = appendText(appendText(head, "order"), order)
+	if len(head) > arrayHeadBytesMax {
+		return nil, wire.Errorf(pb.Code_CODE_TOO_LARGE, "an array of %d dimensions; its head of %d bytes is over the limit of %d", len(a.Shape), len(head), arrayHeadBytesMax)
+	}
+	start := alignUp(arrayPrefixBytes + len(head))
+	value := make([]byte, start, start+len(a.Data))
+	value[0] = KindArray
+	binary.LittleEndian.PutUint32(value[1:], uint32(len(head)))
+	copy(value[arrayPrefixBytes:], head)
+	return append(value, a.Data...), nil
+}
+
+func alignUp(n int) int { return (n + arrayAlignment - 1) / arrayAlignment * arrayAlignment }
+
+// decodeArray returns the array that a value holds, over the value's own bytes.
+func decodeArray(value []byte) (Array, error) {
+	if len(value) < arrayPrefixBytes {
+		return Array{}, malformed("an array that is cut off")
+	}
+	n := int(binary.LittleEndian.Uint32(value[1:]))
+	if n > arrayHeadBytesMax || n > len(value)-arrayPrefixBytes {
+		return Array{}, malformed("an array with a head of %d bytes", n)
+	}
+	var head struct {
+		DType string `json:"dtype"`
+		Shape []int  `json:"shape"`
+		Order string `json:"order"`
+	}
+	encoded := append([]byte{KindPlain}, value[arrayPrefixBytes:arrayPrefixBytes+n]...)
+	if err := Decode(encoded, &head); err != nil {
+		return Array{}, malformed("an array with a malformed head: %v", err)
+	}
+	if head.DType == "" || head.Order != "C" && head.Order != "F" {
+		return Array{}, malformed("an array of dtype %q and order %q", head.DType, head.Order)
+	}
+	start := min(alignUp(arrayPrefixBytes+n), len(value))
+	return Array{DType: head.DType, Shape: head.Shape, Order: head.Order, Data: value[start:]}, nil
+}
