@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cloudburst.consistency import View, parse
 from cloudburst.errors import InvalidArgumentError
-from cloudburst.states import Stamp, causal_clock, clock_of, covers, joined, latest, merge, restamp, set_stamp
+from cloudburst.lattice import Stamp, covers, join_clocks
+from cloudburst.states import causal_clock, clock_of, latest, merge, restamp, set_stamp
 from cloudburst.v1.store_pb2 import State
 
 STAMPS = st.tuples(st.integers(1, 5), st.integers(1, 2))
@@ -167,10 +168,10 @@ class World:
 
     def require(self, session: int, key: str, state: State) -> None:
         at = (session, key)
-        self.required[at] = joined(self.required.get(at, {}), causal_clock(state))
+        self.required[at] = join_clocks(self.required.get(at, {}), causal_clock(state))
         for dependency in (d for version in state.causal.versions for d in version.dependencies):
             on = (session, dependency.key.decode())
-            self.required[on] = joined(self.required.get(on, {}), clock_of(dependency.clock))
+            self.required[on] = join_clocks(self.required.get(on, {}), clock_of(dependency.clock))
 
     def do_write(self, session: int, replica: int, key: str) -> None:
         stamp, at = self.stamp(session), (session, key)

@@ -28,7 +28,7 @@ from anna.lattices import (
     VectorClock,
 )
 from cloudburst import codec
-from cloudburst.cells import StoredValue
+from cloudburst.codec import StoredValue
 from cloudburst.errors import CodecError, InvalidArgumentError, TooLargeError
 from cloudburst.v1 import store_pb2
 from test_lattices import kinds, unhurried

@@ -26,6 +26,7 @@ from anna.lattices import (
     VectorClock,
 )
 from cloudburst.errors import InvalidArgumentError
+from cloudburst.lattice import Version
 
 # How long an example takes says nothing here.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -40,7 +41,8 @@ sets = st.builds(SetLattice, st.sets(contents, max_size=3))
 clocks = st.builds(
     lambda mp: VectorClock(mp, deserialize=True), st.dictionaries(st.sampled_from("abc"), st.integers(0, 2), max_size=2)
 )
-dependencies = st.builds(MapLattice, st.dictionaries(st.sampled_from("kl"), clocks, max_size=2))
+plain_clocks = st.dictionaries(st.sampled_from("abc"), st.integers(1, 2), max_size=2)
+dependencies = st.dictionaries(st.sampled_from("kl"), plain_clocks, max_size=2)
 
 
 def _of(lattice: Any, generation: Any) -> Any:
@@ -62,7 +64,6 @@ def _causal(versions: Any, multi: bool) -> Any:
     return lattice
 
 
-no_dependencies = st.builds(lambda: MapLattice({}))
 simple = {
     LWWPairLattice: st.builds(LWWPairLattice, st.integers(0, 3), contents),
     SetLattice: sets,
@@ -75,10 +76,10 @@ simple = {
     PriorityLattice: _of_generations(st.builds(PriorityLattice, numbers, contents)),
     VectorClock: clocks,
     SingleKeyCausalLattice: _of_generations(
-        st.builds(_causal, st.lists(st.tuples(clocks, no_dependencies, contents), max_size=3), st.just(False))
+        st.builds(_causal, st.lists(st.builds(Version, plain_clocks, st.just({}), contents), max_size=3), st.just(False))
     ),
     MultiKeyCausalLattice: _of_generations(
-        st.builds(_causal, st.lists(st.tuples(clocks, dependencies, contents), max_size=3), st.just(True))
+        st.builds(_causal, st.lists(st.builds(Version, plain_clocks, dependencies, contents), max_size=3), st.just(True))
     ),
 }
 maps = st.builds(MapLattice, st.fixed_dictionaries({}, optional={c.__name__: s for c, s in simple.items()}))

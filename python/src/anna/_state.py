@@ -22,9 +22,10 @@ from anna.lattices import (
     SingleKeyCausalLattice,
     VectorClock,
 )
-from cloudburst.cells import StoredValue
-from cloudburst.codec._lattice import present
+from cloudburst.codec import StoredValue
 from cloudburst.errors import CodecError, Error, InvalidArgumentError, TooLargeError
+from cloudburst.lattice import NEVER, Clock, Version
+from cloudburst.states import clock_of, counts_of, fill_version, present, set_stamp, stamp_of
 from cloudburst.v1 import store_pb2
 
 __all__ = ["decode", "encode", "type_of"]
@@ -81,14 +82,9 @@ def _name(name: Any) -> bytes:
     return name.encode("utf-8", _NAME_ERRORS)
 
 
-def _stamp(stamp: store_pb2.Timestamp) -> Tuple[int, int]:
-    return stamp.time, stamp.writer
-
-
 def _fill_generation(message: Any, lattice: Lattice) -> None:
-    time, writer = lattice.generation
-    if time or writer:
-        message.generation.time, message.generation.writer = time, writer
+    if lattice.generation != NEVER:
+        set_stamp(message.generation, lattice.generation)
 
 
 def _fill_lww(state: store_pb2.State, lattice: LWWPairLattice, level: int) -> None:
@@ -146,20 +142,14 @@ def _fill_map(state: store_pb2.State, lattice: MapLattice, level: int) -> None:
 def _fill_causal(state: store_pb2.State, lattice: Any, level: int) -> None:
     state.causal.SetInParent()
     _fill_generation(state.causal, lattice)
-    for clock, dependencies, value in lattice.versions():
-        version = state.causal.versions.add(value=_bytes(value, lattice))
-        version.clock.SetInParent()
-        _fill_clock(version.clock, clock)
-        for key in sorted(dependencies.mp):
-            dependency = version.dependencies.add(key=_name(key))
-            dependency.clock.SetInParent()
-            _fill_clock(dependency.clock, dependencies.mp[key])
+    for version in lattice.versions():
+        dependencies = {_name(key): _named(clock) for key, clock in version.dependencies.items()}
+        message = state.causal.versions.add(value=_bytes(version.value, lattice))
+        fill_version(message, Version(_named(version.clock), dependencies, version.value))
 
 
-def _fill_clock(message: store_pb2.VectorClock, clock: VectorClock) -> None:
-    for writer in sorted(clock.mp):
-        if clock.mp[writer].value:
-            message.entries.add(writer=_name(writer), count=clock.mp[writer].value)
+def _named(clock: Clock) -> Clock:
+    return {_name(writer): count for writer, count in clock.items()}
 
 
 def _read_lww(message: store_pb2.LWW) -> Lattice:
@@ -183,17 +173,14 @@ def _read_ordered_set(message: store_pb2.OrderedSet) -> Optional[Lattice]:
 
 
 def _of_generation(lattice: Lattice, message: Any) -> Lattice:
-    lattice.generation = _stamp(message.generation)
+    lattice.generation = stamp_of(message.generation)
     return lattice
 
 
 def _read_counter(message: store_pb2.Counter) -> Optional[Lattice]:
     if not message.counts:
         return None
-    counter = CounterLattice()
-    for count in message.counts:
-        counter.merge(CounterLattice({count.writer: (count.up, count.down)}))
-    return _of_generation(counter, message)
+    return _of_generation(CounterLattice(counts_of(message)), message)
 
 
 def _read_max(message: store_pb2.Extreme) -> Lattice:
@@ -213,7 +200,7 @@ def _read_map(message: store_pb2.Map) -> Optional[Lattice]:
     for field in message.fields:
         lattice = decode(field.state)
         if lattice is not None:
-            fields[field.name.decode("utf-8", _NAME_ERRORS)] = lattice
+            fields[_text(field.name)] = lattice
     return MapLattice(fields) if fields else None
 
 
@@ -221,15 +208,15 @@ def _read_causal(message: store_pb2.Causal) -> Optional[Lattice]:
     if not message.versions:
         return None
     versions = [
-        (
+        Version(
             _read_clock(version.clock),
-            MapLattice({d.key.decode("utf-8", _NAME_ERRORS): _read_clock(d.clock) for d in version.dependencies}),
+            {_text(d.key): _read_clock(d.clock) for d in version.dependencies},
             _value(version.value),
         )
         for version in message.versions
     ]
     lattice: Any
-    if any(dependencies.mp for _, dependencies, _ in versions):
+    if any(version.dependencies for version in versions):
         lattice = MultiKeyCausalLattice(VectorClock({}), MapLattice({}), SetLattice())
     else:
         lattice = SingleKeyCausalLattice(VectorClock({}), SetLattice())
@@ -237,11 +224,12 @@ def _read_causal(message: store_pb2.Causal) -> Optional[Lattice]:
     return _of_generation(lattice, message)
 
 
-def _read_clock(message: store_pb2.VectorClock) -> VectorClock:
-    clock = VectorClock({})
-    for entry in message.entries:
-        clock.update(entry.writer.decode("utf-8", _NAME_ERRORS), entry.count)
-    return clock
+def _read_clock(message: store_pb2.VectorClock) -> Clock:
+    return {_text(writer): count for writer, count in clock_of(message).items()}
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", _NAME_ERRORS)
 
 
 _Writer = Callable[[store_pb2.State, Any, int], None]

@@ -7,8 +7,7 @@ from typing import List, Optional, Sequence, Tuple
 from anna import _state
 from anna.lattices import Lattice, LWWPairLattice, SetLattice
 from cloudburst import codec
-from cloudburst.cells import StoredValue
-from cloudburst.codec import Buffer, Encoded
+from cloudburst.codec import Buffer, Encoded, StoredValue
 from cloudburst.errors import CodecError
 from cloudburst.v1 import store_pb2
 

@@ -14,9 +14,21 @@ import bisect
 import copy
 import math
 import secrets
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, MutableMapping, NamedTuple, Optional, Set, Tuple, TypeVar
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, MutableMapping, Optional, Set, Tuple, TypeVar
 
 from cloudburst.errors import InvalidArgumentError
+from cloudburst.lattice import (
+    Clock,
+    Dependencies,
+    Version,
+    covers,
+    join_clocks,
+    join_counts,
+    join_dependencies,
+    join_each,
+    newest,
+    total,
+)
 
 __all__ = [
     "CounterLattice",
@@ -202,17 +214,15 @@ class OrderedSetLattice(Lattice):
         return ListBasedOrderedSet(self._scores)
 
     def _join(self, other: OrderedSetLattice) -> None:
-        for member, score in other._scores.items():
-            self._scores[member] = max(score, self._scores.get(member, score))
+        self._scores = join_each(self._scores, other._scores, max)
 
     def _state(self) -> Dict[Any, float]:
         return self._scores
 
 
-class MaxIntLattice(Lattice):
-    """The largest of integers; in the store, of 64 bits."""
-
+class _IntLattice(Lattice):
     def __init__(self, value: int) -> None:
+        """``value`` is an integer; in the store, of 64 bits."""
         self.assign(value)
 
     def reveal(self) -> int:
@@ -222,28 +232,19 @@ class MaxIntLattice(Lattice):
     def assign(self, value: int) -> None:
         """Replace the integer."""
         if not _is_int(value):
-            raise InvalidArgumentError(f"a MaxIntLattice is an integer, got {value!r:.100}")
+            raise InvalidArgumentError(f"a {type(self).__name__} is an integer, got {value!r:.100}")
         self.value: int = value
+
+
+class MaxIntLattice(_IntLattice):
+    """The largest of integers."""
 
     def _join(self, other: MaxIntLattice) -> None:
         self.value = max(self.value, other.value)
 
 
-class MinIntLattice(Lattice):
-    """The smallest of integers; in the store, of 64 bits."""
-
-    def __init__(self, value: int) -> None:
-        self.assign(value)
-
-    def reveal(self) -> int:
-        """Return the integer."""
-        return self.value
-
-    def assign(self, value: int) -> None:
-        """Replace the integer."""
-        if not _is_int(value):
-            raise InvalidArgumentError(f"a MinIntLattice is an integer, got {value!r:.100}")
-        self.value: int = value
+class MinIntLattice(_IntLattice):
+    """The smallest of integers."""
 
     def _join(self, other: MinIntLattice) -> None:
         self.value = min(self.value, other.value)
@@ -262,7 +263,7 @@ class CounterLattice(Lattice):
 
     def reveal(self) -> int:
         """Return the sum."""
-        return sum(up - down for up, down in self.counts.values())
+        return total(self.counts)
 
     def assign(self, value: Dict[int, Tuple[int, int]]) -> None:
         """Replace the counts."""
@@ -291,9 +292,7 @@ class CounterLattice(Lattice):
         return self
 
     def _join(self, other: CounterLattice) -> None:
-        for writer, (up, down) in other.counts.items():
-            own = self.counts.get(writer, (0, 0))
-            self.counts[writer] = (max(own[0], up), max(own[1], down))
+        self.counts = join_counts(self.counts, other.counts)
 
     def _state(self) -> Dict[int, Tuple[int, int]]:
         return self.counts
@@ -384,16 +383,14 @@ class VectorClock(MapLattice):
 
     def covers(self, other: VectorClock) -> bool:
         """Report whether all has been seen that another clock has seen."""
-        return all(count.value <= _count(self, writer) for writer, count in other.mp.items())
+        return covers(self.counts(), other.counts())
 
-    def _state(self) -> Dict[str, int]:
+    def counts(self) -> Clock:
+        """Return the count of each writer that has written."""
         return {writer: count.value for writer, count in self.mp.items() if count.value}
 
-
-class _Version(NamedTuple):
-    clock: VectorClock
-    dependencies: MapLattice
-    value: Any
+    def _state(self) -> Clock:
+        return self.counts()
 
 
 class _CausalLattice(Lattice):
@@ -430,44 +427,39 @@ class _CausalLattice(Lattice):
         if type(value) is not SetLattice:
             raise InvalidArgumentError(f"the value of a {type(self).__name__} is a SetLattice, got {value!r:.100}")
         self.value = value
-        self._apart: List[_Version] = []
+        self._apart: List[Version] = []
 
-    def versions(self) -> List[_Version]:
-        """Return the versions, each with its clock, dependencies and value."""
-        if self._apart and _together(self._apart) == (self.vector_clock, self.dependencies, self.value):
+    def versions(self) -> List[Version]:
+        """Return the versions, each with its clock, dependencies and value, as plain data."""
+        clock, dependencies = self.vector_clock.counts(), {k: c.counts() for k, c in self.dependencies.mp.items()}
+        if self._apart and _together(self._apart) == (clock, dependencies, self.value.val):
             return self._apart
-        return [_Version(self.vector_clock, self.dependencies, value) for value in self.reveal()]
+        return [Version(clock, dependencies, value) for value in self.reveal()]
 
-    def hold(self, versions: Iterable[Tuple[VectorClock, MapLattice, Any]]) -> None:
+    def hold(self, versions: Iterable[Version]) -> None:
         """Replace the versions by those of the given ones that no other has seen."""
-        merged: List[_Version] = []
-        for clock, dependencies, value in versions:
-            same = next((m for m in merged if m.clock == clock and m.value == value), None)
-            if same is None:
-                merged.append(copy.deepcopy(_Version(clock, dependencies, value)))
-            else:
-                same.dependencies.merge(dependencies)
-        self._apart = [v for v in merged if not any(m.clock.covers(v.clock) and not v.clock.covers(m.clock) for m in merged)]
-        self.vector_clock, self.dependencies, self.value = _together(self._apart)
+        self._apart = newest(versions)
+        clock, dependencies, values = _together(self._apart)
+        self.vector_clock = VectorClock(clock, True)
+        self.dependencies = MapLattice({key: VectorClock(seen, True) for key, seen in dependencies.items()})
+        self.value = SetLattice(values)
 
     def _join(self, other: _CausalLattice) -> None:
         self.hold([*self.versions(), *other.versions()])
 
-    def _state(self) -> List[Any]:
-        return sorted((v.value, sorted(v.clock._state().items()), _listed(v.dependencies)) for v in self.versions())
+    def _state(self) -> List[Version]:
+        return newest(self.versions())
 
 
-def _listed(dependencies: MapLattice) -> List[Any]:
-    return sorted((key, sorted(clock._state().items())) for key, clock in dependencies.mp.items())
-
-
-def _together(versions: Iterable[_Version]) -> Tuple[VectorClock, MapLattice, SetLattice]:
-    clock, dependencies, value = VectorClock({}), MapLattice({}), SetLattice()
+def _together(versions: Iterable[Version]) -> Tuple[Clock, Dependencies, Set[Any]]:
+    clock: Clock = {}
+    dependencies: Dependencies = {}
+    values = set()
     for version in versions:
-        clock.merge(version.clock)
-        dependencies.merge(version.dependencies)
-        value.val.add(version.value)
-    return clock, dependencies, value
+        clock = join_clocks(clock, version.clock)
+        dependencies = join_dependencies(dependencies, version.dependencies)
+        values.add(version.value)
+    return clock, dependencies, values
 
 
 class SingleKeyCausalLattice(_CausalLattice):
@@ -494,8 +486,3 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise InvalidArgumentError(f"a score or priority is a number, got {value!r:.100}")
     return float(value) + 0.0  # the negative zero becomes the positive
-
-
-def _count(clock: VectorClock, writer: str) -> int:
-    count = clock.mp.get(writer)
-    return 0 if count is None else int(count.value)

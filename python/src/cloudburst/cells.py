@@ -10,30 +10,9 @@ from cloudburst.codec import Buffer, Encoded
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.v1 import frame_pb2, store_pb2
 
-__all__ = ["StoredValue", "ack_of", "cells_of", "check_key", "cut", "few", "milliseconds", "new_cell", "value_of"]
+__all__ = ["ack_of", "cells_of", "check_key", "cut", "few", "milliseconds", "new_cell", "value_of"]
 
 _ACKS = {"durable": store_pb2.ACK_DURABLE, "memory": store_pb2.ACK_MEMORY}
-
-
-class StoredValue(bytes):
-    """Bytes that are an encoded value, where others are only bytes: in lattices, which hold nothing but bytes."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, value: Buffer) -> bytes:
-        """Return what stands for an encoded value in a lattice: for bytes, themselves."""
-        return bytes(value[1:]) if value[0] == codec.BYTES else cls(value)
-
-    @staticmethod
-    def encoded(value: bytes) -> bytes:
-        """Return the encoded value that stands in a lattice as these bytes."""
-        return bytes(value) if isinstance(value, StoredValue) else codec.encode(bytes(value))
-
-    @staticmethod
-    def decoded(value: bytes) -> Any:
-        """Return the value that stands in a lattice as these bytes."""
-        return codec.decode(bytes(value)) if isinstance(value, StoredValue) else bytes(value)
 
 
 def new_cell(key: str, value: Any, *, sets: bool, ttl: Optional[float] = None) -> Tuple[store_pb2.Cell, List[Encoded]]:

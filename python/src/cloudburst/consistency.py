@@ -8,19 +8,8 @@ from __future__ import annotations
 from typing import Dict, FrozenSet, List, Optional, Set
 
 from cloudburst.errors import InvalidArgumentError, NoResourcesError
-from cloudburst.states import (
-    Clock,
-    Stamp,
-    causal_clock,
-    clock_of,
-    covers,
-    fill_clock,
-    generation,
-    joined,
-    merge,
-    restamp,
-    set_stamp,
-)
+from cloudburst.lattice import Clock, Stamp, covers, join_clocks
+from cloudburst.states import causal_clock, clock_of, fill_clock, generation, merge, restamp, set_stamp
 from cloudburst.v1 import store_pb2
 
 __all__ = ["DEPENDENCIES_MAX", "KEYS_MAX", "View", "parse"]
@@ -120,12 +109,12 @@ class View:
             raise NoResourcesError(f"the session depends on more than {DEPENDENCIES_MAX} keys, the limit; begin a new one")
 
     def _require(self, key: bytes, clock: Clock) -> None:
-        self._required[key] = joined(self._required.get(key, {}), clock)
+        self._required[key] = join_clocks(self._required.get(key, {}), clock)
 
     def version(self, key: str, value: bytes, base: State) -> State:
         """Return the delta of the session's next version of a key: it has seen all that the session has."""
         name = key.encode()
-        clock = joined(self._required.get(name, {}), causal_clock(self.base(key)))
+        clock = join_clocks(self._required.get(name, {}), causal_clock(self.base(key)))
         clock[self._writer] = clock.get(self._writer, 0) + 1
         state = State()
         known = generation(base, "causal")

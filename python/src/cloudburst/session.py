@@ -13,7 +13,8 @@ from cloudburst.codec._lattice import natural
 from cloudburst.connection import Connection
 from cloudburst.consistency import View, content, parse
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError, UnsupportedError
-from cloudburst.states import Stamp, complete, generation, latest, live, merge, set_stamp, stamp_of
+from cloudburst.lattice import Stamp
+from cloudburst.states import complete, generation, latest, live, merge, set_stamp, stamp_of
 from cloudburst.v1 import store_pb2
 from cloudburst.watch import watch_states
 

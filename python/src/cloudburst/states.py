@@ -5,29 +5,37 @@ Pure: nothing here changes what it is given. ``docs/internals/lattices.md`` says
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional
 
+from cloudburst.lattice import (
+    NEVER,
+    Clock,
+    Dependencies,
+    Stamp,
+    Version,
+    join_clocks,
+    join_counts,
+    last_of_each,
+    newest,
+)
 from cloudburst.v1 import store_pb2
 
 __all__ = [
-    "Stamp",
     "causal_clock",
     "clock_of",
     "complete",
-    "covers",
+    "counts_of",
+    "fill_clock",
     "generation",
     "latest",
     "live",
     "merge",
+    "present",
     "restamp",
     "set_stamp",
     "stamp_of",
 ]
 
-Stamp = Tuple[int, int]
-Clock = Dict[bytes, int]
-
-_NEVER: Stamp = (0, 0)
 _GENERATIONAL = ("counter", "max", "min", "priority", "causal")
 
 
@@ -41,11 +49,11 @@ def set_stamp(message: Any, stamp: Stamp) -> None:
     message.time, message.writer = stamp
 
 
-def merge(a: store_pb2.State, b: store_pb2.State, around: Stamp = _NEVER) -> store_pb2.State:
+def merge(a: store_pb2.State, b: store_pb2.State, around: Stamp = NEVER) -> store_pb2.State:
     """Return the join of two states, of which a tombstone around them has cut off what it covers."""
     out = store_pb2.State()
     own = max(stamp_of(a.deleted), stamp_of(b.deleted))
-    if own != _NEVER:
+    if own != NEVER:
         set_stamp(out.deleted, own)
     deleted = max(own, around)
     expiries = [s.expiry for s in (a, b) if s.HasField("expiry") and stamp_of(s.expiry.timestamp) > deleted]
@@ -54,12 +62,10 @@ def merge(a: store_pb2.State, b: store_pb2.State, around: Stamp = _NEVER) -> sto
     values = [s.lww for s in (a, b) if s.HasField("lww") and stamp_of(s.lww.timestamp) > deleted]
     if values:
         out.lww.CopyFrom(max(values, key=lambda v: (stamp_of(v.timestamp), v.value)))
-    members = _last((*a.set.members, *b.set.members), deleted, lambda m: (stamp_of(m.timestamp), m.removed))
+    members = _last((*a.set.members, *b.set.members), deleted)
     if members:
         out.set.members.extend(members)
-    scored = _last(
-        (*a.ordered_set.members, *b.ordered_set.members), deleted, lambda m: (stamp_of(m.timestamp), m.removed, m.score)
-    )
+    scored = _last((*a.ordered_set.members, *b.ordered_set.members), deleted)
     if scored:
         out.ordered_set.members.extend(scored)
     for field in _GENERATIONAL:
@@ -67,7 +73,7 @@ def merge(a: store_pb2.State, b: store_pb2.State, around: Stamp = _NEVER) -> sto
         if held:
             newest = max(stamp_of(content.generation) for content in held)
             _join(field, getattr(out, field), [content for content in held if stamp_of(content.generation) == newest])
-            if newest != _NEVER:
+            if newest != NEVER:
                 set_stamp(getattr(out, field).generation, newest)
     fields: Dict[bytes, store_pb2.State] = {}
     for named in (*a.map.fields, *b.map.fields):
@@ -78,21 +84,26 @@ def merge(a: store_pb2.State, b: store_pb2.State, around: Stamp = _NEVER) -> sto
     return out
 
 
-def _last(members: Iterable[Any], deleted: Stamp, order: Callable[[Any], Any]) -> List[Any]:
-    last: Dict[bytes, Any] = {}
-    for member in members:
-        held = last.get(member.value)
-        if stamp_of(member.timestamp) > deleted and (held is None or order(member) > order(held)):
-            last[member.value] = member
+def _happened(member: Any) -> Any:
+    return member.timestamp.time, member.timestamp.writer, member.removed, getattr(member, "score", 0.0)
+
+
+def _last(members: Iterable[Any], deleted: Stamp) -> List[Any]:
+    last = last_of_each((m for m in members if stamp_of(m.timestamp) > deleted), lambda m: m.value, _happened)
     return [last[value] for value in sorted(last)]
+
+
+def present(members: Iterable[Any]) -> Dict[bytes, Any]:
+    """Return the members of a set that are there, by their bytes: what happened to each last decides."""
+    last = last_of_each(members, lambda m: bytes(m.value), _happened)
+    return {value: member for value, member in last.items() if not member.removed}
 
 
 def _join(field: str, out: Any, held: List[Any]) -> None:
     if field == "counter":
-        counts: Dict[int, Tuple[int, int]] = {}
-        for count in (count for content in held for count in content.counts):
-            up, down = counts.get(count.writer, (0, 0))
-            counts[count.writer] = (max(up, count.up), max(down, count.down))
+        counts: Dict[int, Any] = {}
+        for content in held:
+            counts = join_counts(counts, counts_of(content))
         out.SetInParent()
         for writer in sorted(counts):
             out.counts.add(writer=writer, up=counts[writer][0], down=counts[writer][1])
@@ -103,27 +114,28 @@ def _join(field: str, out: Any, held: List[Any]) -> None:
         out.CopyFrom(min(held, key=lambda content: (content.priority, content.value)))
     else:
         out.SetInParent()
-        out.versions.extend(_newest([version for content in held for version in content.versions]))
+        for version in newest(_version(message) for content in held for message in content.versions):
+            fill_version(out.versions.add(value=version.value), version)
 
 
-def _newest(versions: List[store_pb2.Version]) -> List[store_pb2.Version]:
-    kept: List[Tuple[Clock, store_pb2.Version]] = []
-    for version in versions:
-        clock = clock_of(version.clock)
-        same = next((v for c, v in kept if c == clock and v.value == version.value), None)
-        if same is None:
-            copied = store_pb2.Version()
-            copied.CopyFrom(version)
-            kept.append((clock, copied))
-        else:
-            dependencies = {d.key: clock_of(d.clock) for d in same.dependencies}
-            for d in version.dependencies:
-                dependencies[d.key] = joined(dependencies.get(d.key, {}), clock_of(d.clock))
-            del same.dependencies[:]
-            for key in sorted(dependencies):
-                fill_clock(same.dependencies.add(key=key).clock, dependencies[key])
-    newest = [(c, v) for c, v in kept if not any(covers(other, c) and not covers(c, other) for other, _ in kept)]
-    return [v for _, v in sorted(newest, key=lambda item: (item[1].value, sorted(item[0].items())))]
+def counts_of(content: store_pb2.Counter) -> Dict[int, Any]:
+    """Return what each writer of a counter has added and taken away."""
+    counts: Dict[int, Any] = {}
+    for count in content.counts:
+        counts = join_counts(counts, {count.writer: (count.up, count.down)})
+    return counts
+
+
+def _version(message: store_pb2.Version) -> Version:
+    dependencies: Dependencies = {d.key: clock_of(d.clock) for d in message.dependencies}
+    return Version(clock_of(message.clock), dependencies, message.value)
+
+
+def fill_version(message: store_pb2.Version, version: Version) -> None:
+    """Make a message say the clock and the dependencies of a version."""
+    fill_clock(message.clock, version.clock)
+    for key in sorted(version.dependencies):
+        fill_clock(message.dependencies.add(key=key).clock, version.dependencies[key])
 
 
 def clock_of(message: store_pb2.VectorClock) -> Clock:
@@ -142,21 +154,11 @@ def fill_clock(message: store_pb2.VectorClock, clock: Clock) -> None:
         message.entries.add(writer=writer, count=clock[writer])
 
 
-def covers(a: Clock, b: Clock) -> bool:
-    """Report whether a has seen all that b has."""
-    return all(a.get(writer, 0) >= count for writer, count in b.items())
-
-
-def joined(a: Clock, b: Clock) -> Clock:
-    """Return the clock that has seen what either has."""
-    return {writer: max(a.get(writer, 0), b.get(writer, 0)) for writer in (*a, *b)}
-
-
 def causal_clock(state: store_pb2.State) -> Clock:
     """Return the clock that has seen every version in a state."""
     clock: Clock = {}
     for version in state.causal.versions:
-        clock = joined(clock, clock_of(version.clock))
+        clock = join_clocks(clock, clock_of(version.clock))
     return clock
 
 
@@ -188,12 +190,12 @@ def complete(delta: store_pb2.State, stamp: Stamp, base: store_pb2.State) -> sto
     out = store_pb2.State()
     out.CopyFrom(delta)
     for message in _stamps(out):
-        if stamp_of(message) == _NEVER:
+        if stamp_of(message) == NEVER:
             set_stamp(message, stamp)
     for field in _GENERATIONAL:
-        if out.HasField(field) and stamp_of(getattr(out, field).generation) == _NEVER:
+        if out.HasField(field) and stamp_of(getattr(out, field).generation) == NEVER:
             known = generation(base, field)
-            if known != _NEVER:
+            if known != NEVER:
                 set_stamp(getattr(out, field).generation, known)
     held = {field.name: field.state for field in base.map.fields}
     for named in out.map.fields:

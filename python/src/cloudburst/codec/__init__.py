@@ -23,6 +23,7 @@ __all__ = [
     "VALUE_OVERHEAD_MAX",
     "Buffer",
     "Encoded",
+    "StoredValue",
     "check_size",
     "decode",
     "decode_state",
@@ -289,3 +290,24 @@ def _failure(data: Union[bytes, memoryview]) -> Exception:
         return CodecError(f"a stored failure is malformed: {e}")
     rest = data[5 + n :]
     return exception_from(error, [rest] if len(rest) else [])
+
+
+class StoredValue(bytes):
+    """Bytes in a lattice that are an encoded value. A lattice holds nothing but bytes, and others in it are only bytes."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: Buffer) -> bytes:
+        """Return what stands for an encoded value in a lattice: for bytes, themselves."""
+        return bytes(value[1:]) if value[0] == BYTES else cls(value)
+
+    @staticmethod
+    def encoded(value: bytes) -> bytes:
+        """Return the encoded value that stands in a lattice as these bytes."""
+        return bytes(value) if isinstance(value, StoredValue) else encode(bytes(value))
+
+    @staticmethod
+    def decoded(value: bytes) -> Any:
+        """Return the value that stands in a lattice as these bytes."""
+        return decode(bytes(value)) if isinstance(value, StoredValue) else bytes(value)

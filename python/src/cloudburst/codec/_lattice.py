@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from cloudburst.errors import CodecError
-
-if TYPE_CHECKING:
-    from cloudburst.v1 import store_pb2
+from cloudburst.lattice import total
+from cloudburst.states import counts_of, present
+from cloudburst.v1 import store_pb2
 
 Buffer = Union[bytes, bytearray, memoryview]
 Decode = Callable[[memoryview], Any]
@@ -22,8 +22,6 @@ def encode_state(state: store_pb2.State) -> bytes:
 
 def decode_state(data: Buffer) -> store_pb2.State:
     """Return the state that a value carries. Raises CodecError."""
-    from cloudburst.v1 import store_pb2  # only programs that meet a lattice need it
-
     try:
         return store_pb2.State.FromString(bytes(data[1:]))
     except Exception as e:
@@ -49,12 +47,7 @@ def _shown(state: store_pb2.State, decode: Decode) -> Optional[Tuple[Any]]:
         if scored:
             return ([(decode(memoryview(value)), score) for score, value in scored],)
     if state.HasField("counter") and state.counter.counts:
-        counts: Dict[int, Tuple[int, int]] = {}
-        for count in state.counter.counts:
-            up, down = counts.get(count.writer, (0, 0))
-            counts[count.writer] = (max(up, count.up), max(down, count.down))
-        total = sum(up - down for up, down in counts.values())
-        return (min(max(total, _INT64[0]), _INT64[1]),)
+        return (min(max(total(counts_of(state.counter)), _INT64[0]), _INT64[1]),)
     if state.HasField("max"):
         return (state.max.value,)
     if state.HasField("min"):
@@ -72,17 +65,3 @@ def _shown(state: store_pb2.State, decode: Decode) -> Optional[Tuple[Any]]:
     if state.HasField("causal") and state.causal.versions:
         return (decode(memoryview(min(version.value for version in state.causal.versions))),)
     return None
-
-
-def present(members: Iterable[Any]) -> Dict[bytes, Any]:
-    """Return the members of a set that are there, by their bytes: what happened to each last decides."""
-    last: Dict[bytes, Any] = {}
-    for member in members:
-        held = last.get(member.value)
-        if held is None or _happened(held) < _happened(member):
-            last[member.value] = member
-    return {value: member for value, member in last.items() if not member.removed}
-
-
-def _happened(member: Any) -> Tuple[int, int, bool, float]:
-    return member.timestamp.time, member.timestamp.writer, member.removed, getattr(member, "score", 0.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from anna.lattices import Lattice, LWWPairLattice, SetLattice
 from cloudburst import codec
-from cloudburst.cells import StoredValue
+from cloudburst.codec import StoredValue
 from cloudburst.errors import UnsupportedError
 
 __all__ = ["Serializer"]
