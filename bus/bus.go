@@ -38,7 +38,7 @@ type Conn struct {
 }
 
 // Connect connects to the server of cfg and makes sure that it has JetStream. It fails with ErrUnreachable or
-// ErrNoJetStream, both naming the address; ctx bounds the attempt beside Config.ConnectTimeout.
+// ErrNoJetStream, both naming the address; ctx bounds the attempt as well as Config.ConnectTimeout.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// external runs a NATS server that listens on a port, as somebody else's would. Port 0 picks a free one.
+// external runs a NATS server that listens on a port, as an external one does. Port 0 picks a free one.
 func external(t *testing.T, options server.Options) *server.Server {
 	t.Helper()
 	options.Host, options.NoSigs, options.NoLog = "127.0.0.1", true, true

@@ -75,7 +75,7 @@ func (c *Cache) await(ctx context.Context, keys []string, entries []Entry, missi
 	}
 }
 
-// ask makes w wait for a key, and asks the store for the key if nobody has.
+// ask makes w wait for a key, and asks the store for the key if no earlier waiter has.
 func (c *Cache) ask(key string, w *waiter) *item {
 	s := c.shardOf(key)
 	s.mu.Lock()

@@ -130,7 +130,7 @@ func TestChangesByOthers(t *testing.T) {
 	t.Parallel()
 	c, store := start(t, cache.Config{})
 	if _, ok := c.Peek("k"); ok {
-		t.Fatal("known before anybody has asked")
+		t.Fatal("known before it was asked for")
 	}
 	if e := get(t, c, "k"); !e.Absent() {
 		t.Fatalf("%+v", e)

@@ -5,7 +5,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Entry is what a key holds, as it was at one moment. Immutable and shared: nobody may change its values.
+// Entry is what a key holds, as it was at one moment. Immutable and shared: its values must not be changed.
 type Entry struct {
 	// Type is LATTICE_TYPE_UNSPECIFIED when nothing is there.
 	Type pb.LatticeType

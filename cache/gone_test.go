@@ -9,7 +9,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Keys that were deleted or have expired leave the cache, however many there were; one that somebody waits for stays.
+// Keys that were deleted or have expired leave the cache, however many there were; one that has a waiter stays.
 func TestKeysThatAreGoneTakeNoMemory(t *testing.T) {
 	t.Parallel()
 	c, _ := start(t, cache.Config{})

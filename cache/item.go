@@ -21,7 +21,7 @@ type item struct {
 	waiters []*waiter
 	err     error // why the key cannot be known; for those who wait, who then forget the item
 	bytes   int32 // as accounted, in units of accountUnit
-	pins    int32 // the item stays while somebody is writing to it
+	pins    int32 // the item stays while a writer is at it
 	place   uint32
 	flags   flags
 	used    atomic.Uint32 // not zero = read since the last sweep
@@ -40,7 +40,7 @@ const (
 
 const (
 	accountUnit = 16
-	// itemBytes is what a key takes beside its state: the item, its places in map and ring, and its entry.
+	// itemBytes is what a key takes in addition to its state: the item, its places in map and ring, and its entry.
 	itemBytes = int(unsafe.Sizeof(item{})) + 48 + 24
 )
 
@@ -50,7 +50,7 @@ func (it *item) touch() {
 	}
 }
 
-// show makes the entry anew. What is made of many parts is only made when somebody wants it.
+// show makes the entry again. An entry that is made of many values is only made when it is read.
 func (it *item) show(wanted bool) {
 	live := it.state.Live(time.Now().UnixMilli())
 	it.expires = it.state.ExpiresAt()
@@ -103,7 +103,7 @@ func (it *item) whole() Entry {
 
 // receive takes changes in that the store pushes.
 func (c *Cache) receive(pushes []anna.Push) {
-	var again []string // what is asked for anew
+	var again []string // what is asked for again
 	for i := range pushes {
 		p := &pushes[i]
 		s := c.shardOf(p.Key)
@@ -131,7 +131,7 @@ func (c *Cache) receive(pushes []anna.Push) {
 	}
 }
 
-// gone reports whether an item is of no use any more: its key was deleted or has expired, and nobody is at it. To remember for
+// gone reports whether an item can be dropped: its key was deleted or has expired, and neither a reader nor a writer is at it. To remember for
 // long that every such key is absent would take as much memory as the keys did.
 func (it *item) gone() bool {
 	return it.flags&(known|stale) == known && it.entry.Absent() && it.pins == 0 && len(it.waiters) == 0
@@ -215,7 +215,7 @@ func (c *Cache) pin(key string) *item {
 	return it
 }
 
-// unpin is the inverse of pin. An item of which the store has not said what it holds goes.
+// unpin is the inverse of pin. An item that the store has not answered for is dropped.
 func (c *Cache) unpin(it *item) {
 	s := c.shardOf(it.key)
 	s.mu.Lock()
@@ -224,7 +224,7 @@ func (c *Cache) unpin(it *item) {
 	s.mu.Unlock()
 }
 
-// release forgets an item that is good for nothing and nobody waits for. The shard is locked.
+// release drops an item that holds nothing and has no waiter. The shard is locked.
 func (c *Cache) release(s *shard, it *item) {
 	if it.pins == 0 && len(it.waiters) == 0 && it.flags&(known|asked) == 0 && s.items[it.key] == it {
 		c.drop(s, it)

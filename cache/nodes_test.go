@@ -114,7 +114,7 @@ func TestCachesOfSeveralNodes(t *testing.T) {
 			eventually(t, n.cache, key, "2")
 		}
 	}
-	// Somebody waits on a node that is a master of nothing for what somebody else will write.
+	// A reader at a node that is a master of no slot waits for a write at another node.
 	waited := make(chan error, 1)
 	go func() {
 		entries, err := nodes[3].cache.Get(t.Context(), []string{"later"}, patience)

@@ -147,7 +147,7 @@ func (w *Write) delta() (*lattice.State, error) {
 func (w *Write) decode() (*lattice.State, error) {
 	delta, err := codec.DecodeLattice(w.Values[0])
 	if err != nil {
-		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is no state: %v", w.Key, err)
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "put %.64q: its value is not a state: %v", w.Key, err)
 	}
 	held := pb.LatticeType_LATTICE_TYPE_UNSPECIFIED
 	if delta.Lattice != nil {

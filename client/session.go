@@ -34,11 +34,11 @@ const (
 	MonotonicReads = consistency.MonotonicReads
 	// MonotonicWrites makes whoever sees a write to a key see the earlier writes of the session to it.
 	MonotonicWrites = consistency.MonotonicWrites
-	// WritesFollowReads makes whoever sees a write to a key see what the session had read of it before.
+	// WritesFollowReads makes a reader that sees one of the session's writes to a key see what the session had read of it before.
 	WritesFollowReads = consistency.WritesFollowReads
 	// SessionGuarantees are the last four together.
 	SessionGuarantees = consistency.Session
-	// Causal makes whoever sees a version see, of every key, what its writer had seen. It is for values that are read and
+	// Causal makes a reader that sees a version see, of every key, what the writer of the version had seen. It is for values that are read and
 	// written in causal sessions alone: they keep concurrent versions side by side, for [Concurrent].
 	Causal = consistency.Causal
 )

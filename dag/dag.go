@@ -138,7 +138,7 @@ func (d *DAG) connect() (downstream [][]int, err error) {
 	return downstream, nil
 }
 
-// cycle returns the names along one cycle, the first repeated at the end, or nil when there is none.
+// cycle returns the names along one cycle, the first repeated at the end, or nil without a cycle.
 func (d *DAG) cycle(downstream [][]int) []string {
 	const (
 		white = iota // not visited

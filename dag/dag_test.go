@@ -29,7 +29,7 @@ func TestNewRefuses(t *testing.T) {
 		{"link twice", []string{"a", "b"}, []Link{{"a", "b"}, {"a", "b"}}, ErrDuplicateLink},
 		{"self", []string{"a"}, []Link{{"a", "a"}}, ErrCycle},
 		{"cycle", []string{"a", "b", "c"}, []Link{{"a", "b"}, {"b", "c"}, {"c", "a"}}, ErrCycle},
-		{"cycle beside a sink", []string{"a", "b", "c"}, []Link{{"a", "b"}, {"b", "a"}, {"b", "c"}}, ErrCycle},
+		{"cycle and a sink", []string{"a", "b", "c"}, []Link{{"a", "b"}, {"b", "a"}, {"b", "c"}}, ErrCycle},
 		{"two sinks", []string{"a", "b"}, nil, ErrSeveralSinks},
 	} {
 		t.Run(test.name, func(t *testing.T) {

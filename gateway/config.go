@@ -48,7 +48,7 @@ const (
 // ReservedPrefix begins the keys that belong to Cloudburst itself; clients are refused them.
 const ReservedPrefix = "cloudburst/"
 
-// Config says where and how a gateway listens. The zero value listens on 127.0.0.1:7100, for everybody on this machine.
+// Config says where and how a gateway listens. The zero value listens on 127.0.0.1:7100, for all users of this machine.
 type Config struct {
 	// Listen is the address of the one port. Default 127.0.0.1:7100.
 	Listen string

@@ -1,7 +1,7 @@
 // Package gateway is the node's one port: the stream that clients speak, and what operators ask over HTTP.
 //
-// One goroutine reads a connection's requests and hands them on itself; a reply is written by whoever has it. So a call
-// passes through without a hop, and a client that does not read its replies harms nobody else.
+// One goroutine reads a connection's requests and hands them on itself; the goroutine that has a reply writes it. So a call
+// passes through without a hop, and a client that does not read its replies delays no other.
 package gateway
 
 import (
@@ -33,7 +33,7 @@ type Gateway struct {
 	slots    chan struct{} // one for each request that waits in the background
 
 	draining    atomic.Bool
-	drains      context.Context // ends when the gateway drains: nobody waits for keys to appear any longer
+	drains      context.Context // ends when the gateway drains: waits for keys to appear end with it
 	drain       context.CancelFunc
 	connections atomic.Int64
 	outstanding atomic.Int64

@@ -231,7 +231,7 @@ func errReserved(key string) error {
 	return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "key %.64q: keys that begin with %q are Cloudburst's own; choose another", key, ReservedPrefix)
 }
 
-// checkKey returns an error for a key that clients have no access to, or that is none.
+// checkKey returns an error for a string that is not a key, or for a key that clients have no access to.
 func checkKey(key string) error {
 	if reserved(key) {
 		return errReserved(key)
@@ -239,7 +239,7 @@ func checkKey(key string) error {
 	return cache.CheckKey(key)
 }
 
-// shorten returns the beginning of a text that is too long for an error.
+// shorten returns the beginning of a string that is too long for an error.
 func shorten(text string) string {
 	if len(text) <= errorTextMax {
 		return text

@@ -69,7 +69,7 @@ func (s *stream) ended(remote string, err error) {
 	}
 }
 
-// gone reports whether err is how a connection ends that somebody has closed.
+// gone reports whether err is how a connection ends that either side has closed.
 func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -355,7 +355,7 @@ func TestSilentClients(t *testing.T) {
 	await(t, "the connections are gone", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.streams) == 1 })
 }
 
-// A client that does not read its replies has its requests left unread, and harms nobody.
+// A client that does not read its replies has its requests left unread, and delays no other client.
 func TestClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	h := open(t, Config{})

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// certificate makes a certificate for this machine, and returns its files and whoever trusts it.
+// certificate makes a certificate for this machine, and returns its files and a pool that trusts it.
 func certificate(t *testing.T) (certificateFile, keyFile string, trust *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -79,7 +79,7 @@ func TestWatchesAreBounded(t *testing.T) {
 	}
 }
 
-// A node that drains ends watches, and so does a client that leaves. Whoever watches goes on with the next connection.
+// A node that drains ends watches, and so does a client that leaves. Its watches go on with the next connection.
 func TestWatchesEnd(t *testing.T) {
 	t.Parallel()
 	h := open(t, Config{})

@@ -93,7 +93,7 @@ func (d Dependencies) equal(other Dependencies) bool {
 	})
 }
 
-// NewCausal returns the lattice of versions, of which it leaves out those that another has seen.
+// NewCausal returns the lattice of versions, without those that another of them has seen.
 func NewCausal(generation Timestamp, versions ...Version) *Causal {
 	c := &Causal{Generation: generation}
 	for _, v := range versions {
@@ -191,7 +191,7 @@ func (c *Causal) add(v Version) (changed bool) {
 // floor is the Floor of the Clock that every replica has of this key. In versions that have seen it, it is replaced by the
 // number of writes in it, so all replicas must be given the same floors in the same order. The order among versions stays what
 // it was, and no version is ever taken for seen that is not. The other way round there is a gap: a version that comes from a
-// replica where it had not seen the floor may stay beside the one that has seen it, until that floor is given again.
+// replica where it had not seen the floor may stay together with the one that has seen it, until that floor is given again.
 //
 // dependencies are versions of other keys that every replica and cache has seen: what they cover need not be depended on.
 // Prune the dependencies on a key before its clock.

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// write is one operation as somebody asked for it, for the model that knows nothing of lattices.
+// write is one operation of a client, for the model that knows nothing of lattices.
 type write struct {
 	kind       Type
 	stamp      Timestamp
@@ -180,7 +180,7 @@ func checkModel(t *rapid.T, got *State, writes []write) {
 		}
 	}
 	if deleted != got.Deleted() || expired != got.Expiry().Timestamp {
-		t.Fatalf("a tombstone or expiry that nobody wrote: %v", show(got))
+		t.Fatalf("a tombstone or expiry that was never written: %v", show(got))
 	}
 	newest := func(kind Type) (g Timestamp) {
 		for _, w := range writes {

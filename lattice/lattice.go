@@ -73,7 +73,7 @@ func superseded(generation, deleted Timestamp) bool {
 	return generation.Less(deleted)
 }
 
-// bytesOf returns the bytes of a string without a copy. Whoever gets them must not change them.
+// bytesOf returns the bytes of a string without a copy. The caller must not change them.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // viewOf returns bytes as a string without a copy, for a look-up that does not keep it.

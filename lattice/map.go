@@ -161,7 +161,7 @@ func (m *Map) collect(before Timestamp) bool {
 	return m.each(func(s *State) bool { return s.Collect(before) })
 }
 
-// each changes every field's state and forgets those of which nothing is left.
+// each changes every field's state and forgets those that hold nothing any more.
 func (m *Map) each(change func(*State) bool) (changed bool) {
 	m.live, m.held = 0, 0
 	gone := false

@@ -241,7 +241,7 @@ func (s *OrderedSet) collect(before Timestamp) bool {
 	return s.retain(func(e *entry[ScoredMark]) bool { return !e.value.Removed || !e.value.Stamp.Less(before) })
 }
 
-// retain keeps some members. Their positions change, so they are ranked anew.
+// retain keeps some members. Their positions change, so they are ranked again.
 func (s *OrderedSet) retain(keep func(*entry[ScoredMark]) bool) bool {
 	if !s.members.retain(keep) {
 		return false

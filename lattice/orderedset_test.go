@@ -94,7 +94,7 @@ func checkRanking(t *rapid.T, set *OrderedSet, want map[string]float64, random *
 		}
 	}
 	if _, ok := set.Rank([]byte("nobody")); ok {
-		t.Fatal("a member that nobody added has a rank")
+		t.Fatal("a member that was never added has a rank")
 	}
 	checkNode(t, set.ranking.root, true)
 }

@@ -22,7 +22,7 @@ type ranked struct {
 	position uint32
 }
 
-// rankNode is a leaf with items, or has children, of which the nth holds nothing below firsts[n] unless n = 0. A first need
+// rankNode is a leaf with items, or has children; the nth child holds nothing below firsts[n] unless n = 0. A first need
 // not be there any more: it only says where to go.
 type rankNode struct {
 	items    []ranked

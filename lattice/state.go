@@ -7,7 +7,7 @@ import (
 )
 
 // State is all that a key holds, and itself a lattice: content, a tombstone and an expiry, each merged on its own, and content
-// that the tombstone covers is gone. A write is a small State, its delta; there is no other kind of write. The zero value holds
+// that the tombstone covers is gone. A write is a small State, its delta; every write is of this kind. The zero value holds
 // nothing. Not safe for concurrent use.
 //
 // Most keys hold one last-writer-wins value and nothing else, so everything else is out of line.

@@ -42,7 +42,7 @@ func (t Timestamp) String() string {
 
 // ClockAheadMicrosMax is how far a stamp from elsewhere may lie in the future: a day. It is far more than clocks are ever
 // apart on purpose: a stamp within it pulls every clock that sees it forward, so that later writes win over it; one beyond it
-// must be refused, since nobody could overwrite what carries it.
+// must be refused, since what carries it could not be overwritten before that day.
 const ClockAheadMicrosMax = 24 * 3600 * 1_000_000
 
 // ErrClockAhead says that a stamp is further in the future than ClockAheadMicrosMax: the clock of the machine that made it is

@@ -118,7 +118,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		delete(documented, s.name())
 	}
 	for name := range documented {
-		t.Errorf("docs/configuration.md has %s, which is no setting", name)
+		t.Errorf("docs/configuration.md has %s, which is not a setting", name)
 	}
 }
 

@@ -107,7 +107,7 @@ func (s setting) parse(text string) error {
 	if v.Type() == reflect.TypeFor[time.Duration]() {
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return fmt.Errorf("%q is no duration; write it as 300ms, 30s or 5m", text)
+			return fmt.Errorf("%q is not a duration; write it as 300ms, 30s or 5m", text)
 		}
 		v.SetInt(int64(d))
 		return nil
@@ -132,13 +132,13 @@ func (s setting) parse(text string) error {
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return fmt.Errorf("%q is no number", text)
+			return fmt.Errorf("%q is not a number", text)
 		}
 		v.SetFloat(f)
 	default:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return fmt.Errorf("%q is no whole number", text)
+			return fmt.Errorf("%q is not a whole number", text)
 		}
 		return s.setInt(n)
 	}
@@ -192,7 +192,7 @@ func (s setting) set(from any) error {
 			for i := range x {
 				text, ok := x[i].(string)
 				if !ok {
-					return fmt.Errorf("element %d is no text", i+1)
+					return fmt.Errorf("element %d is not a string", i+1)
 				}
 				list[i] = text
 			}
@@ -200,7 +200,7 @@ func (s setting) set(from any) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%v is no %s", from, s.kind())
+	return fmt.Errorf("%v is not %s", from, s.kind())
 }
 
 // kind names for people what a setting takes.
@@ -208,17 +208,17 @@ func (s setting) kind() string {
 	v := s.value
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():
-		return `duration such as "30s"`
+		return `a duration such as "30s"`
 	case v.Kind() == reflect.Bool:
 		return "true or false"
 	case v.Kind() == reflect.String:
-		return "text"
+		return "a string"
 	case v.Kind() == reflect.Slice:
-		return "list of texts"
+		return "a list of strings"
 	case v.CanFloat():
-		return "number"
+		return "a number"
 	}
-	return "whole number"
+	return "a whole number"
 }
 
 // toml returns the value as a TOML file has it.

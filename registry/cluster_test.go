@@ -53,7 +53,7 @@ func TestTwoRegistriesAgree(t *testing.T) {
 	want(t, register(t, here, "sq", "y").GetVersion(), nil, 2)
 }
 
-// A function that a DAG uses and a DAG whose function is gone must not both come true, whoever is first.
+// A function that a DAG uses and a DAG whose function is gone must not both come true, whichever is first.
 func TestDeletionAgainstRegistration(t *testing.T) {
 	t.Parallel()
 	s := server(t, t.TempDir())
@@ -120,7 +120,7 @@ func TestReplicasNeedACluster(t *testing.T) {
 	}
 }
 
-// natsServer runs a NATS server with a port, as somebody else's would, alone or as one of a cluster.
+// natsServer runs a NATS server with a port, as an external one has, alone or as one of a cluster.
 func natsServer(t *testing.T, name, dir string, port, clusterPort int, routes ...*url.URL) *natsserver.Server {
 	t.Helper()
 	options := &natsserver.Options{

@@ -23,7 +23,7 @@ type DAG struct {
 }
 
 // RegisterDAG stores a composition. It fails with ErrDAGExists when the name is taken, with ErrFunctionNotFound when a function
-// is not registered, and with an invalid-argument error that wraps the reason of package dag when the shape is none. When it
+// is not registered, and with an invalid-argument error that wraps the reason of package dag when the links do not form a DAG. When it
 // returns the DAG is durable and the next call of this process finds it. d is not kept.
 func (r *Registry) RegisterDAG(ctx context.Context, d *pb.Dag) error {
 	name := d.GetName()
@@ -36,7 +36,7 @@ func (r *Registry) RegisterDAG(ctx context.Context, d *pb.Dag) error {
 	}
 	for _, function := range d.GetColocated() {
 		if _, ok := graph.Index(function); !ok {
-			return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "register dag %q: colocated names %q, which is none of its functions", name, function)
+			return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "register dag %q: colocated names %q, which is not one of its functions", name, function)
 		}
 	}
 	kept := proto.CloneOf(d)

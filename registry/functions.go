@@ -19,7 +19,7 @@ import (
 )
 
 // Register stores a new version of the function that meta describes, unless the latest is just the same: version, time, size
-// and definition key are set here. The definition is stored first, so whoever sees the function can load it. When Register
+// and definition key are set here. The definition is stored first, so a node that sees the function can load it. When Register
 // returns the function is durable and the next call of this process finds it. meta and definition are not kept.
 func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition []byte) (*pb.Function, error) {
 	name := meta.GetName()
@@ -67,7 +67,7 @@ func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition [
 }
 
 // known returns the latest version of a function if that is just what is to be registered, so that a program which is started
-// again makes no further version. Those that keep state always get a new one, with which their state begins anew.
+// again makes no further version. Those that keep state always get a new one, whose state begins from nothing.
 func (r *Registry) known(ctx context.Context, f *pb.Function, contents string) (*pb.Function, error) {
 	if f.GetConvention() == pb.Convention_CONVENTION_CLASS {
 		return nil, nil

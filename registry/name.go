@@ -16,7 +16,7 @@ const NameMax = 128
 // ErrNameInvalid is returned for a name that no function or DAG can have.
 var ErrNameInvalid = errors.New("invalid name")
 
-// CheckName returns an error wrapping ErrNameInvalid when name is none for a function or DAG. Names have 1 to 128 letters
+// CheckName returns an error wrapping ErrNameInvalid when name cannot be that of a function or DAG. Names have 1 to 128 letters
 // and digits of any script, and _ - . : / < > (which covers Python's qualified names); "@" parts a name from a version.
 func CheckName(what, name string) error {
 	bad := ""
@@ -41,7 +41,7 @@ func CheckName(what, name string) error {
 	if len(name) > NameMax {
 		name = strings.ToValidUTF8(name[:NameMax], "") + "…"
 	}
-	return refuse(ErrNameInvalid, pb.Code_CODE_INVALID_ARGUMENT, "%q is no name for a %s: %s; use 1 to %d letters, digits and _ - . : / < >", name, what, bad, NameMax)
+	return refuse(ErrNameInvalid, pb.Code_CODE_INVALID_ARGUMENT, "%q cannot be the name of a %s: %s; use 1 to %d letters, digits and _ - . : / < >", name, what, bad, NameMax)
 }
 
 func nameCharacter(c rune) bool {

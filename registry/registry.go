@@ -78,7 +78,7 @@ type Registry struct {
 
 	mu      sync.RWMutex
 	state   *state
-	changed chan struct{} // closed at the next change of state; nil when nobody waits for it
+	changed chan struct{} // closed at the next change of state; nil without a waiter
 }
 
 // New returns a registry that keeps definitions in defs. It does nothing before Run.

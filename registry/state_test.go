@@ -163,7 +163,7 @@ func TestDefinitionCacheIsBounded(t *testing.T) {
 	})
 }
 
-// FuzzDecode feeds entries that somebody else wrote.
+// FuzzDecode feeds entries that another program wrote.
 func FuzzDecode(f *testing.F) {
 	for _, rec := range []record{
 		functionRecord(&pb.Function{Name: "sq", Version: 1}),

@@ -27,7 +27,7 @@ type garbage struct {
 	revision  uint64 // of the deletion
 }
 
-// follow watches the bucket until ctx ends, beginning anew whenever the watch is lost. It fails when the registry is not loaded
+// follow watches the bucket until ctx ends, beginning again whenever the watch is lost. It fails when the registry is not loaded
 // at the deadline.
 func (r *Registry) follow(ctx context.Context, group *errgroup.Group, deadline time.Time) error {
 	for attempt := 0; ; attempt++ {
@@ -47,7 +47,7 @@ func (r *Registry) follow(ctx context.Context, group *errgroup.Group, deadline t
 		if time.Since(began) > auditInterval {
 			attempt = 0
 		}
-		r.cfg.Logger.Warn("following the registry anew", "bucket", r.cfg.Bucket, "error", err)
+		r.cfg.Logger.Warn("following the registry again", "bucket", r.cfg.Bucket, "error", err)
 		if !pause(ctx, attempt) {
 			return nil
 		}
@@ -139,7 +139,7 @@ func (r *Registry) applyWatched(entry jetstream.KeyValueEntry) {
 	if entry == nil || entry.Revision() <= r.state.applied {
 		return
 	}
-	// Whoever deleted a function removes what is left of it.
+	// The node that deleted a function removes what is left of it.
 	_ = r.take(r.state, entry)
 	r.notify()
 }

@@ -52,7 +52,7 @@ func NewFrameReader(r io.Reader) *FrameReader {
 	return &FrameReader{buffered: bufio.NewReaderSize(r, readBufferBytes)}
 }
 
-// NewFrameReaderFrom is NewFrameReader for a stream of which a bufio.Reader has already taken a part, as after an HTTP upgrade.
+// NewFrameReaderFrom is NewFrameReader for a stream whose first bytes are in a bufio.Reader already, as after an HTTP upgrade.
 func NewFrameReaderFrom(r *bufio.Reader) *FrameReader {
 	return &FrameReader{buffered: r}
 }

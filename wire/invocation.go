@@ -16,10 +16,10 @@ func (id RunID) String() string { return hex.EncodeToString(id[:]) }
 // ParseRunID is the inverse of String.
 func ParseRunID(key string) (id RunID, err error) {
 	if len(key) != hex.EncodedLen(len(id)) {
-		return id, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%.64q is no run id: it must have %d hexadecimal digits", key, hex.EncodedLen(len(id)))
+		return id, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%.64q is not a run id: it must have %d hexadecimal digits", key, hex.EncodedLen(len(id)))
 	}
 	if _, err := hex.Decode(id[:], []byte(key)); err != nil {
-		return id, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%q is no run id: %v", key, err)
+		return id, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%q is not a run id: %v", key, err)
 	}
 	return id, nil
 }
@@ -27,7 +27,7 @@ func ParseRunID(key string) (id RunID, err error) {
 // Step is one function of an invocation.
 type Step struct {
 	Function *pb.Function
-	// Positional is the number of positional arguments, of which Spread names those whose tuples are spread.
+	// Positional is the number of positional arguments; Spread names those whose tuples are spread.
 	Positional int
 	Spread     []uint32
 	Keywords   []string

@@ -34,7 +34,7 @@ type SocketConn interface {
 
 // Sender writes frames to a socket and never blocks its caller: what the socket does not take at once is written by a
 // goroutine that lives only as long as there is a backlog. So the goroutine that has just read a result can hand it to a
-// client directly, without a hop, and a client that does not read harms nobody else. Safe for concurrent use.
+// client directly, without a hop, and a client that does not read delays no other. Safe for concurrent use.
 type Sender struct {
 	conn SocketConn
 	raw  syscall.RawConn // nil when the conn hides its socket; then everything is queued

@@ -301,7 +301,7 @@ func FuzzDecodeState(f *testing.F) {
 		f.Add(v.encoded)
 	}
 	f.Add([]byte{0x0b, 0x0c})                               // a group in place of a value
-	f.Add([]byte("\xa5\xb4\xfb\xdf00000"))                  // a field number that is none
+	f.Add([]byte("\xa5\xb4\xfb\xdf00000"))                  // a field number that does not exist
 	f.Add([]byte{0x0a, 0x02, 0x12, 0x00, 0x0a, 0x02, 0x0a}) // in pieces, and cut off
 	f.Fuzz(func(t *testing.T, data []byte) {
 		state, err := wire.DecodeState(data)

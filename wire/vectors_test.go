@@ -17,7 +17,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden vectors anew")
+var rewrite = flag.Bool("rewrite", false, "write the golden vectors again")
 
 // vector is a golden State: its bytes as Go wrote them once, what they mean as JSON of the schema, and the value that a program
 // without lattices sees, which the Python tests check.

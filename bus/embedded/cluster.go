@@ -136,8 +136,8 @@ func splitAddress(address string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// options adds to the options of a server what makes it a member. The server's routes only start beside a port for clients:
-// that is a free one on loopback, and takes nobody who does not bear token, which never leaves the process.
+// options adds to the options of a server what makes it a member. The server starts its routes only when it has a port for clients:
+// that is a free one on loopback, and refuses clients without token, which never leaves the process.
 func (c Cluster) options(o *server.Options, token string) error {
 	o.DontListen, o.Host, o.Port = false, "127.0.0.1", server.RANDOM_PORT
 	o.Authorization = token

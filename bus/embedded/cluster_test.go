@@ -161,7 +161,7 @@ func TestAStrangerIsNotLetIn(t *testing.T) {
 	strange := members(t, 1)[0]
 	strange.Cluster.Member = "stranger"
 	strange.Cluster.Join = configs[0].Cluster.Join
-	strange.Cluster.Secret = "a secret that nobody else knows"
+	strange.Cluster.Secret = "a secret that the others do not know"
 	strange.Cluster.FormTimeout = 3 * time.Second
 	if s, err := embedded.Start(t.Context(), strange); err == nil {
 		s.Shutdown()

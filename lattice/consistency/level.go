@@ -22,11 +22,11 @@ const (
 	ReadYourWrites
 	// MonotonicReads never shows a key older than before.
 	MonotonicReads
-	// MonotonicWrites makes whoever sees a write to a key see the session's earlier writes to it.
+	// MonotonicWrites makes a reader that sees one of the session's writes to a key see the earlier ones to it.
 	MonotonicWrites
-	// WritesFollowReads makes whoever sees a write to a key see what the session had read of it before.
+	// WritesFollowReads makes a reader that sees one of the session's writes to a key see what the session had read of it before.
 	WritesFollowReads
-	// Causal makes whoever sees a version see, of every key, what its writer had seen.
+	// Causal makes a reader that sees a version see, of every key, what the writer of the version had seen.
 	Causal
 
 	end

@@ -2,7 +2,7 @@ package consistency
 
 import "cloudburst/lattice"
 
-// Latest returns the latest stamp in a state. Whoever writes after having seen it must use a later one.
+// Latest returns the latest stamp in a state. A writer that has seen it must use a later one.
 func Latest(s *lattice.State) lattice.Timestamp {
 	latest := s.Deleted()
 	see := func(stamp lattice.Timestamp) {

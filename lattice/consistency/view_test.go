@@ -196,7 +196,7 @@ func caught(t *testing.T, promised, kept consistency.Level) bool {
 	return false
 }
 
-// Nobody sees what is not committed, and what was aborted is seen by nobody.
+// A transaction that is not committed is not seen by others, and an aborted one never is.
 func TestReadCommitted(t *testing.T) {
 	t.Parallel()
 	run := func(kept consistency.Level, intn func(int) int) []error {
@@ -282,7 +282,7 @@ func TestLevelsHaveNames(t *testing.T) {
 		t.Error(l, err)
 	}
 	if _, err := consistency.Parse("serializable"); err == nil {
-		t.Error("serializable is no level")
+		t.Error("serializable was taken for a level")
 	}
 	if consistency.Level(1<<7).Check() == nil || consistency.Session.Check() != nil {
 		t.Error("Check")

@@ -175,7 +175,7 @@ def _stamps(state: store_pb2.State) -> Iterator[Any]:
 
 
 def latest(state: store_pb2.State) -> Stamp:
-    """Return the latest stamp in a state. Whoever writes after having seen it must use a later one."""
+    """Return the latest stamp in a state. A writer that has seen it must use a later one."""
     inner = [latest(field.state) for field in state.map.fields]
     return max([stamp_of(state.deleted), stamp_of(state.expiry.timestamp), *map(stamp_of, _stamps(state)), *inner])
 
