@@ -1,6 +1,6 @@
 // Package cache is the copy of the store that a node's executors share, in their own process.
 //
-// Executors talk to nothing else. Every key that it holds, also one that is known to be absent, is watched: a change by anybody
+// Executors talk to nothing else. Every key that it holds, also one that is known to be absent, is watched: a change by any client or node
 // reaches it within one epoch, so what it answers from memory is never older than that.
 package cache
 
@@ -123,7 +123,7 @@ func (c *Cache) Get(ctx context.Context, keys []string, wait time.Duration) ([]E
 }
 
 // States is Get of all that is known of keys, stamps and tombstones included: every entry has one value with
-// codec.KindLattice, or none where there is no trace of the key. An entry without a type shows nothing.
+// codec.KindLattice, or without values where there is no trace of the key. An entry without a type shows nothing.
 func (c *Cache) States(ctx context.Context, keys []string, wait time.Duration) ([]Entry, error) {
 	entries, all := make([]Entry, len(keys)), make([]int, len(keys))
 	for i, key := range keys {
@@ -143,7 +143,7 @@ func (c *Cache) Put(ctx context.Context, writes []Write, ack pb.Ack) error {
 	return wait(ctx, "put", func(done func(error)) { c.PutAsync(writes, ack, done) })
 }
 
-// Delete deletes keys and returns when that is acknowledged. A key that is not there is no error.
+// Delete deletes keys and returns when that is acknowledged. It is not an error when a key is not there.
 func (c *Cache) Delete(ctx context.Context, keys []string, ack pb.Ack) error {
 	for _, key := range keys {
 		if err := anna.CheckKey(key); err != nil {

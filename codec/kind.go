@@ -83,7 +83,7 @@ func JoinSequence(elements [][]byte) []byte {
 	return value
 }
 
-// EncodeFailure returns the value that stands for a run that failed, so that whoever waits for its result learns why.
+// EncodeFailure returns the value that stands for a run that failed, so that a reader of its result learns why.
 func EncodeFailure(e *wire.Error) ([]byte, error) {
 	head, err := proto.Marshal(e.Proto())
 	if err != nil {

@@ -105,7 +105,7 @@ func TestSenderWithoutASocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	value := bytes.Repeat([]byte{kindBytes}, 100<<10)
-	for range 10 { // nobody reads yet
+	for range 10 { // before the peer reads
 		if err := sender.Send(body(), [][]byte{value}); err != nil {
 			t.Fatal(err)
 		}
