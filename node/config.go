@@ -37,6 +37,8 @@ type Config struct {
 	Version string
 	// Logger gets the node's log. Default: discarded.
 	Logger *slog.Logger
+	// LogStats counts the lines of the log. Default: they are not counted.
+	LogStats func() LogStats
 	// OnReady is called once everything runs. It must not block.
 	OnReady func(Ready)
 }
@@ -80,6 +82,8 @@ type Log struct {
 	Level string
 	// Format is "text" or "json". Default "text".
 	Format string
+	// BufferBytesMax bounds the lines that wait for a slow reader of the log; more are dropped and counted. Default 4 MiB.
+	BufferBytesMax int
 }
 
 // Ready says where a node is once it runs.
@@ -117,6 +121,7 @@ func (c Config) withDefaults() Config {
 	c.Scheduler, c.Gateway, c.RESP = c.Scheduler.WithDefaults(), c.Gateway.WithDefaults(), c.RESP.WithDefaults()
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "text")
+	c.Log.BufferBytesMax = cmp.Or(c.Log.BufferBytesMax, logBufferBytes)
 	c.Version = cmp.Or(c.Version, "unknown")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -154,6 +159,9 @@ func (c Config) validate() error {
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		faults = append(faults, fmt.Errorf("log.format %q: must be text or json", c.Log.Format))
+	}
+	if c.Log.BufferBytesMax < logBufferBytesMin {
+		faults = append(faults, fmt.Errorf("log.buffer_bytes_max %d: must be at least %d", c.Log.BufferBytesMax, logBufferBytesMin))
 	}
 	return errors.Join(faults...)
 }

@@ -234,6 +234,9 @@ func (n *Node) build() error {
 		"anna":  func() any { return n.anna.Metrics() },
 		"cache": func() any { return n.cache.Stats() },
 	}
+	if c.LogStats != nil {
+		stats["log"] = func() any { return c.LogStats() }
+	}
 	if n.has(roleExecutor) {
 		c.Executor.Member = n.anna.ID()
 		c.Executor.Expected = func(key string) bool { return n.scheduler != nil && n.scheduler.Expects(key) }

@@ -28,20 +28,21 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr}
+	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr, flush: func() {}}
 	root := c.root()
 	root.SetArgs(negative(args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	defer c.flush()
 	if err == nil {
 		return 0
 	}
 	if exit, ok := errors.AsType[exitError](err); ok {
 		return int(exit)
 	}
-	fmt.Fprintf(stderr, "cloudburst: %s\n", explain(err))
+	fmt.Fprintf(c.stderr, "cloudburst: %s\n", explain(err))
 	if _, ok := errors.AsType[usageError](err); ok || strings.HasPrefix(err.Error(), "unknown command") {
 		return exitUsage
 	}
@@ -63,6 +64,7 @@ func negative(args []string) []string {
 type cli struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	flush          func() // writes what stdout and stderr hold back
 
 	address, token, authority string
 	output                    string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -55,7 +56,8 @@ func (c *cli) serveCommand() *cobra.Command {
 Settings come from a TOML file (--config, or cloudburst.toml in the data directory), then the environment
 (CLOUDBURST_EXECUTOR__WORKERS_MAX=8), then flags; the later one wins. --dump-config prints all there are.
 
-SIGTERM or Ctrl-C drains: the node takes no new requests and finishes what runs. A second one stops it at once.`,
+SIGTERM, Ctrl-C or the end of the terminal (SIGHUP) drains: the node takes no new requests and finishes what runs. A second SIGTERM
+or Ctrl-C stops it at once.`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings := map[string]string{}
@@ -97,19 +99,46 @@ func flagOf(setting string) string {
 	return setting
 }
 
+// serveOutput makes stdout and stderr such that a node never waits for what reads them, and ends with none of them broken.
+func (c *cli) serveOutput(cfg *node.Config) {
+	// A handler that does nothing, since programs that functions start would inherit an ignored signal. Writes fail with EPIPE then.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	var logger *slog.Logger
+	stdout := node.NewLogWriter(c.stdout, cfg.Log.BufferBytesMax, nil)
+	stderr := node.NewLogWriter(c.stderr, cfg.Log.BufferBytesMax, func(lines uint64) {
+		logger.Warn("lines of the log were dropped, since what reads the log was too slow or could not take them (log.buffer_bytes_max)", "lines", lines)
+	})
+	logger = cfg.Log.NewLogger(stderr)
+	cfg.Logger, cfg.LogStats = logger, stderr.Stats
+	c.stdout, c.stderr = stdout, stderr
+	c.flush = func() {
+		stdout.Close()
+		stderr.Close()
+	}
+}
+
+// endingSignals are those that end a node. SIGHUP is not among them when the node was started to outlive its terminal (nohup).
+func endingSignals() []os.Signal {
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ending = append(ending, syscall.SIGHUP)
+	}
+	return ending
+}
+
 // serve runs a node until a signal drains it, or a second one cuts it.
 func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	cfg.Version = readBuild().Version
-	cfg.Logger = cfg.Log.NewLogger(c.stderr)
+	c.serveOutput(&cfg)
 	cfg.OnReady = func(r node.Ready) {
 		where := "at " + r.URL
 		if r.URL == "" {
 			where = "as " + strings.Join(r.Roles, ",")
 		}
-		_ = c.say("cloudburst ready %s (data %s, %s)", where, r.Data, plural(r.Functions, "function")) // nobody may be reading
+		_ = c.say("cloudburst ready %s (data %s, %s)", where, r.Data, plural(r.Functions, "function"))
 	}
 	n, err := node.New(cfg)
 	if err != nil {
@@ -118,7 +147,7 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 	ctx, drain := context.WithCancel(ctx)
 	defer drain()
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, endingSignals()...)
 	defer signal.Stop(signals)
 	go giveBack(ctx)
 	ended := make(chan error, 1)
@@ -131,8 +160,11 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 			}
 			return err
 		case s := <-signals:
+			if draining && s == syscall.SIGHUP {
+				continue // a terminal that closes may send several
+			}
 			if draining {
-				// Whoever sends a third one does not want to wait at all.
+				// A third signal ends the process at once, whatever it is at.
 				signal.Reset(os.Interrupt, syscall.SIGTERM)
 				cfg.Logger.Warn("stopping at once", "signal", s.String())
 				n.Cut()
@@ -141,7 +173,7 @@ func (c *cli) serve(ctx context.Context, cfg node.Config) error {
 				}
 				return exitError(exitSignal + int(s.(syscall.Signal)))
 			}
-			cfg.Logger.Info("draining; another signal stops at once", "signal", s.String(), "at_most", cfg.Node.DrainTimeout)
+			cfg.Logger.Info("draining; SIGTERM or Ctrl-C stops at once now", "signal", s.String(), "at_most", cfg.Node.DrainTimeout)
 			drain()
 		}
 	}
