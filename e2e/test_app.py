@@ -304,3 +304,22 @@ def test_a_program_that_ends(node: Node) -> None:
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.UnavailableError, match=r"127\.0\.0\.1:1"):
         cloudburst.connect("127.0.0.1:1", timeout=1)
+
+
+def test_functions_that_run_at_the_same_time_all_count(app: cloudburst.App, name: str) -> None:
+    @app.function(name=f"{name}-visit")
+    def visit(key: str) -> int:
+        cloudburst.context().increment(key)
+        seen: int = cloudburst.context().get(key)
+        return seen
+
+    seen = [future.get() for future in visit.map([name] * 200)]
+    assert app.get(name) == 200
+    assert min(seen) >= 1  # a function reads its own increment
+
+    @app.function(name=f"{name}-too-far")
+    def too_far(key: str) -> None:
+        cloudburst.context().increment(key, 1 << 63)
+
+    with pytest.raises(errors.InvalidArgumentError, match="an integer of 64 bits"):
+        too_far.remote(name).get()

@@ -10,7 +10,7 @@ from cloudburst.codec import Buffer, Encoded
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.v1 import frame_pb2, store_pb2
 
-__all__ = ["ack_of", "cells_of", "check_key", "cut", "few", "milliseconds", "new_cell", "value_of"]
+__all__ = ["ack_of", "cells_of", "check_key", "cut", "few", "increment_cell", "milliseconds", "new_cell", "value_of"]
 
 _ACKS = {"durable": store_pb2.ACK_DURABLE, "memory": store_pb2.ACK_MEMORY}
 
@@ -38,6 +38,16 @@ def new_cell(key: str, value: Any, *, sets: bool, ttl: Optional[float] = None) -
         values = [codec.encode_parts(value)]
     cell.values = len(values)
     return cell, values
+
+
+def increment_cell(key: str, n: int) -> Tuple[store_pb2.Cell, List[Encoded]]:
+    """Return what a put sends that adds to a counter. Raises InvalidArgumentError when n is not an integer of 64 bits."""
+    check_key(key)
+    if not isinstance(n, int) or not -(1 << 63) <= n < 1 << 63:
+        raise InvalidArgumentError(f"increment {key!r:.100}: it takes an integer of 64 bits, got {n!r:.100}")
+    state = store_pb2.State()
+    state.counter.counts.add(up=max(n, 0), down=max(-n, 0))  # of the writer 0: the store counts it as its own
+    return store_pb2.Cell(key=key, type=store_pb2.LATTICE_TYPE_COUNTER, values=1), [codec.encode_state(state)]
 
 
 def cells_of(header: frame_pb2.Header, values: Sequence[Buffer]) -> Iterator[Tuple[store_pb2.Cell, Sequence[Buffer]]]:

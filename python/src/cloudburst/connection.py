@@ -7,8 +7,8 @@ import weakref
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst.call import CallHead, keep, new_run_id
-from cloudburst.cells import ack_of, cells_of, check_key, few, milliseconds, new_cell
-from cloudburst.codec import Buffer, Encoded, decode_state, encode_state
+from cloudburst.cells import ack_of, cells_of, check_key, few, increment_cell, milliseconds, new_cell
+from cloudburst.codec import Buffer, Encoded, decode_state
 from cloudburst.endpoint import Endpoint, Locate, locator
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.request import Request, new_request
@@ -121,17 +121,13 @@ class Connection:
         self.put((cell,), values, ack, timeout)
 
     def increment(self, key: str, n: int, timeout: Optional[float] = None) -> None:
-        check_key(key)
-        if not isinstance(n, int) or not -(1 << 63) <= n < 1 << 63:
-            raise InvalidArgumentError(f"increment {key!r:.100}: it takes an integer of 64 bits, got {n!r:.100}")
+        cell, values = increment_cell(key, n)
         if n == 0:
             return
-        state = store_pb2.State()
-        state.counter.counts.add(up=max(n, 0), down=max(-n, 0))  # of the writer 0: the store counts it as its own
         header = frame_pb2.Header()
         header.put.ack = store_pb2.ACK_DURABLE
-        header.put.cells.add(key=key, type=store_pb2.LATTICE_TYPE_COUNTER, values=1)
-        request = new_request(header, (encode_state(state),), self._deadline(timeout), f"increment {key!r:.100}", again=False)
+        header.put.cells.append(cell)
+        request = new_request(header, values, self._deadline(timeout), f"increment {key!r:.100}", again=False)
         self.transport.ask(request)
 
     def delete(self, keys: Iterable[str], ack: str = "durable", timeout: Optional[float] = None) -> None:

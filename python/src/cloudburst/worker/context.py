@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.cells import check_key, new_cell
+from cloudburst.cells import check_key, increment_cell, new_cell
 
 if TYPE_CHECKING:
     from cloudburst.worker.host import Host, Identity
@@ -95,6 +95,16 @@ class Context:
         """Store a value under a key. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log."""
         cell, values = new_cell(key, value, sets=False, ttl=ttl)
         self._host.put((cell,), values, ack, timeout)
+
+    def increment(self, key: str, n: int = 1, *, ack: str = "durable", timeout: Optional[float] = None) -> None:
+        """Add n, an integer of 64 bits, to the counter under a key; a key that is not there counts from 0.
+
+        The store counts, so increments of functions that run at the same time all count. When a worker dies its invocation runs
+        again, and increments again.
+        """
+        cell, values = increment_cell(key, n)
+        if n:
+            self._host.put((cell,), values, ack, timeout)
 
     def delete(self, key: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
         """Delete what is stored under a key or several."""
