@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 
 	"cloudburst/anna/slots"
 )
@@ -18,9 +17,6 @@ const (
 	followLinger = 10 * time.Second
 	// auditInterval is how often the end of a stream that is not followed is looked at, in case somebody else writes to it.
 	auditInterval = 2 * time.Second
-	// settlePasses bounds how often it is followed to a log's end before slots are served. With one pass that met no gap everything is
-	// there that was in the log when it began. What fills a gap comes later, and may be missed for a moment if it always does.
-	settlePasses = 16
 )
 
 var errReplay = errors.New("the store's log could not be replayed")
@@ -222,15 +218,11 @@ func (f *follower) choose(found []foundEntry) {
 	}
 }
 
-// replay brings everything that the stream holds, and what has replaced some of it while it was read.
-func (f *follower) replay(ctx context.Context) error {
-	for range settlePasses {
-		gaps := f.gaps.Load()
-		if err := f.catch(ctx); err != nil || gaps == f.gaps.Load() {
-			return err
-		}
-	}
-	return nil
+// replay brings everything that the stream holds. Gap says that some of it was not there any more when its turn came.
+func (f *follower) replay(ctx context.Context) (gap bool, err error) {
+	gaps := f.gaps.Load()
+	err = f.catch(ctx)
+	return gaps != f.gaps.Load(), err
 }
 
 // catch follows the stream to where it ends now. In a cluster that is still forming this takes more than one attempt; each goes on
@@ -255,27 +247,4 @@ func (f *follower) catch(ctx context.Context) error {
 		case <-time.After(openRetryDelay):
 		}
 	}
-}
-
-// replay brings everything that the log holds.
-func (s *Server) replay(ctx context.Context) error {
-	began := time.Now()
-	group, ctx := errgroup.WithContext(ctx)
-	for _, f := range s.followers {
-		group.Go(func() error { return f.replay(ctx) })
-	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("%w: %w", errReplay, err)
-	}
-	took := time.Since(began)
-	s.stats.replayMilliseconds.Store(uint64(took.Milliseconds()))
-	records := uint64(0)
-	for _, shard := range s.shards {
-		shard.mu.RLock()
-		records += shard.kernel.Stats().Applied
-		shard.mu.RUnlock()
-	}
-	s.stats.replayed.Store(records)
-	s.cfg.Logger.Info("the store's log is replayed", "records", records, "took", took.Round(time.Millisecond))
-	return nil
 }

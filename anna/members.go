@@ -14,13 +14,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
 // leaveTimeout bounds the time that a node spends each time on saying that it goes.
 const leaveTimeout = 2 * time.Second
-
-var errCutOff = errors.New("this node has not been able to say anything for some time")
 
 // memberName is what randomID makes.
 var memberName = regexp.MustCompile("^[0-9a-z]{1,13}$")
@@ -161,6 +160,13 @@ func (m *members) cutOff(now time.Time) bool {
 	return now.Sub(m.announced) > m.cfg.MemberTTL*3/4
 }
 
+// announcedAt returns when this node was last able to say that it is there.
+func (m *members) announcedAt() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.announced
+}
+
 // change changes this node's presence; announce makes it known.
 func (m *members) change(change func(*pb.Presence)) {
 	m.mu.Lock()
@@ -171,7 +177,7 @@ func (m *members) change(change func(*pb.Presence)) {
 // leave removes this node's presence for good.
 func (m *members) leave(ctx context.Context) error {
 	if m.cutOff(time.Now()) {
-		return errCutOff
+		return slots.ErrCutOff
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()

@@ -92,7 +92,7 @@ func TestWhoIsTakenForGone(t *testing.T) {
 					t.Fatalf("after %d s it is there: %v", now.seconds, there)
 				}
 				if told := len(m.changed) > 0; told == now.there {
-					t.Fatalf("after %d s the governor is told: %v", now.seconds, told)
+					t.Fatalf("after %d s the mover is told: %v", now.seconds, told)
 				}
 			}
 		})

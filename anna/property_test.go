@@ -271,7 +271,7 @@ func (w *world) bring(m *master, n int) {
 }
 
 func (w *world) arrive(m *master) {
-	if w.first != m.began { // something was written again meanwhile: governor.settle
+	if w.first != m.began { // something was written again meanwhile: another pass follows the log (slots.Mover)
 		w.follow(m, len(w.log))
 	}
 	w.step(m, &anna.Assign{Slots: []uint16{0}, Tenure: slots.Leading, Sequence: uint64(m.end)})

@@ -70,8 +70,8 @@ func (s *Server) listen(slots []uint16) error {
 	return nil
 }
 
-// deafen ends listen.
-func (s *Server) deafen(slots []uint16) {
+// unlisten ends listen.
+func (s *Server) unlisten(slots []uint16) {
 	s.hearing.Lock()
 	defer s.hearing.Unlock()
 	for _, slot := range slots {

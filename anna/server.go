@@ -45,6 +45,7 @@ type Server struct {
 
 	id      string // of this member
 	members *members
+	mover   *mover
 	routes  atomic.Pointer[routing]
 	serves  []atomic.Bool // by slot
 	crowded atomic.Bool   // there are other masters
@@ -118,6 +119,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s.stamps.wall = s.wall
 	s.members = newMembers(&s.cfg, s.log, s.id, s.pulseTime, s.stamps.observe)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
+	s.mover = newMover(s)
 	s.asks = newAsker(s)
 	s.remote = &remotes{server: s, began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{}}
 	s.replicas = newReplicas(s)
@@ -224,18 +226,12 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { s.asks.run(inner); return nil })
 	group.Go(func() error {
 		defer stop()
-		if err := s.takePart(inner, group); err != nil {
+		ready, err := s.takePart(inner, group, ctx.Done())
+		if err != nil {
 			return err
 		}
-		s.state.Store(serving)
-		close(s.ready)
-		for _, f := range s.followers {
-			group.Go(func() error { f.run(inner); return nil })
-		}
-		group.Go(func() error { s.tend(inner); return nil })
-		group.Go(func() error { s.compactor.run(inner); return nil })
-		if s.sweep.Load() {
-			s.sweepUploads(ctx)
+		if ready {
+			s.begin(ctx, inner, group)
 		}
 		<-ctx.Done()
 		s.goAway(inner)
@@ -247,9 +243,23 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// begin takes requests: the log is replayed.
+func (s *Server) begin(ctx, inner context.Context, group *errgroup.Group) {
+	s.state.Store(serving)
+	close(s.ready)
+	for _, f := range s.followers {
+		group.Go(func() error { f.run(inner); return nil })
+	}
+	group.Go(func() error { s.tend(inner); return nil })
+	group.Go(func() error { s.compactor.run(inner); return nil })
+	if s.sweep.Load() {
+		s.sweepUploads(ctx)
+	}
+}
+
 // goAway ends a server in good order: others take over, and the log gets everything.
 func (s *Server) goAway(ctx context.Context) {
-	s.part(ctx)
+	s.handOver(ctx)
 	// Whoever asks from now on learns at once that nobody hears it, or a write that must not be asked twice would wait in vain.
 	_ = s.askSub.Drain() // fails only when the connection is closed
 	s.hearOut(ctx)

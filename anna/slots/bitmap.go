@@ -30,3 +30,6 @@ func (b Bitmap) Count() (n int) {
 
 // Set sets a slot.
 func (b Bitmap) Set(slot uint16) { b[slot/8] |= 1 << (slot % 8) }
+
+// Unset sets a slot no longer.
+func (b Bitmap) Unset(slot uint16) { b[slot/8] &^= 1 << (slot % 8) }

@@ -39,6 +39,7 @@ func (p *Plan) Moves(tenures []Tenure) (m Moves) {
 		slot := uint16(i)
 		want, now := p.Tenure(slot), tenures[slot]
 		switch {
+		case now == Joining: // it is being taken over
 		case now == Stranger && want != Stranger:
 			m.Gained = append(m.Gained, slot)
 		case want == Stranger && (now == Leading || now == Serving):
