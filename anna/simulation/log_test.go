@@ -31,6 +31,19 @@ const (
 	full             // it refuses everything
 )
 
+// end returns the sequence of the last message that there has been.
+func (s *stream) end() uint64 { return uint64(len(s.records)) }
+
+// lastRecord returns the sequence of the last record that is there, 0 without any.
+func (s *stream) lastRecord() uint64 {
+	for at := s.end(); at >= s.first; at-- {
+		if s.records[at-1].entries != nil {
+			return at
+		}
+	}
+	return 0
+}
+
 type log struct {
 	streams []*stream
 	pieces  map[string]bool // the uploads whose pieces are there

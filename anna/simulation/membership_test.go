@@ -12,11 +12,11 @@ import (
 const (
 	slotCount = 8
 	nodesMax  = 5
-	// beat is about how often a node says that it is there, and looks at who is (Server.pulse, members.follow, governor.govern).
+	// beat is about how often a node says that it is there, and looks at who is (Server.pulse, members.follow, mover.look).
 	beat      = 200 * millisecond
 	memberTTL = 4 * beat
-	// insistPause is before what failed is done again (insist).
-	insistPause = 50 * millisecond
+	// retryPause is before what failed is done again.
+	retryPause = 50 * millisecond
 	// drainTimeout bounds how long a node that goes waits for others, and then for the log.
 	drainTimeout = 3 * second
 )
@@ -31,6 +31,8 @@ func (m *mask) set(slot uint16, is bool) {
 		*m |= 1 << slot
 	}
 }
+
+func (m mask) bitmap() slots.Bitmap { return slots.Bitmap{byte(m)} }
 
 // presence is what a process says of itself to the others, as pb.Presence.
 type presence struct {
@@ -81,38 +83,28 @@ const (
 	stopping // only writes to the log what that lacks
 )
 
-// membership is what a process is to the slots, and what it knows of the others that are: what members, governor and routing are to
-// the server.
+// membership is what a process is to the slots, and what it knows of the others that are: what members and mover are to the server.
 type membership struct {
-	id      string
-	stage   stage
-	own     presence
-	others  members // as they are known now
-	routed  members // as they were when the slots were looked at last (routing)
-	heard   int64   // when the bucket was last reached
-	known   []string
-	table   slots.Table
-	tenures []slots.Tenure
-	busy    bool // slots are being taken over, or it begins: the governor looks at nothing else
-	// What is to happen when some partitions have been followed to a sequence.
-	goals   []goal
-	reached func()
-	waits   int
-	gaps    int // how often a record that was followed was not there any more
+	id     string
+	stage  stage
+	own    presence
+	others members // as they are known now
+	heard  int64   // when the bucket was last reached
+
+	mover     *slots.Mover
+	due       int64 // when the mover gets its next tick; 0 = not planned
+	serves    mask  // the slots that requests are taken for
+	transfers map[uint64]*transfer
+	awaited   []await
+	gaps      [partitions]uint64 // how often a record that was followed was not there any more
 	// promised is what the log held of a key when the process began to take it over.
 	promised map[string]*lattice.State
-}
-
-// goal is a sequence up to which a partition is to be followed.
-type goal struct {
-	partition int
-	sequence  uint64
 }
 
 // join makes a process a member (Server.takePart). What it is told about is how the bucket is a moment later.
 func (n *node) join() {
 	n.membership = membership{
-		id: fmt.Sprintf("m%d", n.writer), heard: n.w.now, tenures: make([]slots.Tenure, slotCount), promised: map[string]*lattice.State{},
+		id: fmt.Sprintf("m%d", n.writer), heard: n.w.now, transfers: map[uint64]*transfer{}, promised: map[string]*lattice.State{},
 	}
 	n.own.id = n.id
 	n.announce()
@@ -122,12 +114,13 @@ func (n *node) join() {
 
 func (n *node) enter() {
 	if n.cutOff {
-		n.w.after(insistPause, n.alive(n.enter))
+		n.w.after(retryPause, n.alive(n.enter))
 		return
 	}
 	n.announce()
 	n.hear()
-	n.begin()
+	n.mover = n.newMover()
+	n.look()
 }
 
 // announce says to all that this process is there, and what it does (members.announce). It reports whether that can be.
@@ -149,7 +142,7 @@ func (n *node) announce() bool {
 		if other != n && other.kernel != nil {
 			w.after(w.between(50, 3*millisecond), other.alive(func() {
 				if !other.cutOff && other.hear() {
-					other.govern()
+					other.look()
 				}
 			}))
 		}
@@ -195,71 +188,14 @@ func (n *node) tick() {
 		}
 	}
 	n.compact()
-	n.govern()
-}
-
-// crowded reports whether there are others (governor.route).
-func (n *node) crowded() bool { return len(n.routed) > 0 }
-
-// route makes the table anew if somebody has come or gone (governor.route, mastersOf).
-func (n *node) route() {
-	n.routed = append(n.routed[:0], n.others...)
-	var masters []string
-	for _, p := range n.routed {
-		if !p.leaving {
-			masters = append(masters, p.id)
-		}
-	}
-	if !n.own.leaving {
-		masters = append(masters, n.id)
-	}
-	slices.Sort(masters)
-	if n.table == nil || !slices.Equal(masters, n.known) {
-		n.known, n.table = masters, slots.NewTable(slotCount, n.w.masters, masters)
-	}
-}
-
-// plan is what the process decides from (governor.plan).
-func (n *node) plan() *slots.Plan {
-	return &slots.Plan{
-		Table: n.table, Self: n.id, CutOff: n.w.now-n.heard > memberTTL*3/4,
-		Served: func(member string, slot uint16) bool {
-			if member == n.id {
-				return n.own.serves.has(slot)
-			}
-			p := n.routed.find(member)
-			return p != nil && p.serves.has(slot)
-		},
-		Led: func(slot uint16) bool {
-			return slices.ContainsFunc(n.routed, func(p presence) bool { return p.leads.has(slot) })
-		},
-	}
+	n.look()
 }
 
 // leave makes a process go in good order (Server.goAway).
 func (n *node) leave() {
 	n.w.tracef("%v is told to stop", n)
 	n.stage = leaving
-	if !n.crowded() || n.cutOff {
-		n.stop()
-		return
-	}
-	n.own.leaving = true
-	n.announce()
-	n.govern()
-	n.w.after(drainTimeout, n.alive(func() {
-		if n.stage == leaving {
-			n.w.tracef("%v goes before others have taken over all", n)
-			n.stop()
-		}
-	}))
-}
-
-// parted ends the wait for others that take over (Server.part).
-func (n *node) parted() {
-	if n.stage == leaving && !n.busy && (n.own.serves == 0 || !n.crowded()) {
-		n.stop()
-	}
+	n.decide(slots.Leave{})
 }
 
 // stop has what the log lacks written to it, and ends the process (Server.drain).

@@ -360,7 +360,7 @@ func (n *node) catchUp(partition, records int) {
 			return
 		}
 		if len(n.w.log.streams[partition].records[at].entries) == 0 {
-			n.gaps++
+			n.gaps[partition]++
 		}
 		m := n.w.log.applied(partition, at+1, func(slot uint16) bool { return n.kernel.Tenure(slot) != slots.Stranger }) // follower.choose
 		if n.w.variant == mergeByArrival && m.Publisher != n.writer {

@@ -259,13 +259,7 @@ func (w *world) spread() error {
 			continue
 		}
 		for slot := range uint16(slotCount) {
-			want := slots.Stranger
-			switch at := slices.Index(table[slot], n.id); {
-			case at == 0:
-				want = slots.Leading
-			case at > 0:
-				want = slots.Serving
-			}
+			want := tenureOf(table[slot], n.id)
 			if got := n.kernel.Tenure(slot); got != want || n.takes(slot) != (want != slots.Stranger) {
 				return fmt.Errorf("%v is %d to slot %d, and serves it: %v; it is to be %d", n, got, slot, n.takes(slot), want)
 			}

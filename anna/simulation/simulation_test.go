@@ -40,6 +40,7 @@ func TestDefectsAreFound(t *testing.T) {
 		"cut off without asking":          cutAlone,
 		"acknowledged before it is there": ackBeforePublish,
 		"served before the log was read":  servedUnread,
+		"served before it has settled":    servedUnsettled,
 		"given up before it was written":  partedUnwritten,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,6 +41,7 @@ const (
 	cutAlone
 	ackBeforePublish
 	servedUnread
+	servedUnsettled
 	partedUnwritten
 )
 
@@ -259,7 +260,7 @@ func (n *node) request(op *operation, write *anna.Write, deadline int64) {
 func (w *world) listener(from *node, slot uint16) *node {
 	var all []*node
 	for _, n := range w.nodes {
-		if n != from && n.kernel != nil && !n.cutOff && n.own.serves.has(slot) {
+		if n != from && n.kernel != nil && !n.cutOff && n.serves.has(slot) {
 			all = append(all, n)
 		}
 	}
@@ -367,7 +368,7 @@ func (w *world) quiet() bool { return w.unrest() == "" }
 
 // unrest says what is not at rest.
 func (w *world) unrest() string {
-	there := w.there()
+	table := slots.NewTable(slotCount, w.masters, w.there())
 	for _, n := range w.nodes {
 		if n.kernel == nil {
 			continue
@@ -380,16 +381,27 @@ func (w *world) unrest() string {
 				return fmt.Sprintf("%v is at %d of %d records of partition %d", n, at, len(s.records), partition)
 			}
 		}
-		if n.stage != serving || n.busy || !slices.Equal(n.known, there) {
-			return fmt.Sprintf("%v is at stage %d, busy %v, and knows %v of %v", n, n.stage, n.busy, n.known, there)
+		if n.stage != serving {
+			return fmt.Sprintf("%v is at stage %d", n, n.stage)
 		}
-		for slot := range uint16(slotCount) {
-			if want := n.plan().Tenure(slot); n.tenures[slot] != want {
-				return fmt.Sprintf("%v is %d to slot %d, and is to be %d", n, n.tenures[slot], slot, want)
+		for slot, masters := range table {
+			if got, want := n.mover.Tenure(uint16(slot)), tenureOf(masters, n.id); got != want {
+				return fmt.Sprintf("%v is %d to slot %d, and is to be %d", n, got, slot, want)
 			}
 		}
 	}
 	return ""
+}
+
+// tenureOf returns what a member is to a slot of some masters when nothing moves.
+func tenureOf(masters []string, id string) slots.Tenure {
+	switch at := slices.Index(masters, id); {
+	case at == 0:
+		return slots.Leading
+	case at > 0:
+		return slots.Serving
+	}
+	return slots.Stranger
 }
 
 // there returns who is up, in order.
