@@ -28,7 +28,7 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error
 		return fmt.Errorf("key %.64q holds %d bytes; the limit is %d", e.Key, len(data), stateBytesMax)
 	}
 	up := Upload{Slot: e.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
-	c := &chunked{upload: up.Name, bytes: len(data), latest: latest(e.State)}
+	c := &chunked{upload: up.Name, bytes: len(data), latest: e.State.Latest()}
 	if e.State.Lattice != nil {
 		c.kind = e.State.Lattice.Type()
 	}

@@ -12,8 +12,6 @@ import (
 
 // Bounds that no setting moves.
 const (
-	// stateBytesMax bounds what one key may hold, encoded.
-	stateBytesMax = 1 << 30
 	// chunkBytes is the size of the pieces of a state that is too large for one record, and recordBytesMax the size from which it
 	// is.
 	chunkBytes     = 512 << 10

@@ -83,7 +83,7 @@ func (k *Kernel) expire(now int64, it *item, out *Effects) {
 		k.load(it, out) // and then it will be due again
 		return
 	}
-	delta := lattice.Delete(latest(&it.state))
+	delta := lattice.Delete(it.state.Latest())
 	logged := it.inLog()
 	if !it.state.Merge(delta) {
 		return

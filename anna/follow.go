@@ -171,7 +171,7 @@ const skipGrain = 32
 func (f *follower) decode(data []byte, r *reading, applied *Applied) error {
 	found := r.found[:0]
 	head, err := decodeRecord(data, func(e *entry) error {
-		slot := slotOf(textOf(e.key), f.server.cfg.Slots)
+		slot := slotOf(e.key, f.server.cfg.Slots)
 		if f.server.cfg.partitionOf(slot) != f.partition {
 			return fmt.Errorf("%w: key %.64q is of another stream", errRecord, e.key)
 		}
@@ -187,7 +187,7 @@ func (f *follower) decode(data []byte, r *reading, applied *Applied) error {
 		if !e.wanted {
 			continue
 		}
-		a := Applying{Entry: Entry{Key: textOf(e.key), Slot: e.slot, Whole: e.whole}, Bytes: len(e.state)}
+		a := Applying{Entry: Entry{Key: e.key, Slot: e.slot, Whole: e.whole}, Bytes: len(e.state)}
 		if c := e.chunked; c != nil {
 			a.Type, a.Latest, a.Upload, a.Bytes = c.kind, c.latest, c.upload, c.bytes
 		} else if a.State, err = decodeOwnState(e.state); err != nil {

@@ -116,6 +116,28 @@ type KernelStats struct {
 	ReadThrough uint64
 }
 
+// Add adds what another kernel has done and holds.
+func (s *KernelStats) Add(k *KernelStats) {
+	s.Keys += k.Keys
+	s.Tombstones += k.Tombstones
+	s.Cold += k.Cold
+	s.Bytes += k.Bytes
+	s.ChangesetBytes += k.ChangesetBytes
+	s.Outstanding += k.Outstanding
+	s.Waiting += k.Waiting
+	s.Merges += k.Merges
+	s.Applied += k.Applied
+	s.Publishes += k.Publishes
+	s.Rewrites += k.Rewrites
+	s.Failed += k.Failed
+	s.Pushes += k.Pushes
+	s.Loads += k.Loads
+	s.Evictions += k.Evictions
+	s.Expired += k.Expired
+	s.Collected += k.Collected
+	s.ReadThrough += k.ReadThrough
+}
+
 // SlotStats is what a kernel holds of a slot, and how often it has been written to.
 type SlotStats struct {
 	// Keys that have something to show.

@@ -415,3 +415,14 @@ func (s *scenario) describe(state *lattice.State) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// newKernel returns a kernel of partition 0 with settings that tests can reckon with.
+func newKernel(change func(*anna.KernelConfig)) *anna.Kernel {
+	cfg := anna.KernelConfig{
+		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 },
+		PublishesMax: 512, RecordKeysMax: 1, RecordBytesMax: 1 << 20, PublishTimeout: 2e6, DurableTimeout: 5e6, RetryMin: 1e5, RetryMax: 1e6,
+		ChangesetBytesMax: 1 << 30, MemoryBytesMax: 1 << 40, CompactRecords: 16, TombstoneGrace: 60e6, ParkedMax: 16,
+	}
+	change(&cfg)
+	return anna.NewKernel(cfg)
+}

@@ -102,18 +102,6 @@ func (l *streams) record(ctx context.Context, partition int, sequence uint64) ([
 	}
 }
 
-// entryOf returns what a record says of a key; nil = nothing.
-func entryOf(data []byte, key string) (record, *entry, error) {
-	var found *entry
-	r, err := decodeRecord(data, func(e *entry) error {
-		if string(e.key) == key {
-			found = e
-		}
-		return nil
-	})
-	return r, found, err
-}
-
 func (l *streams) stateOf(ctx context.Context, want Load, e *entry) (*lattice.State, error) {
 	if e.chunked != nil {
 		return l.download(ctx, want.Partition, want.Slot, e.chunked)

@@ -13,6 +13,9 @@ import (
 	"cloudburst/wire"
 )
 
+// stateBytesMax bounds what one key may hold, encoded.
+const stateBytesMax = 1 << 30
+
 // Fields of the messages of anna.proto.
 const (
 	recordPublisher, recordSince, recordEntry                            = 1, 2, 3
@@ -30,7 +33,7 @@ type record struct {
 
 // entry is what a record says of one key.
 type entry struct {
-	key     []byte
+	key     string // shares the bytes of the record
 	state   []byte // encoded
 	chunked *chunked
 	whole   bool // all records of the key up to record.since are merged in it
@@ -122,11 +125,23 @@ func decodeRecord(data []byte, take func(*entry) error) (r record, err error) {
 	return r, err
 }
 
+// entryOf returns what a record says of a key; nil = nothing.
+func entryOf(data []byte, key string) (record, *entry, error) {
+	var found *entry
+	r, err := decodeRecord(data, func(e *entry) error {
+		if e.key == key {
+			found = e
+		}
+		return nil
+	})
+	return r, found, err
+}
+
 func decodeEntry(data []byte, e *entry) error {
 	err := eachField(data, func(number protowire.Number, v uint64, body []byte) (err error) {
 		switch number {
 		case entryKey:
-			e.key = body
+			e.key = unsafe.String(unsafe.SliceData(body), len(body))
 		case entryWhole:
 			e.whole = v != 0
 		case entryState:
@@ -206,9 +221,6 @@ func eachField(data []byte, field func(number protowire.Number, v uint64, body [
 	}
 	return nil
 }
-
-// textOf returns bytes that do not change as a string, without a copy.
-func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // decodeOwnState decodes a state whose bytes are lent, such as those of a message that is much larger than its value.
 func decodeOwnState(data []byte) (*lattice.State, error) {

@@ -184,7 +184,7 @@ func (r *remotes) pushed(message *nats.Msg) {
 			if push.Delta, err = wire.DecodeState(p.GetState()); err != nil {
 				push.Err = err
 			} else {
-				_ = r.server.stamps.observe(latest(push.Delta).Time) // a stamp that is too far ahead is not followed
+				_ = r.server.stamps.observe(push.Delta.Latest().Time) // a stamp that is too far ahead is not followed
 			}
 			if push.Whole {
 				r.watches[place] = m.GetMember()

@@ -197,14 +197,14 @@ func (s *Server) make(w *Write, held *lattice.State) (delta *lattice.State, valu
 	}
 	news := s.news(w.Key, held)
 	now, stamp := s.wall()/1000, s.stamp(w.Slot)
-	if reached := latest(held); !reached.Less(stamp) {
+	if reached := held.Latest(); !reached.Less(stamp) {
 		return nil, 0, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "write to %.64q: it holds what was written at %s, more than a day after this node's "+
 			"time: set the clock that is wrong, and start its node again", w.Key, readable(reached.Time))
 	}
 	if delta, value, err = w.Make.Make(held, stamp, now); err != nil || delta == nil {
 		return nil, value, err
 	}
-	delta, err = complete(w, delta, held, now, s.stamp(w.Slot))
+	delta, err = w.Complete(delta, held, now, s.stamp(w.Slot))
 	if err == nil && delta != nil && news != nil {
 		news.Merge(delta)
 		delta = news
@@ -233,7 +233,7 @@ func (s *Server) readThere(q *question, key string, done func(*lattice.State, *p
 		var state *lattice.State
 		if err == nil && len(answer.GetState()) > 0 {
 			if state, err = wire.DecodeState(answer.GetState()); err == nil {
-				_ = s.stamps.observe(latest(state).Time) // a stamp that is too far ahead is not followed
+				_ = s.stamps.observe(state.Latest().Time) // a stamp that is too far ahead is not followed
 			}
 		}
 		done(state, answer, err)
@@ -272,6 +272,26 @@ func (s *shard) look(now int64, key string, slot uint16, read func(*lattice.Stat
 	s.count(key, slot)
 	read(state)
 	return true
+}
+
+// Touch looks at what is held under keys that are about to be accessed one after another. The keys of a large store are not in
+// the processor's cache, and memory answers several looks at a time when nothing else is done in between: so this makes the
+// accesses faster by more than it takes. The nth member is looked for where the nth key holds a set, if it is not empty.
+func (s *Server) Touch(keys, members []string) {
+	var kernels [lattice.TouchMax]uint8
+	for len(keys) > 0 {
+		part := keys[:min(len(keys), lattice.TouchMax)]
+		partMembers := members[:len(part)]
+		keys, members = keys[len(part):], members[len(part):]
+		for i, key := range part {
+			kernels[i] = uint8(s.cfg.partitionOf(slotOf(key, s.cfg.Slots)) % len(s.shards))
+		}
+		for number, shard := range s.shards {
+			shard.mu.RLock()
+			shard.kernel.Touch(part, partMembers, kernels[:len(part)], uint8(number))
+			shard.mu.RUnlock()
+		}
+	}
 }
 
 // Fetch brings a key into memory that is only in the log, or on another node.

@@ -79,7 +79,7 @@ func (s *Server) Stats() Stats {
 		shard.mu.RLock()
 		k := shard.kernel.Stats()
 		shard.mu.RUnlock()
-		total.add(&k)
+		total.Add(&k)
 		total.Reads += shard.reads.Load()
 	}
 	for i := range s.followers {
@@ -134,25 +134,4 @@ func (s *Stats) tiers() []TierStats {
 		{Name: tierMemory, Keys: max(0, s.Keys-s.Cold), Reads: max(s.Reads, s.ReadThrough) - s.ReadThrough},
 		{Name: tierLog, Keys: s.Cold, Reads: s.ReadThrough},
 	}
-}
-
-func (s *KernelStats) add(k *KernelStats) {
-	s.Keys += k.Keys
-	s.Tombstones += k.Tombstones
-	s.Cold += k.Cold
-	s.Bytes += k.Bytes
-	s.ChangesetBytes += k.ChangesetBytes
-	s.Outstanding += k.Outstanding
-	s.Waiting += k.Waiting
-	s.Merges += k.Merges
-	s.Applied += k.Applied
-	s.Publishes += k.Publishes
-	s.Rewrites += k.Rewrites
-	s.Failed += k.Failed
-	s.Pushes += k.Pushes
-	s.Loads += k.Loads
-	s.Evictions += k.Evictions
-	s.Expired += k.Expired
-	s.Collected += k.Collected
-	s.ReadThrough += k.ReadThrough
 }

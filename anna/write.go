@@ -181,7 +181,7 @@ func (k *Kernel) prepare(now int64, it *item, w *Write) (delta *lattice.State, v
 	if err := k.observe(delta, now); err != nil {
 		return nil, 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "write to %.64q: %v", w.Key, err)
 	}
-	delta, err = complete(w, delta, &it.state, now/1000, k.stamp(now, w))
+	delta, err = w.Complete(delta, &it.state, now/1000, k.stamp(now, w))
 	return delta, value, err
 }
 
@@ -193,9 +193,9 @@ func (k *Kernel) stamp(now int64, w *Write) lattice.Timestamp {
 	return w.Stamp
 }
 
-// complete completes the delta of a write to a key by what that holds, which is from before the stamp. It returns nil when there is
+// Complete completes the delta of a write to a key by what that holds, which is from before the stamp. It returns nil when there is
 // nothing to do.
-func complete(w *Write, delta, held *lattice.State, nowMillis int64, stamp lattice.Timestamp) (*lattice.State, error) {
+func (w *Write) Complete(delta, held *lattice.State, nowMillis int64, stamp lattice.Timestamp) (*lattice.State, error) {
 	var replaced *lattice.State
 	switch {
 	case delta.Lattice == nil && delta.Deleted().IsZero() && held.Live(nowMillis) == nil:
@@ -222,13 +222,13 @@ func complete(w *Write, delta, held *lattice.State, nowMillis int64, stamp latti
 func overtaken(w *Write, held *lattice.State) bool {
 	switch {
 	case w.Delete:
-		return w.Stamp.Less(latest(held))
+		return w.Stamp.Less(held.Latest())
 	case w.Persist:
-		return w.Stamp.Less(later(held.Deleted(), held.Expiry().Timestamp))
+		return w.Stamp.Less(held.Deleted()) || w.Stamp.Less(held.Expiry().Timestamp)
 	case w.Delta == nil:
 		return false
 	case w.Replace && w.Delta.Lattice != nil && held.Lattice != nil && held.Lattice.Type() != w.Delta.Lattice.Type():
-		return w.Stamp.Time <= latest(held).Time
+		return w.Stamp.Time <= held.Latest().Time
 	}
 	return overtakes(held, w.Delta, w.Stamp)
 }
@@ -272,45 +272,6 @@ func overtakesIn(held, delta lattice.Lattice, stamp lattice.Timestamp) bool {
 		}
 	}
 	return false
-}
-
-// latest returns the latest stamp in a delta.
-func latest(s *lattice.State) lattice.Timestamp {
-	stamp := later(s.Deleted(), s.Expiry().Timestamp)
-	if s.Lattice != nil {
-		stamp = later(stamp, latestOf(s.Lattice))
-	}
-	for _, l := range s.Others() {
-		stamp = later(stamp, latestOf(l))
-	}
-	return stamp
-}
-
-func latestOf(l lattice.Lattice) (stamp lattice.Timestamp) {
-	switch l := l.(type) {
-	case *lattice.LWW:
-		return l.Timestamp
-	case *lattice.Set:
-		for _, mark := range l.Marks() {
-			stamp = later(stamp, mark.Stamp)
-		}
-	case *lattice.OrderedSet:
-		for _, mark := range l.Marks() {
-			stamp = later(stamp, mark.Stamp)
-		}
-	case *lattice.Map:
-		for _, field := range l.Fields() {
-			stamp = later(stamp, latest(field))
-		}
-	}
-	return stamp
-}
-
-func later(a, b lattice.Timestamp) lattice.Timestamp {
-	if a.Less(b) {
-		return b
-	}
-	return a
 }
 
 // mismatch returns an error when a key shows a lattice of another type.
@@ -436,7 +397,7 @@ func (k *Kernel) vanish(it *item) {
 
 // observe makes the clock run ahead of a delta's stamps.
 func (k *Kernel) observe(delta *lattice.State, now int64) error {
-	return k.clock.Observe(latest(delta), now)
+	return k.clock.Observe(delta.Latest(), now)
 }
 
 func reply(out *Effects, ticket any, err error, value int64) {

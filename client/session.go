@@ -196,7 +196,7 @@ func (s *Session) fetch(ctx context.Context, keys []string) ([]*lattice.State, e
 
 // observe makes the stamps of the session later than those that it has seen.
 func (s *Session) observe(state *lattice.State) error {
-	if err := s.clock.Observe(consistency.Latest(state), time.Now().UnixMicro()); err != nil {
+	if err := s.clock.Observe(state.Latest(), time.Now().UnixMicro()); err != nil {
 		return invalid("%v; set the clock of this machine", err)
 	}
 	return nil

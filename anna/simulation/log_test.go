@@ -151,7 +151,7 @@ func (l *log) applied(partition int, sequence uint64, wanted func(slot uint16) b
 		if r.upload == "" {
 			a.State = e.State.Clone()
 		} else {
-			a.State, a.Upload, a.Latest = nil, r.upload, latest(e.State)
+			a.State, a.Upload, a.Latest = nil, r.upload, e.State.Latest()
 			if e.State.Lattice != nil {
 				a.Type = e.State.Lattice.Type()
 			}
@@ -163,20 +163,6 @@ func (l *log) applied(partition int, sequence uint64, wanted func(slot uint16) b
 
 // all wants every slot.
 func all(uint16) bool { return true }
-
-// latest returns the latest stamp in a state.
-func latest(s *lattice.State) lattice.Timestamp {
-	stamps := []lattice.Timestamp{s.Deleted(), s.Expiry().Timestamp}
-	switch l := s.Lattice.(type) {
-	case *lattice.LWW:
-		stamps = append(stamps, l.Timestamp)
-	case *lattice.Set:
-		for _, mark := range l.Marks() {
-			stamps = append(stamps, mark.Stamp)
-		}
-	}
-	return slices.MaxFunc(stamps, lattice.Timestamp.Compare)
-}
 
 // holds returns what the log holds of the keys of some slots.
 func (l *log) holds(which []uint16) map[string]*lattice.State {

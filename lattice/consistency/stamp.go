@@ -2,36 +2,6 @@ package consistency
 
 import "cloudburst/lattice"
 
-// Latest returns the latest stamp in a state. A writer that has seen it must use a later one.
-func Latest(s *lattice.State) lattice.Timestamp {
-	latest := s.Deleted()
-	see := func(stamp lattice.Timestamp) {
-		if latest.Less(stamp) {
-			latest = stamp
-		}
-	}
-	see(s.Expiry().Timestamp)
-	for _, t := range []lattice.Type{lattice.TypeLWW, lattice.TypeSet, lattice.TypeOrderedSet, lattice.TypeMap} {
-		switch l := s.Of(t).(type) {
-		case *lattice.LWW:
-			see(l.Timestamp)
-		case *lattice.Set:
-			for _, mark := range l.Marks() {
-				see(mark.Stamp)
-			}
-		case *lattice.OrderedSet:
-			for _, mark := range l.Marks() {
-				see(mark.Stamp)
-			}
-		case *lattice.Map:
-			for _, field := range l.Fields() {
-				see(Latest(field))
-			}
-		}
-	}
-	return latest
-}
-
 // Restamp returns a delta with the given stamps in the place of its own, tombstones with the first and the rest with the
 // second, which must be the later one. Content that began with the delta's own tombstone begins with the new one.
 func Restamp(s *lattice.State, deleted, stamp lattice.Timestamp) *lattice.State {

@@ -77,7 +77,7 @@ func (w *world) read(session, replica int, key string) error {
 		return err
 	}
 	if !shown.Deleted().IsZero() || shown.Lattice != nil {
-		if err := w.clocks[session].Observe(consistency.Latest(shown), 1); err != nil {
+		if err := w.clocks[session].Observe(shown.Latest(), 1); err != nil {
 			return err
 		}
 	}
