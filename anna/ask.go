@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -186,7 +187,7 @@ func (a *asker) answered(m *nats.Msg) {
 			return
 		}
 		if q.member != "" {
-			a.finish(q, nil, ErrMoved) // it is gone
+			a.finish(q, nil, kernel.ErrMoved) // it is gone
 			return
 		}
 		a.later(q, "no node serves its slot")
@@ -207,11 +208,11 @@ func (a *asker) answered(m *nats.Msg) {
 	case answer.GetMoved() && q.member == "":
 		a.later(q, "its slot is moving")
 	case answer.GetMoved():
-		a.finish(q, nil, ErrMoved)
+		a.finish(q, nil, kernel.ErrMoved)
 	case answer.GetChanged():
-		a.finish(q, nil, ErrChanged)
+		a.finish(q, nil, kernel.ErrChanged)
 	case answer.GetBehind():
-		a.finish(q, answer, ErrBehind) // who says so is asked again
+		a.finish(q, answer, kernel.ErrBehind) // who says so is asked again
 	case answer.GetError() != nil:
 		a.finish(q, nil, &wire.Error{Code: answer.GetError().GetCode(), Message: answer.GetError().GetMessage()})
 	default:

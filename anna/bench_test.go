@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -63,7 +64,7 @@ func putDurable(b *testing.B, s *running, keys []string, n int) []time.Duration 
 					return
 				}
 				began := time.Now()
-				s.server.Write(&anna.Write{Key: keys[(i*7919)%int64(len(keys))], Delta: lattice.Put(lattice.Timestamp{}, value100)}, finish)
+				s.server.Write(&kernel.Write{Key: keys[(i*7919)%int64(len(keys))], Delta: lattice.Put(lattice.Timestamp{}, value100)}, finish)
 				if err := <-done; err != nil {
 					b.Error(err)
 					return
@@ -81,7 +82,7 @@ func BenchmarkGet(b *testing.B) {
 	s := startServer(b, anna.Config{}, "")
 	keys := benchKeys(1000)
 	for _, key := range keys {
-		s.put(b, key, string(value100), anna.Memory)
+		s.put(b, key, string(value100), kernel.Memory)
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -117,7 +118,7 @@ func BenchmarkRecover(b *testing.B) {
 		wg.Go(func() {
 			done := make(chan error, 256)
 			for i := w; i < records; i += 64 {
-				s.server.Write(&anna.Write{Key: fmt.Sprintf("key:%012d", i), Delta: lattice.Put(lattice.Timestamp{}, slices.Clone(value100)), Ack: anna.Durable},
+				s.server.Write(&kernel.Write{Key: fmt.Sprintf("key:%012d", i), Delta: lattice.Put(lattice.Timestamp{}, slices.Clone(value100)), Ack: kernel.Durable},
 					anna.CompletionFunc(func(_ int64, err error) { done <- err }))
 				if i >= 64*16 {
 					if err := <-done; err != nil {

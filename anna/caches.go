@@ -3,6 +3,8 @@ package anna
 import (
 	"math"
 	"slices"
+
+	"cloudburst/anna/kernel"
 )
 
 // cachesMax bounds the caches that a server knows, those of other nodes too.
@@ -10,11 +12,11 @@ const cachesMax = math.MaxUint16
 
 // Join makes receive get the changes of the keys that are watched under the number that is returned. It is called by the
 // goroutine that made the change, must not block, and must not keep the slice. It returns 0 when there are too many.
-func (s *Server) Join(receive func([]Push)) uint16 {
+func (s *Server) Join(receive func([]kernel.Push)) uint16 {
 	s.joining.Lock()
 	defer s.joining.Unlock()
 	joined := slices.Clone(*s.caches.Load())
-	at := slices.IndexFunc(joined, func(taken func([]Push)) bool { return taken == nil })
+	at := slices.IndexFunc(joined, func(taken func([]kernel.Push)) bool { return taken == nil })
 	if at < 0 {
 		if at = len(joined); at == cachesMax {
 			return 0
@@ -46,7 +48,7 @@ func (s *Server) Watch(cache uint16, key string) error {
 	slot, shard := s.shardOf(key)
 	shard.count(key, slot)
 	if s.serves[slot].Load() {
-		s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
+		s.step(shard, &kernel.Watch{Key: key, Slot: slot, Cache: cache})
 	} else {
 		s.remote.watch(cache, slot, key)
 	}
@@ -59,11 +61,11 @@ func (s *Server) Unwatch(cache uint16, key string) {
 		return
 	}
 	_, shard := s.shardOf(key)
-	s.step(shard, &Unwatch{Key: key, Cache: cache})
+	s.step(shard, &kernel.Unwatch{Key: key, Cache: cache})
 }
 
 // push hands pushes over, those for one cache together.
-func (s *Server) push(pushes []Push) {
+func (s *Server) push(pushes []kernel.Push) {
 	if len(pushes) == 0 {
 		return
 	}

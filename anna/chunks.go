@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/kernel"
+	"cloudburst/anna/record"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 )
@@ -21,16 +23,16 @@ const chunksAhead = 16
 
 // upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names
 // them. What fails in between leaves pieces that no record names; they are swept at a later start.
-func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error {
+func (p *publisher) upload(ctx context.Context, m *kernel.Publish, now time.Time) error {
 	e := &m.Entries[0]
 	data := wire.AppendState(nil, e.State)
-	if len(data) > stateBytesMax {
-		return fmt.Errorf("key %.64q holds %d bytes; the limit is %d", e.Key, len(data), stateBytesMax)
+	if len(data) > record.StateBytesMax {
+		return fmt.Errorf("key %.64q holds %d bytes; the limit is %d", e.Key, len(data), record.StateBytesMax)
 	}
-	up := Upload{Slot: e.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
-	c := &chunked{upload: up.Name, bytes: len(data), latest: e.State.Latest()}
+	up := kernel.Upload{Slot: e.Slot, Partition: m.Partition, Name: uploadName(now, p.publisher, m.ID)}
+	c := &record.Chunks{Upload: up.Name, Bytes: len(data), Latest: e.State.Latest()}
 	if e.State.Lattice != nil {
-		c.kind = e.State.Lattice.Type()
+		c.Type = e.State.Lattice.Type()
 	}
 	var waiting []jetstream.PubAckFuture
 	first := uint64(0)
@@ -38,12 +40,12 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error
 		if len(data) > 0 {
 			piece := data[:min(chunkBytes, len(data))]
 			data = data[len(piece):]
-			subject := chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.count))
+			subject := chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.Count))
 			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: piece})
 			if err != nil {
 				return err
 			}
-			c.count++
+			c.Count++
 			waiting = append(waiting, future)
 		}
 		if len(waiting) < chunksAhead && len(data) > 0 {
@@ -53,12 +55,12 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error
 		if err != nil {
 			return err
 		}
-		p.step(&Advanced{Publish: m.ID, Partition: m.Partition, Sequence: sequence})
+		p.step(&kernel.Advanced{Publish: m.ID, Partition: m.Partition, Sequence: sequence})
 		first = min(cmp.Or(first, sequence), sequence)
 		waiting = waiting[1:]
 	}
-	record := appendEntry(appendRecord(nil, p.head(m)), e, c)
-	future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: p.log.subjects[m.Partition], Data: record})
+	body := record.AppendChunked(record.AppendHead(nil, p.head(m)), e.Key, e.Whole, c)
+	future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: p.log.subjects[m.Partition], Data: body})
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (p *publisher) upload(ctx context.Context, m *Publish, now time.Time) error
 	if err != nil {
 		return err
 	}
-	p.step(&Acknowledged{Publish: m.ID, Partition: m.Partition, Sequence: sequence, Upload: up.Name})
+	p.step(&kernel.Acknowledged{Publish: m.ID, Partition: m.Partition, Sequence: sequence, Upload: up.Name})
 	return nil
 }
 
@@ -105,27 +107,27 @@ func uploadTime(name string) (time.Time, bool) {
 }
 
 // download reads the pieces of a state.
-func (l *streams) download(ctx context.Context, partition int, slot uint16, c *chunked) (*lattice.State, error) {
-	data := make([]byte, 0, c.bytes)
-	up := Upload{Slot: slot, Partition: partition, Name: c.upload}
-	for i := range c.count {
+func (l *streams) download(ctx context.Context, partition int, slot uint16, c *record.Chunks) (*lattice.State, error) {
+	data := make([]byte, 0, c.Bytes)
+	up := kernel.Upload{Slot: slot, Partition: partition, Name: c.Upload}
+	for i := range c.Count {
 		piece, err := l.streams[partition].GetLastMsgForSubject(ctx, chunkSubject(l.cfg.Prefix, up, strconv.Itoa(i)))
 		if err != nil {
-			return nil, fmt.Errorf("read piece %d of %d: %w", i+1, c.count, err)
+			return nil, fmt.Errorf("read piece %d of %d: %w", i+1, c.Count, err)
 		}
-		if len(data)+len(piece.Data) > c.bytes {
+		if len(data)+len(piece.Data) > c.Bytes {
 			break
 		}
 		data = append(data, piece.Data...)
 	}
-	if len(data) != c.bytes {
-		return nil, fmt.Errorf("%w: its pieces are not %d bytes together", errRecord, c.bytes)
+	if len(data) != c.Bytes {
+		return nil, fmt.Errorf("%w: its pieces are not %d bytes together", record.ErrMalformed, c.Bytes)
 	}
 	return wire.DecodeState(data)
 }
 
 // purge removes the pieces of a state.
-func (l *streams) purge(ctx context.Context, up Upload) error {
+func (l *streams) purge(ctx context.Context, up kernel.Upload) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	return l.streams[up.Partition].Purge(ctx, jetstream.WithPurgeSubject(chunkSubject(l.cfg.Prefix, up, "*")))
@@ -135,7 +137,7 @@ func (l *streams) purge(ctx context.Context, up Upload) error {
 const orphanAge = time.Hour
 
 // orphans returns the uploads in a partition that no record names.
-func (l *streams) orphans(ctx context.Context, partition int, named func(upload string) bool, now time.Time) ([]Upload, error) {
+func (l *streams) orphans(ctx context.Context, partition int, named func(upload string) bool, now time.Time) ([]kernel.Upload, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	prefix := chunksSubject(l.cfg.Prefix, partition) + "."
@@ -144,7 +146,7 @@ func (l *streams) orphans(ctx context.Context, partition int, named func(upload 
 		return nil, err
 	}
 	seen := map[string]bool{}
-	var found []Upload
+	var found []kernel.Upload
 	for subject := range info.State.Subjects {
 		tokens := strings.Split(strings.TrimPrefix(subject, prefix), ".")
 		if len(tokens) != 3 || seen[tokens[1]] {
@@ -154,7 +156,7 @@ func (l *streams) orphans(ctx context.Context, partition int, named func(upload 
 		slot, err := strconv.ParseUint(tokens[0], 10, 16)
 		began, ok := uploadTime(tokens[1])
 		if err == nil && ok && now.Sub(began) > orphanAge && !named(tokens[1]) {
-			found = append(found, Upload{Slot: uint16(slot), Partition: partition, Name: tokens[1]})
+			found = append(found, kernel.Upload{Slot: uint16(slot), Partition: partition, Name: tokens[1]})
 		}
 	}
 	return found, nil

@@ -3,17 +3,19 @@ package anna
 import (
 	"context"
 	"time"
+
+	"cloudburst/anna/kernel"
 )
 
 // clockRest is how long a kernel's clock sleeps at most: what is due later need not wake it when it comes up.
 const clockRest = time.Second
 
 // clocks returns the machine's clocks, which one reading tells.
-func clocks() func() Moment {
+func clocks() func() kernel.Moment {
 	began := time.Now()
-	return func() Moment {
+	return func() kernel.Moment {
 		now := time.Now()
-		return Moment{Wall: now.UnixMicro(), Elapsed: now.Sub(began).Microseconds()}
+		return kernel.Moment{Wall: now.UnixMicro(), Elapsed: now.Sub(began).Microseconds()}
 	}
 }
 
@@ -41,7 +43,7 @@ func (s *Server) clock(ctx context.Context, shard *shard) {
 			wake = now + clockRest.Microseconds()
 		}
 		if wake <= now {
-			s.step(shard, &Tick{})
+			s.step(shard, &kernel.Tick{})
 			shard.mu.RLock()
 			wake = shard.kernel.Wake(at)
 			shard.mu.RUnlock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -49,14 +50,14 @@ func TestEveryNodeReachesEveryKey(t *testing.T) {
 		nodes = append(nodes, nodes[0].beside(t, guest))
 		for i := range 60 {
 			key := fmt.Sprint("k", i)
-			nodes[i%4].put(t, key, "1", anna.Durable)
-			nodes[(i+1)%4].put(t, key, "2", anna.Memory)
+			nodes[i%4].put(t, key, "1", kernel.Durable)
+			nodes[(i+1)%4].put(t, key, "2", kernel.Memory)
 			for _, n := range nodes {
 				n.eventually(t, key, "2")
 			}
 		}
 		for i, n := range nodes {
-			if v, err := n.write(t, &anna.Write{Key: "counter", Add: 5}); err != nil || i == 0 && v != 5 {
+			if v, err := n.write(t, &kernel.Write{Key: "counter", Add: 5}); err != nil || i == 0 && v != 5 {
 				t.Fatal(v, err)
 			}
 		}
@@ -78,7 +79,7 @@ func TestEveryNodeReachesEveryKey(t *testing.T) {
 				t.Fatal(keys, more, err)
 			}
 		}
-		if _, err := nodes[3].write(t, &anna.Write{Key: "k1", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("x"))}); !errors.Is(err, wire.ErrLatticeMismatch) {
+		if _, err := nodes[3].write(t, &kernel.Write{Key: "k1", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("x"))}); !errors.Is(err, wire.ErrLatticeMismatch) {
 			t.Fatalf("a set over a value on another node: %v", err)
 		}
 		for _, n := range slices.Backward(nodes) {
@@ -120,12 +121,12 @@ func TestSlotsMoveUnderLoad(t *testing.T) {
 			key := fmt.Sprint("w", w)
 			for i := 1; !stop.Load(); i++ {
 				n := nodes[w%2]
-				ack := anna.Ack(i % 2)
-				if _, err := n.write(t, &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i)), Ack: ack}); err != nil {
+				ack := kernel.Ack(i % 2)
+				if _, err := n.write(t, &kernel.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i)), Ack: ack}); err != nil {
 					t.Errorf("write %d of %s: %v", i, key, err)
 					return
 				}
-				if _, err := n.write(t, &anna.Write{Key: fmt.Sprint("n", w), Add: 1, Ack: ack}); err != nil {
+				if _, err := n.write(t, &kernel.Write{Key: fmt.Sprint("n", w), Add: 1, Ack: ack}); err != nil {
 					t.Errorf("addition %d to n%d: %v", i, w, err)
 					return
 				}
@@ -171,7 +172,7 @@ func TestNodeCrashes(t *testing.T) {
 		nodes := startNodes(t, fewSlots(masters), 3)
 		nodes[0].eventuallyRests(t, 3)
 		for i := range 200 {
-			nodes[i%3].put(t, fmt.Sprint("k", i), fmt.Sprint(i), anna.Durable)
+			nodes[i%3].put(t, fmt.Sprint("k", i), fmt.Sprint(i), kernel.Durable)
 		}
 		nodes[1].crash()
 		began := time.Now()
@@ -182,7 +183,7 @@ func TestNodeCrashes(t *testing.T) {
 		}
 		t.Logf("%d masters: everything could be read %v after the crash", masters, time.Since(began).Round(time.Millisecond))
 		for i := range 50 {
-			nodes[0].put(t, fmt.Sprint("k", i), "again", anna.Durable)
+			nodes[0].put(t, fmt.Sprint("k", i), "again", kernel.Durable)
 			nodes[2].eventually(t, fmt.Sprint("k", i), "again")
 		}
 		nodes[2].eventuallyRests(t, 2)
@@ -212,7 +213,7 @@ func TestVolatileKeysMove(t *testing.T) {
 	cfg := fewSlots(1)
 	first := startNodes(t, cfg, 1)[0]
 	for i := range 100 {
-		w := &anna.Write{Key: fmt.Sprint("v", i), Delta: lattice.Put(lattice.Timestamp{}, []byte("x")), Volatile: true, Ack: anna.Memory}
+		w := &kernel.Write{Key: fmt.Sprint("v", i), Delta: lattice.Put(lattice.Timestamp{}, []byte("x")), Volatile: true, Ack: kernel.Memory}
 		if _, err := first.write(t, w); err != nil {
 			t.Fatal(err)
 		}
@@ -235,8 +236,8 @@ func TestLargeValuesBetweenNodes(t *testing.T) {
 	cfg.Guest = true
 	guest := master.beside(t, cfg)
 	value := strings.Repeat("0123456789abcdef", 200_000)
-	guest.put(t, "durable", value, anna.Durable)
-	guest.put(t, "memory", value, anna.Memory)
+	guest.put(t, "durable", value, kernel.Durable)
+	guest.put(t, "memory", value, kernel.Memory)
 	for _, key := range []string{"durable", "memory"} {
 		if got := master.get(t, key); got != value {
 			t.Fatalf("%s has %d bytes at the master", key, len(got))
@@ -267,7 +268,7 @@ func TestMakersOnOtherNodes(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 6 {
 			wg.Go(func() {
-				n, err := nodes[i%2].write(t, &anna.Write{Key: key, Make: onlyOnce{fmt.Sprint(i)}})
+				n, err := nodes[i%2].write(t, &kernel.Write{Key: key, Make: onlyOnce{fmt.Sprint(i)}})
 				if err != nil {
 					t.Error(err)
 				}
@@ -287,11 +288,11 @@ func TestWritesAreLent(t *testing.T) {
 	nodes := startNodes(t, fewSlots(1), 2)
 	const n = 64
 	for _, node := range nodes {
-		var lent anna.Write
+		var lent kernel.Write
 		done := make(chan error, n)
 		key := func(i int) string { return fmt.Sprintf("%p-%d", node, i) }
 		for i := range n {
-			lent = anna.Write{Key: key(i), Make: onlyOnce{fmt.Sprint(i)}, Ack: anna.Memory}
+			lent = kernel.Write{Key: key(i), Make: onlyOnce{fmt.Sprint(i)}, Ack: kernel.Memory}
 			node.server.Write(&lent, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
 		}
 		for range n {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
@@ -83,7 +84,7 @@ func (c *compactor) look(ctx context.Context, partition int, now time.Time) erro
 		}
 	}
 	if target != 0 {
-		s.step(shard, &Compact{Partition: partition, Target: target})
+		s.step(shard, &kernel.Compact{Partition: partition, Target: target})
 	}
 	s.members.change(func(p *pb.Presence) {
 		if p.Targets == nil {

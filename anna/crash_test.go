@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
 )
@@ -67,7 +68,7 @@ func writeUntilKilled(dir string) error {
 			for i := first; ; i++ {
 				// Every key is written several times, so that the log is being cut off when the end comes.
 				key, value := fmt.Sprintf("k%d-%d", w, i/4%50), fmt.Sprint(i)
-				server.Write(&anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte(value))},
+				server.Write(&kernel.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte(value))},
 					anna.CompletionFunc(func(_ int64, err error) { done <- err }))
 				if err := <-done; err != nil {
 					failed <- err
@@ -154,15 +155,15 @@ func TestKill(t *testing.T) {
 func TestAbandon(t *testing.T) {
 	t.Parallel()
 	first := startServer(t, anna.Config{}, "")
-	first.put(t, "a", "1", anna.Durable)
+	first.put(t, "a", "1", kernel.Durable)
 	second := first.beside(t, anna.Config{})
 	if got := second.get(t, "a"); got != "1" {
 		t.Fatalf("a is %q", got)
 	}
 	// Two masters of everything: each learns of the other's writes from the log.
-	second.put(t, "a", "2", anna.Durable)
-	second.put(t, "b", "2", anna.Durable)
-	first.put(t, "c", "1", anna.Durable)
+	second.put(t, "a", "2", kernel.Durable)
+	second.put(t, "b", "2", kernel.Durable)
+	first.put(t, "c", "1", kernel.Durable)
 	first.eventually(t, "a", "2")
 	first.eventually(t, "b", "2")
 	second.eventually(t, "c", "1")

@@ -1,11 +1,15 @@
 package anna
 
-import "time"
+import (
+	"time"
+
+	"cloudburst/anna/kernel"
+)
 
 // SetClock makes the time of day by which a server goes another than the machine's. It comes before Run.
 func (s *Server) SetClock(ahead func() time.Duration) {
 	now := s.now
-	s.now = func() Moment {
+	s.now = func() kernel.Moment {
 		at := now()
 		at.Wall += ahead().Microseconds()
 		return at

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/kernel"
+	"cloudburst/anna/record"
 	"cloudburst/anna/slots"
 )
 
@@ -148,7 +150,7 @@ func (f *follower) load(ctx context.Context, which []uint16) (uint64, error) {
 func (f *follower) bring(m jetstream.Msg, meta *jetstream.MsgMetadata, r *reading) {
 	s := f.server
 	sequence, last := meta.Sequence.Stream, meta.NumPending == 0
-	applied := Applied{Partition: f.partition, Sequence: sequence, Loading: r.loading != nil, Entries: r.entries[:0]}
+	applied := kernel.Applied{Partition: f.partition, Sequence: sequence, Loading: r.loading != nil, Entries: r.entries[:0]}
 	err := f.decode(m.Data(), r, &applied)
 	if err != nil {
 		s.cfg.Logger.Error("a record of the log cannot be read, or not all of it, and is left out", "stream", s.cfg.streamName(f.partition),
@@ -168,12 +170,12 @@ func (f *follower) bring(m jetstream.Msg, meta *jetstream.MsgMetadata, r *readin
 const skipGrain = 32
 
 // decode takes a record apart, and leaves out what is of other slots than those that are loading, or of which the kernel is a master.
-func (f *follower) decode(data []byte, r *reading, applied *Applied) error {
+func (f *follower) decode(data []byte, r *reading, applied *kernel.Applied) error {
 	found := r.found[:0]
-	head, err := decodeRecord(data, func(e *entry) error {
-		slot := slotOf(e.key, f.server.cfg.Slots)
+	head, err := record.Decode(data, func(e *record.Entry) error {
+		slot := slotOf(e.Key, f.server.cfg.Slots)
 		if f.server.cfg.partitionOf(slot) != f.partition {
-			return fmt.Errorf("%w: key %.64q is of another stream", errRecord, e.key)
+			return fmt.Errorf("%w: key %.64q is of another stream", record.ErrMalformed, e.Key)
 		}
 		found = append(found, foundEntry{*e, slot, r.loading != nil && r.loading.Has(slot)})
 		return nil
@@ -187,24 +189,24 @@ func (f *follower) decode(data []byte, r *reading, applied *Applied) error {
 		if !e.wanted {
 			continue
 		}
-		a := Applying{Entry: Entry{Key: e.key, Slot: e.slot, Whole: e.whole}, Bytes: len(e.state)}
-		if c := e.chunked; c != nil {
-			a.Type, a.Latest, a.Upload, a.Bytes = c.kind, c.latest, c.upload, c.bytes
-		} else if a.State, err = decodeOwnState(e.state); err != nil {
-			faults = append(faults, fmt.Errorf("key %.64q: %w", e.key, err))
+		a := kernel.Applying{Entry: kernel.Entry{Key: e.Key, Slot: e.slot, Whole: e.Whole}, Bytes: len(e.State)}
+		if c := e.Chunks; c != nil {
+			a.Type, a.Latest, a.Upload, a.Bytes = c.Type, c.Latest, c.Upload, c.Bytes
+		} else if a.State, err = record.DecodeState(e.State); err != nil {
+			faults = append(faults, fmt.Errorf("key %.64q: %w", e.Key, err))
 			continue
 		}
 		applied.Entries = append(applied.Entries, a)
 	}
 	clear(found)
 	r.found = found
-	applied.Publisher, applied.Since = head.publisher, head.since
+	applied.Publisher, applied.Since = head.Publisher, head.Since
 	return errors.Join(faults...)
 }
 
 // foundEntry is one of a record, before its state is decoded.
 type foundEntry struct {
-	entry
+	record.Entry
 	slot   uint16
 	wanted bool
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -35,9 +35,9 @@ func TestLocksOfOneNode(t *testing.T) {
 	nodes := startNodes(t, fewSlots(3), 3)
 	nodes[0].eventuallyRests(t, len(nodes))
 	n := nodes[0]
-	write := func(want int64, w *anna.Write) {
+	write := func(want int64, w *kernel.Write) {
 		t.Helper()
-		w.Ack = anna.Memory
+		w.Ack = kernel.Memory
 		if v, err := n.write(t, w); err != nil || v != want {
 			t.Fatalf("%s: %d, %v; want %d", w.Key, v, err, want)
 		}
@@ -55,33 +55,33 @@ func TestLocksOfOneNode(t *testing.T) {
 		key := fmt.Sprint("lock", i)
 		for turn := range 3 {
 			me := fmt.Sprint(turn)
-			write(1, &anna.Write{Key: key, Make: onlyOnce{me}, Replace: true})
+			write(1, &kernel.Write{Key: key, Make: onlyOnce{me}, Replace: true})
 			if got := n.get(t, key); got != me {
 				t.Fatalf("%s holds %q after %q has taken it", key, got, me)
 			}
-			write(0, &anna.Write{Key: key, Make: onlyOnce{"another"}})
-			write(1, &anna.Write{Key: key, Make: expiring{}})
+			write(0, &kernel.Write{Key: key, Make: onlyOnce{"another"}})
+			write(1, &kernel.Write{Key: key, Make: expiring{}})
 			expires(n, key)
-			write(1, &anna.Write{Key: key, Delete: true})
+			write(1, &kernel.Write{Key: key, Delete: true})
 			if got := n.get(t, key); got != "" {
 				t.Fatalf("%s holds %q after it was given back", key, got)
 			}
 		}
 		// So does what this node has written without asking anybody, also where it is of another type.
-		write(0, &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte("plain"))})
-		write(0, &anna.Write{Key: key, Make: onlyOnce{"another"}})
-		write(1, &anna.Write{Key: key, Make: expiring{}})
+		write(0, &kernel.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte("plain"))})
+		write(0, &kernel.Write{Key: key, Make: onlyOnce{"another"}})
+		write(1, &kernel.Write{Key: key, Make: expiring{}})
 		expires(n, key)
 		set := fmt.Sprint("set", i)
-		write(1, &anna.Write{Key: set, Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("member"))})
-		write(1, &anna.Write{Key: set, Make: swapping{"value"}, Replace: true})
+		write(1, &kernel.Write{Key: set, Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("member"))})
+		write(1, &kernel.Write{Key: set, Make: swapping{"value"}, Replace: true})
 		if got := n.get(t, set); got != "value" {
 			t.Fatalf("%s holds %q after it was swapped", set, got)
 		}
 	}
 	for i, n := range nodes {
 		n.eventuallyWritten(t)
-		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
+		n.put(t, fmt.Sprint("end", i), "here", kernel.Durable)
 	}
 	for i, n := range nodes {
 		for j := range nodes {
@@ -107,7 +107,7 @@ func TestHeardIsPublishedOnce(t *testing.T) {
 	nodes[0].eventuallyRests(t, len(nodes))
 	const written = 60
 	for i := range written {
-		w := &anna.Write{Key: fmt.Sprint("k", i), Make: onlyOnce{"x"}, Ack: anna.Ack(i % 2)}
+		w := &kernel.Write{Key: fmt.Sprint("k", i), Make: onlyOnce{"x"}, Ack: kernel.Ack(i % 2)}
 		if v, err := nodes[0].write(t, w); err != nil || v != 1 {
 			t.Fatal(v, err)
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"cloudburst/anna/hot"
 )
 
 const (
@@ -20,12 +22,12 @@ const (
 // concurrent use.
 type heat struct {
 	mu     sync.Mutex
-	sketch *Sketch
+	sketch *hot.Sketch
 	reads  []uint64 // by slot, of the sample
 }
 
 func newHeat(slots int) *heat {
-	return &heat{sketch: NewSketch(sketchKeys), reads: make([]uint64, slots)}
+	return &heat{sketch: hot.NewSketch(sketchKeys), reads: make([]uint64, slots)}
 }
 
 // read counts a read of a key, which is only lent, if it falls into the sample.
@@ -41,7 +43,7 @@ func (h *heat) read(key string, slot uint16) {
 
 // rates returns how often the keys that are read most are read, in reads a second, as Count, when it is called again after some
 // time. What was read longer ago counts less: half after each call.
-func (h *heat) rates(passed time.Duration) []Frequency {
+func (h *heat) rates(passed time.Duration) []hot.Frequency {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	found := h.sketch.Frequent(rateLeast)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cloudburst/anna/hot"
 	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
@@ -38,7 +39,7 @@ type hotRoute struct {
 //	who leads the slot  rates of all nodes ──► hot keys and who is to hold them
 //	who is to hold one  a watch at a master ──► holds it: others ask it as well
 func (s *Server) tend(ctx context.Context) {
-	policy := &HotPolicy{
+	policy := &hot.Policy{
 		Rate: float64(s.cfg.HotRate), ColdRate: float64(s.cfg.ColdRate), ColdAfter: s.cfg.ColdAfter.Microseconds(),
 		KeysMax: s.cfg.HotKeysMax, ReplicasMax: s.cfg.HotReplicasMax,
 	}
@@ -83,7 +84,7 @@ func (s *Server) sayHot(ctx context.Context, hot []*pb.HotKey, holds []uint64) {
 
 // warm returns the keys that are read often at this node.
 func (s *Server) warm(passed time.Duration) []*pb.Warmth {
-	var found []Frequency
+	var found []hot.Frequency
 	least := float64(s.cfg.ColdRate) * warmShare
 	table := *s.hot.Load()
 	for _, shard := range s.shards {
@@ -93,7 +94,7 @@ func (s *Server) warm(passed time.Duration) []*pb.Warmth {
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b Frequency) int { return cmp.Compare(b.Count, a.Count) })
+	slices.SortFunc(found, func(a, b hot.Frequency) int { return cmp.Compare(b.Count, a.Count) })
 	var warm []*pb.Warmth
 	bytes := 0
 	for _, f := range found {
@@ -107,7 +108,7 @@ func (s *Server) warm(passed time.Duration) []*pb.Warmth {
 }
 
 // demands returns how often the keys are read whose slots this node leads: those that somebody mentions, and those that are hot.
-func (s *Server) demands(present map[string]*pb.Presence, hot []string) []Demand {
+func (s *Server) demands(present map[string]*pb.Presence, known []string) []hot.Demand {
 	routes := s.routes.Load()
 	if routes == nil {
 		return nil
@@ -115,7 +116,7 @@ func (s *Server) demands(present map[string]*pb.Presence, hot []string) []Demand
 	leads := slots.Bitmap(present[s.id].GetLeads())
 	rates := map[string]float64{}
 	asked := map[string]map[string]float64{} // by key and member
-	for _, key := range hot {
+	for _, key := range known {
 		rates[key] = 0
 	}
 	for id, p := range present {
@@ -131,14 +132,14 @@ func (s *Server) demands(present map[string]*pb.Presence, hot []string) []Demand
 			asked[key][id] = w.GetRate()
 		}
 	}
-	var demands []Demand
+	var demands []hot.Demand
 	for key, rate := range rates {
 		slot := slotOf(key, s.cfg.Slots)
 		if !leads.Has(slot) {
 			continue
 		}
 		masters := routes.table[slot]
-		demands = append(demands, Demand{Key: key, Rate: rate, Masters: max(1, len(masters)), Candidates: candidates(present, masters, key, asked[key])})
+		demands = append(demands, hot.Demand{Key: key, Rate: rate, Masters: max(1, len(masters)), Candidates: candidates(present, masters, key, asked[key])})
 	}
 	return demands
 }
@@ -155,7 +156,7 @@ func candidates(present map[string]*pb.Presence, masters []string, key string, a
 	return ids
 }
 
-func announcedHot(hot []Hot) []*pb.HotKey {
+func announcedHot(hot []hot.Key) []*pb.HotKey {
 	var announced []*pb.HotKey
 	bytes := 0
 	for _, h := range hot {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 	"cloudburst/wire/pb"
 )
@@ -87,8 +88,8 @@ func TestHotKeysGetReplicas(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, soonHot(), 5)
 	nodes[0].eventuallyRests(t, 5)
-	nodes[0].put(t, "hot", "1", anna.Durable)
-	nodes[0].put(t, "cool", "1", anna.Durable)
+	nodes[0].put(t, "hot", "1", kernel.Durable)
+	nodes[0].put(t, "cool", "1", kernel.Durable)
 	if held := holders(t, nodes, "hot", 1); len(held) != 1 {
 		t.Fatal("not only its master holds it")
 	}
@@ -97,7 +98,7 @@ func TestHotKeysGetReplicas(t *testing.T) {
 	for i, n := range nodes {
 		for j := range 5 {
 			value := fmt.Sprint(i, "-", j)
-			n.put(t, "hot", value, anna.Ack(j%2))
+			n.put(t, "hot", value, kernel.Ack(j%2))
 			if got := n.get(t, "hot"); got != value {
 				t.Fatalf("node %d has written %q and reads %q", i, value, got)
 			}
@@ -125,7 +126,7 @@ func TestHotKeysGetReplicas(t *testing.T) {
 	}
 	eventuallyHot(t, nodes, "hot", 0)
 	held = holders(t, nodes, "hot", 1)
-	held[0].put(t, "hot", "cold again", anna.Durable)
+	held[0].put(t, "hot", "cold again", kernel.Durable)
 	for _, n := range nodes {
 		n.eventually(t, "hot", "cold again")
 		if m := n.server.Metrics(); m.Replicas != 0 || m.ReplicaBytes != 0 || m.HotKeys != 0 {
@@ -139,14 +140,14 @@ func TestHotKeysOfEveryKind(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, soonHot(), 4)
 	nodes[0].eventuallyRests(t, 4)
-	if _, err := nodes[0].write(t, &anna.Write{Key: "n", Add: 1}); err != nil {
+	if _, err := nodes[0].write(t, &kernel.Write{Key: "n", Add: 1}); err != nil {
 		t.Fatal(err)
 	}
 	readAll(t, nodes, "n")
 	eventuallyHot(t, nodes, "n", 2)
 	for range 25 {
 		for _, n := range nodes {
-			if _, err := n.write(t, &anna.Write{Key: "n", Add: 1}); err != nil {
+			if _, err := n.write(t, &kernel.Write{Key: "n", Add: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -155,7 +156,7 @@ func TestHotKeysOfEveryKind(t *testing.T) {
 		n.eventuallyHolds(t, "n", "101")
 	}
 	for i, n := range nodes {
-		if _, err := n.write(t, &anna.Write{Key: "n", Delete: true}); err != nil {
+		if _, err := n.write(t, &kernel.Write{Key: "n", Delete: true}); err != nil {
 			t.Fatal(err)
 		}
 		n.view(t, "n", func(s *lattice.State) {
@@ -163,20 +164,20 @@ func TestHotKeysOfEveryKind(t *testing.T) {
 				t.Errorf("node %d has deleted it and sees it", i)
 			}
 		})
-		n.put(t, "n", "again", anna.Durable)
+		n.put(t, "n", "again", kernel.Durable)
 		for _, other := range nodes {
 			other.eventually(t, "n", "again")
 		}
 	}
 	expiring := lattice.Put(lattice.Timestamp{}, []byte("for a moment"))
 	expiring.Merge(lattice.ExpireAt(lattice.Timestamp{}, time.Now().Add(300*time.Millisecond).UnixMilli()))
-	if _, err := nodes[1].write(t, &anna.Write{Key: "n", Delta: expiring}); err != nil {
+	if _, err := nodes[1].write(t, &kernel.Write{Key: "n", Delta: expiring}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
 		n.eventually(t, "n", "")
 	}
-	if winner, err := nodes[2].write(t, &anna.Write{Key: "n", Make: onlyOnce{"taken"}}); err != nil || winner != 1 {
+	if winner, err := nodes[2].write(t, &kernel.Write{Key: "n", Make: onlyOnce{"taken"}}); err != nil || winner != 1 {
 		t.Fatal(winner, err)
 	}
 	if got := nodes[2].get(t, "n"); got != "taken" {
@@ -190,7 +191,7 @@ func TestReplicasOutliveMasters(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, soonHot(), 4)
 	nodes[0].eventuallyRests(t, 4)
-	nodes[0].put(t, "hot", "before", anna.Durable)
+	nodes[0].put(t, "hot", "before", kernel.Durable)
 	master := holders(t, nodes, "hot", 1)[0]
 	rest := slices.DeleteFunc(slices.Clone(nodes), func(n *running) bool { return n == master })
 	readAll(t, rest, "hot")
@@ -199,7 +200,7 @@ func TestReplicasOutliveMasters(t *testing.T) {
 	rest[0].eventuallyRests(t, 3)
 	for i, n := range rest {
 		value := fmt.Sprint("after", i)
-		n.put(t, "hot", value, anna.Durable)
+		n.put(t, "hot", value, kernel.Durable)
 		for _, other := range rest {
 			other.eventually(t, "hot", value)
 		}
@@ -212,7 +213,7 @@ func TestReplicasThatHearNothing(t *testing.T) {
 	t.Parallel()
 	nodes := startNodes(t, soonHot(), 4)
 	nodes[0].eventuallyRests(t, 4)
-	nodes[0].put(t, "hot", "before", anna.Durable)
+	nodes[0].put(t, "hot", "before", kernel.Durable)
 	master := holders(t, nodes, "hot", 1)[0]
 	rest := slices.DeleteFunc(slices.Clone(nodes), func(n *running) bool { return n == master })
 	stop := readAll(t, rest, "hot")
@@ -235,7 +236,7 @@ func TestWritersReadWhatTheyWrote(t *testing.T) {
 	nodes[0].eventuallyRests(t, 4)
 	const keys = 8
 	for k := range keys {
-		nodes[0].put(t, fmt.Sprint("k", k), "-", anna.Durable)
+		nodes[0].put(t, fmt.Sprint("k", k), "-", kernel.Durable)
 		if k%2 == 0 {
 			readAll(t, nodes, fmt.Sprint("k", k))
 		}
@@ -247,7 +248,7 @@ func TestWritersReadWhatTheyWrote(t *testing.T) {
 				// No two write to the same key.
 				key, value := fmt.Sprint("k", w+4*(i%2)), fmt.Sprint(i)
 				n := nodes[(w+i/10)%4]
-				n.put(t, key, value, anna.Ack(i%3/2))
+				n.put(t, key, value, kernel.Ack(i%3/2))
 				if got := n.get(t, key); got != value {
 					t.Errorf("whoever has written %q to %s reads %q", value, key, got)
 					return
@@ -263,7 +264,7 @@ func TestHotKeysOfOneNode(t *testing.T) {
 	t.Parallel()
 	cfg := soonHot()
 	n := startServer(t, cfg, "")
-	n.put(t, "hot", "1", anna.Durable)
+	n.put(t, "hot", "1", kernel.Durable)
 	readAll(t, []*running{n}, "hot")
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if hot := n.hotKey(t, "hot"); hot != nil && len(hot.GetReplicas()) == 0 && hot.GetRate() > float64(cfg.HotRate) {
@@ -283,8 +284,8 @@ func TestReplicasThatHaveNoRoom(t *testing.T) {
 	nodes := startNodes(t, cfg, 2)
 	nodes[0].eventuallyRests(t, 2)
 	value := make([]byte, 2<<20)
-	nodes[0].put(t, "large", string(value), anna.Durable)
-	nodes[0].put(t, "small", "1", anna.Durable)
+	nodes[0].put(t, "large", string(value), kernel.Durable)
+	nodes[0].put(t, "small", "1", kernel.Durable)
 	readAll(t, nodes, "large")
 	readAll(t, nodes, "small")
 	eventuallyHot(t, nodes, "small", 1)

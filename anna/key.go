@@ -3,6 +3,7 @@ package anna
 import (
 	"fmt"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -42,7 +43,7 @@ func recordSubject(prefix string, partition int) string {
 	return fmt.Sprintf("%s.%d.r", prefix, partition)
 }
 
-func chunkSubject(prefix string, upload Upload, number string) string {
+func chunkSubject(prefix string, upload kernel.Upload, number string) string {
 	return chunksSubject(prefix, upload.Partition) + fmt.Sprintf(".%d.%s.%s", upload.Slot, upload.Name, number)
 }
 

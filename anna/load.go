@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/kernel"
+	"cloudburst/anna/record"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -33,14 +35,14 @@ func (s *Server) load(ctx context.Context) {
 				err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%v; try again", err)
 			}
 			_, shard := s.shardOf(l.Key)
-			s.step(shard, &Loaded{Key: l.Key, State: state, Sequences: l.Sequences, Err: err})
+			s.step(shard, &kernel.Loaded{Key: l.Key, State: state, Sequences: l.Sequences, Err: err})
 		}
 	}
 }
 
 // read merges what some records say of a key. Those that have been cut off say nothing that is needed. A large value takes as long as its
 // pieces do: each request has its own deadline, which is JetStream's where the context has none.
-func (l *streams) read(ctx context.Context, want Load) (*lattice.State, error) {
+func (l *streams) read(ctx context.Context, want kernel.Load) (*lattice.State, error) {
 	var state *lattice.State
 	var lost piecesLost
 	last := uint64(0)
@@ -49,7 +51,7 @@ func (l *streams) read(ctx context.Context, want Load) (*lattice.State, error) {
 		if err != nil {
 			return nil, err
 		}
-		r, e, err := entryOf(data, want.Key)
+		r, e, err := record.Find(data, want.Key)
 		if e == nil && err == nil {
 			continue
 		}
@@ -57,7 +59,7 @@ func (l *streams) read(ctx context.Context, want Load) (*lattice.State, error) {
 		if err == nil {
 			part, err = l.stateOf(ctx, want, e)
 		}
-		alone := err == nil && e.whole && last <= r.since
+		alone := err == nil && e.Whole && last <= r.Since
 		last = sequence
 		switch {
 		case err != nil:
@@ -65,13 +67,13 @@ func (l *streams) read(ctx context.Context, want Load) (*lattice.State, error) {
 			if !errors.Is(err, jetstream.ErrMsgNotFound) {
 				return nil, err
 			}
-			lost.err, lost.sequence, lost.since = err, sequence, max(lost.since, r.since)
+			lost.err, lost.sequence, lost.since = err, sequence, max(lost.since, r.Since)
 		case state == nil || alone:
 			state = part
 		default:
 			state.Merge(part)
 		}
-		if err == nil && e.whole && lost.sequence <= r.since {
+		if err == nil && e.Whole && lost.sequence <= r.Since {
 			lost = piecesLost{}
 		}
 	}
@@ -102,11 +104,11 @@ func (l *streams) record(ctx context.Context, partition int, sequence uint64) ([
 	}
 }
 
-func (l *streams) stateOf(ctx context.Context, want Load, e *entry) (*lattice.State, error) {
-	if e.chunked != nil {
-		return l.download(ctx, want.Partition, want.Slot, e.chunked)
+func (l *streams) stateOf(ctx context.Context, want kernel.Load, e *record.Entry) (*lattice.State, error) {
+	if e.Chunks != nil {
+		return l.download(ctx, want.Partition, want.Slot, e.Chunks)
 	}
-	return decodeOwnState(e.state)
+	return record.DecodeState(e.State)
 }
 
 // piecesLost says that records have been left out whose pieces are not there. Another master may have just removed them, since a later

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -34,7 +35,7 @@ func TestLogsOfOtherKindsAreRefused(t *testing.T) {
 			}
 			t.Cleanup(nats.Shutdown)
 			first := startOn(t, anna.Config{}, nats)
-			first.put(t, "k", "v", anna.Durable)
+			first.put(t, "k", "v", kernel.Durable)
 			first.stop()
 			js := first.conn.JetStream
 			stream, err := js.Stream(t.Context(), "cloudburst-anna-0")

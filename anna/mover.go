@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
@@ -192,14 +193,14 @@ func (s *Server) assign(a *slots.Assign) {
 		byShard[shard] = append(byShard[shard], slot)
 	}
 	for shard, which := range byShard {
-		s.step(shard, &Assign{Slots: which, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
+		s.step(shard, &kernel.Assign{Slots: which, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
 	}
 }
 
 func (d *mover) company(others bool) {
 	s := d.server
 	for _, shard := range s.shards {
-		s.step(shard, &Company{Others: others})
+		s.step(shard, &kernel.Company{Others: others})
 	}
 	if s.crowded.Swap(others) == others {
 		return

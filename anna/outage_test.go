@@ -12,6 +12,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -60,25 +61,25 @@ func TestLogGoesAwayAndComesBack(t *testing.T) {
 		DurableTimeout: 500 * time.Millisecond, PublishTimeout: 200 * time.Millisecond, ChangesetBytesMax: 1 << 20,
 	}
 	s := startOnConn(t, cfg, connectTCP(t, nats))
-	s.put(t, "a", "1", anna.Durable)
+	s.put(t, "a", "1", kernel.Durable)
 	stopTCP(nats)
 
 	// Reads and writes to memory go on; a durable write fails in bounded time and says why.
 	if got := s.get(t, "a"); got != "1" {
 		t.Fatalf("a is %q", got)
 	}
-	s.put(t, "b", "2", anna.Memory)
+	s.put(t, "b", "2", kernel.Memory)
 	if got := s.get(t, "b"); got != "2" {
 		t.Fatalf("b is %q", got)
 	}
-	_, err := s.write(t, &anna.Write{Key: "a", Delta: lattice.Put(lattice.Timestamp{}, []byte("3"))})
+	_, err := s.write(t, &kernel.Write{Key: "a", Delta: lattice.Put(lattice.Timestamp{}, []byte("3"))})
 	if !errors.Is(err, wire.ErrUnavailable) || !strings.Contains(err.Error(), "log") {
 		t.Fatalf("a durable write without a log: %v", err)
 	}
 	// What is not in the log is bounded.
 	value := make([]byte, 32<<10)
 	for i := 0; ; i++ {
-		_, err := s.write(t, &anna.Write{Key: fmt.Sprint("fill", i), Delta: lattice.Put(lattice.Timestamp{}, value), Ack: anna.Memory})
+		_, err := s.write(t, &kernel.Write{Key: fmt.Sprint("fill", i), Delta: lattice.Put(lattice.Timestamp{}, value), Ack: kernel.Memory})
 		if err != nil {
 			if !errors.Is(err, wire.ErrNoResources) || !strings.Contains(err.Error(), "changeset_bytes_max") || i < 10 {
 				t.Fatalf("write %d to memory: %v", i, err)
@@ -93,7 +94,7 @@ func TestLogGoesAwayAndComesBack(t *testing.T) {
 	nats = startTCP(t, dir, port, 0)
 	defer func() { stopTCP(nats) }()
 	s.quiet(t)
-	s.put(t, "c", "4", anna.Durable)
+	s.put(t, "c", "4", kernel.Durable)
 	s.stop()
 	s = startOnConn(t, anna.Config{}, connectTCP(t, nats))
 	for key, want := range map[string]string{"a": "3", "b": "2", "c": "4", "fill9": string(value)} {
@@ -130,7 +131,7 @@ func TestDiskFull(t *testing.T) {
 	var full error
 	n := 0
 	for ; full == nil && n < 200; n++ {
-		_, full = s.write(t, &anna.Write{Key: fmt.Sprint("k", n), Delta: lattice.Put(lattice.Timestamp{}, value)})
+		_, full = s.write(t, &kernel.Write{Key: fmt.Sprint("k", n), Delta: lattice.Put(lattice.Timestamp{}, value)})
 	}
 	if !errors.Is(full, wire.ErrUnavailable) || !strings.Contains(full.Error(), "resource") {
 		t.Fatalf("a durable write to a full log: %v", full)
@@ -143,7 +144,7 @@ func TestDiskFull(t *testing.T) {
 	nats = startTCP(t, dir, port, 1<<30)
 	defer func() { stopTCP(nats) }()
 	s.quiet(t)
-	s.put(t, "after", "1", anna.Durable)
+	s.put(t, "after", "1", kernel.Durable)
 	s.stop()
 	s = startOnConn(t, anna.Config{}, connectTCP(t, nats))
 	for i := range n {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -52,7 +53,7 @@ type placeKey struct {
 }
 
 type waitingPush struct {
-	Push
+	kernel.Push
 	cache  uint32 // the node's number
 	shared bool   // the delta is not the outbox's own
 }
@@ -91,7 +92,7 @@ func (o *outboxes) cache(member string, cache uint32) (uint16, error) {
 	defer box.mu.Unlock()
 	number, ok := box.caches[cache]
 	if !ok {
-		number = o.server.Join(func(pushes []Push) { box.put(cache, pushes) })
+		number = o.server.Join(func(pushes []kernel.Push) { box.put(cache, pushes) })
 		if number == 0 {
 			return 0, wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d caches are known, the limit", cachesMax)
 		}
@@ -120,7 +121,7 @@ func (s *Server) forsakeAbsent(present map[string]*pb.Presence) {
 		}
 		box.mu.Unlock()
 		for _, shard := range s.shards {
-			s.step(shard, &Forsake{Caches: numbers})
+			s.step(shard, &kernel.Forsake{Caches: numbers})
 		}
 		s.disjoin(numbers)
 	}
@@ -128,11 +129,11 @@ func (s *Server) forsakeAbsent(present map[string]*pb.Presence) {
 }
 
 // put adds pushes for one of the node's caches.
-func (b *outbox) put(cache uint32, pushes []Push) {
+func (b *outbox) put(cache uint32, pushes []kernel.Push) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range pushes {
-		size := itemBytes + len(p.Key)
+		size := kernel.ItemBytes + len(p.Key)
 		if p.Delta != nil {
 			size += p.Delta.Bytes()
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"cloudburst/anna/record"
 )
 
 // What nodes say to each other may be larger than a message of the bus: then it is cut into parts. Every message is
@@ -71,7 +73,7 @@ func (a *assemblies) add(sender string, message []byte, now time.Time) (id uint6
 	if count == 1 && index == 0 {
 		return id, part, nil
 	}
-	if index >= count || count > stateBytesMax/partBytes+1 || len(part) > partBytes {
+	if index >= count || count > record.StateBytesMax/partBytes+1 || len(part) > partBytes {
 		return 0, nil, errPart
 	}
 	a.mu.Lock()

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/kernel"
+	"cloudburst/anna/record"
 	"cloudburst/wire"
 )
 
@@ -20,11 +22,11 @@ type publisher struct {
 	log       *streams
 	publisher uint64
 	inbox     string // answers come to INBOX.PARTITION.PUBLISH
-	step      func(Message)
+	step      func(kernel.Message)
 	buffers   sync.Pool // of *[]byte
 }
 
-func newPublisher(log *streams, id uint64, step func(Message)) *publisher {
+func newPublisher(log *streams, id uint64, step func(kernel.Message)) *publisher {
 	return &publisher{
 		log: log, publisher: id, inbox: nats.NewInbox(), step: step,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
@@ -42,23 +44,26 @@ func (p *publisher) listen() (*nats.Subscription, error) {
 }
 
 // publish sends a record. Its answer comes to the kernel, now or later.
-func (p *publisher) publish(m *Publish) {
+func (p *publisher) publish(m *kernel.Publish) {
 	buffer := p.buffers.Get().(*[]byte)
-	data := appendRecord((*buffer)[:0], p.head(m))
+	data := record.AppendHead((*buffer)[:0], p.head(m))
 	for i := range m.Entries {
-		data = appendEntry(data, &m.Entries[i], nil)
+		e := &m.Entries[i]
+		data = record.AppendEntry(data, e.Key, e.Whole, e.State)
 	}
 	if err := p.send(m, data); err != nil {
-		p.step(&Failed{Publish: m.ID, Err: err})
+		p.step(&kernel.Failed{Publish: m.ID, Err: err})
 	}
 	*buffer = data
 	p.buffers.Put(buffer)
 }
 
-func (p *publisher) head(m *Publish) record { return record{publisher: p.publisher, since: m.Since} }
+func (p *publisher) head(m *kernel.Publish) record.Head {
+	return record.Head{Publisher: p.publisher, Since: m.Since}
+}
 
 // send publishes the record of m. The connection copies what it sends.
-func (p *publisher) send(m *Publish, data []byte) error {
+func (p *publisher) send(m *kernel.Publish, data []byte) error {
 	var scratch [128]byte
 	answer := append(scratch[:0], p.inbox...)
 	answer = append(answer, '.')
@@ -76,10 +81,10 @@ func (p *publisher) answered(m *nats.Msg) {
 	}
 	sequence, err := parseAnswer(m)
 	if err != nil {
-		p.step(&Failed{Publish: id, Err: err})
+		p.step(&kernel.Failed{Publish: id, Err: err})
 		return
 	}
-	p.step(&Acknowledged{Publish: id, Partition: partition, Sequence: sequence})
+	p.step(&kernel.Acknowledged{Publish: id, Partition: partition, Sequence: sequence})
 }
 
 func (p *publisher) parse(subject string) (partition int, id uint64, ok bool) {
@@ -138,7 +143,7 @@ func parseAnswer(m *nats.Msg) (uint64, error) {
 }
 
 // recordFits reports whether what is published goes into one record.
-func recordFits(m *Publish) bool {
+func recordFits(m *kernel.Publish) bool {
 	if len(m.Entries) > 1 {
 		return true // the kernel sees to that
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 )
 
@@ -40,7 +41,7 @@ type reading struct {
 	reached         chan struct{}
 	// found and entries are room for those of a record.
 	found   []foundEntry
-	entries []Applying
+	entries []kernel.Applying
 }
 
 // read brings records, those of slots that are being loaded or of all, and returns the sequence up to which they were there when it
@@ -171,7 +172,7 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 			if r.extent.end > f.position() {
 				f.gaps.Add(1)
 			}
-			s.step(f.shard, &Applied{Partition: f.partition, Sequence: r.extent.end})
+			s.step(f.shard, &kernel.Applied{Partition: f.partition, Sequence: r.extent.end})
 			r.stepped = r.extent.end
 		}
 		if r.done(caughtUp) {

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"cloudburst/anna/kernel"
+	"cloudburst/anna/record"
 	"cloudburst/anna/slots"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
@@ -69,7 +71,7 @@ func (s *staged) publish(key string) {
 	state := lattice.Put(lattice.Timestamp{Time: uint64(time.Now().UnixMicro()) << 12}, []byte("x"))
 	m := &nats.Msg{
 		Subject: recordSubject(s.server.cfg.Prefix, 0),
-		Data:    appendEntry(appendRecord(nil, record{publisher: 7}), &Entry{Key: key, State: state}, nil),
+		Data:    record.AppendEntry(record.AppendHead(nil, record.Head{Publisher: 7}), key, false, state),
 	}
 	if _, err := s.server.log.conn.JetStream.PublishMsg(s.t.Context(), m); err != nil {
 		s.t.Error(err)
@@ -82,7 +84,7 @@ func (s *staged) holds(key string) bool {
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
 	_, found := shard.kernel.Held(key)
-	return found == Here
+	return found == kernel.Here
 }
 
 func (s *staged) holdsAll() bool {
@@ -200,7 +202,7 @@ func (s *staged) read(loading bool, pause func(looks int)) {
 			which[slot] = uint16(slot)
 			only.Set(uint16(slot))
 		}
-		s.server.step(s.follower.shard, &Assign{Slots: which, Tenure: slots.Joining})
+		s.server.step(s.follower.shard, &kernel.Assign{Slots: which, Tenure: slots.Joining})
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), stagePatience)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -66,7 +67,7 @@ func (r *remotes) fail(place placeKey, err error) {
 	}
 	r.mu.Unlock()
 	if ok && at == "" {
-		r.server.push([]Push{{Cache: uint16(place.cache), Key: place.key, Whole: true, Err: err}})
+		r.server.push([]kernel.Push{{Cache: uint16(place.cache), Key: place.key, Whole: true, Err: err}})
 	}
 }
 
@@ -98,23 +99,23 @@ func (r *remotes) decline(member string, place placeKey) {
 }
 
 // lose tells the caches that they will not hear of changes from a member any more. It returns what to push.
-func (r *remotes) lose(member string) (lost []Push) {
+func (r *remotes) lose(member string) (lost []kernel.Push) {
 	source := r.sources[member]
 	if source == nil {
 		return nil
 	}
 	for place := range source.keys {
 		delete(r.watches, place)
-		lost = append(lost, Push{Cache: uint16(place.cache), Key: place.key, Lost: true})
+		lost = append(lost, kernel.Push{Cache: uint16(place.cache), Key: place.key, Lost: true})
 	}
 	delete(r.sources, member)
-	slices.SortFunc(lost, func(a, b Push) int { return int(a.Cache) - int(b.Cache) })
+	slices.SortFunc(lost, func(a, b kernel.Push) int { return int(a.Cache) - int(b.Cache) })
 	return lost
 }
 
 // silent loses masters that are gone or have not been heard of for long.
 func (r *remotes) silent(present map[string]*pb.Presence) {
-	var lost []Push
+	var lost []kernel.Push
 	r.mu.Lock()
 	for member, source := range r.sources {
 		if present[member] == nil || r.elapsed()-time.Duration(source.heard.Load()) > silenceMax*pulseInterval {
@@ -126,7 +127,7 @@ func (r *remotes) silent(present map[string]*pb.Presence) {
 }
 
 // take checks that nothing was missed, and returns the master's source and what was lost.
-func (r *remotes) take(m *pb.Pushes) (*source, []Push) {
+func (r *remotes) take(m *pb.Pushes) (*source, []kernel.Push) {
 	known := r.sources[m.GetMember()]
 	expected := m.GetNumber()
 	if known != nil {
@@ -134,7 +135,7 @@ func (r *remotes) take(m *pb.Pushes) (*source, []Push) {
 			expected++
 		}
 	}
-	var lost []Push
+	var lost []kernel.Push
 	if known != nil && m.GetNumber() != expected {
 		lost = r.lose(m.GetMember())
 		known = nil
@@ -172,7 +173,7 @@ func (r *remotes) pushed(message *nats.Msg) {
 			}
 			continue
 		}
-		push := Push{Cache: uint16(p.GetCache()), Key: place.key, Whole: p.GetWhole(), Lost: p.GetLost(), Delta: new(lattice.State)}
+		push := kernel.Push{Cache: uint16(p.GetCache()), Key: place.key, Whole: p.GetWhole(), Lost: p.GetLost(), Delta: new(lattice.State)}
 		switch {
 		case p.GetLost():
 			delete(r.watches, place)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire/pb"
@@ -128,7 +129,7 @@ func (r *replicas) view(key string, now time.Time, read func(*lattice.State)) bo
 }
 
 // receive takes in what a master pushes.
-func (r *replicas) receive(pushes []Push) {
+func (r *replicas) receive(pushes []kernel.Push) {
 	for i := range pushes {
 		p := &pushes[i]
 		one := r.find(p.Key)
@@ -220,7 +221,7 @@ func (o *replica) wants(now time.Time) bool {
 // merge merges a state, if there is room for it. The caller holds o.mu.
 func (o *replica) merge(r *replicas, state *lattice.State) {
 	o.state.Merge(state)
-	bytes := itemBytes + len(o.key) + o.state.Bytes()
+	bytes := kernel.ItemBytes + len(o.key) + o.state.Bytes()
 	if r.bytes.Add(int64(bytes-o.bytes)) > int64(r.server.cfg.HotBytesMax) {
 		o.large, o.known, o.state = true, false, lattice.State{}
 		r.bytes.Add(int64(-bytes))

@@ -13,7 +13,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus"
 	"cloudburst/lattice"
 )
@@ -132,7 +132,7 @@ func serversGo(t *testing.T, between func(*natsserver.Options)) {
 		wg.Go(func() {
 			for i := int64(1); !stop.Load(); i++ {
 				for _, key := range []string{fmt.Sprint("w", w), fmt.Sprint("w", w, "-", i)} {
-					write := &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i))}
+					write := &kernel.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i))}
 					if _, err := nodes[w%3].write(t, write); err != nil {
 						break
 					}

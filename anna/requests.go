@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -13,7 +14,7 @@ import (
 )
 
 // Write makes a write, which is only lent; done may be nil. The key's slot is filled in.
-func (s *Server) Write(w *Write, done Completion) {
+func (s *Server) Write(w *kernel.Write, done Completion) {
 	err := s.check()
 	if err == nil {
 		err = CheckKey(w.Key)
@@ -30,7 +31,7 @@ func (s *Server) Write(w *Write, done Completion) {
 }
 
 // writeHere makes a write if this node serves its key, and reports whether it does.
-func (s *Server) writeHere(w *Write, done Completion) bool {
+func (s *Server) writeHere(w *kernel.Write, done Completion) bool {
 	var shard *shard
 	w.Slot, shard = s.shardOf(w.Key)
 	if !s.serves[w.Slot].Load() {
@@ -42,7 +43,7 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 	w.Floor = s.stamps.reached.Load()
 	// The slot may be given up just now, or the server stop, which has what is not in the log yet written and takes no more; and of
 	// several masters one decides on what is held.
-	return s.stepIf(shard, w, func(k *Kernel) bool {
+	return s.stepIf(shard, w, func(k *kernel.Kernel) bool {
 		tenure := k.Tenure(w.Slot)
 		return s.state.Load() != stopping && (tenure == slots.Leading || tenure < slots.Joining && w.Make == nil && w.Expect == 0)
 	})
@@ -52,7 +53,7 @@ func (s *Server) writeHere(w *Write, done Completion) bool {
 const makeAttempts = 64
 
 // writeThere lets a master on another node make a write.
-func (s *Server) writeThere(w *Write, done Completion) {
+func (s *Server) writeThere(w *kernel.Write, done Completion) {
 	if done == nil {
 		done = CompletionFunc(func(int64, error) {})
 	}
@@ -70,10 +71,10 @@ func (s *Server) writeThere(w *Write, done Completion) {
 	switch {
 	case w.Add != 0:
 		s.changeThere(w, lattice.Timestamp{}, true, "", done)
-	case w.Cache != 0 && w.Ack == Memory && w.Delta != nil && stampable(w.Delta):
+	case w.Cache != 0 && w.Ack == kernel.Memory && w.Delta != nil && stampable(w.Delta):
 		// It can be read here when this returns, so that is when it was, whatever the key holds.
 		w.Delta.Complete(s.stamp(w.Slot), nil)
-		s.push([]Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
+		s.push([]kernel.Push{{Cache: w.Cache, Key: w.Key, Delta: w.Delta.Clone(), Asked: true}})
 		s.remote.watch(w.Cache, w.Slot, w.Key)
 		s.changeThere(w, lattice.Timestamp{}, false, "", done)
 	default:
@@ -84,10 +85,10 @@ func (s *Server) writeThere(w *Write, done Completion) {
 // changeThere asks for a change. Once says that it must not be made twice. Other changes may be, as who is asked may be slow and another
 // be asked meanwhile: whoever makes it makes the same, with the same stamp, and one who is late does no harm to what is written after it.
 // A member is asked first, if one is named.
-func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, member string, done Completion) {
+func (s *Server) changeThere(w *kernel.Write, stamp lattice.Timestamp, once bool, member string, done Completion) {
 	c := &pb.Change{
 		Key: []byte(w.Key), Add: w.Add, Delete: w.Delete, Persist: w.Persist, Replace: w.Replace, Volatile: w.Volatile,
-		Memory: w.Ack == Memory, Expect: w.Expect,
+		Memory: w.Ack == kernel.Memory, Expect: w.Expect,
 	}
 	if w.Delta != nil {
 		c.Delta = wire.AppendState(nil, w.Delta)
@@ -111,7 +112,7 @@ func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, membe
 	}
 	q.done = func(answer *pb.Answer, err error) {
 		value := answer.GetValue()
-		if err == error(ErrBehind) && !stamp.IsZero() { //nolint:errorlint // it is never wrapped here
+		if err == error(kernel.ErrBehind) && !stamp.IsZero() { //nolint:errorlint // it is never wrapped here
 			if !overwrites || !s.borrowed.overwrittenSince(w.Key, stamp.Time) {
 				// Somebody else has written it with a later stamp. Who says so stamps this later than that.
 				s.changeThere(w, lattice.Timestamp{}, true, answer.GetMember(), done)
@@ -134,7 +135,7 @@ func (s *Server) changeThere(w *Write, stamp lattice.Timestamp, once bool, membe
 }
 
 // overwritesAll reports whether a write leaves nothing of those before it.
-func overwritesAll(w *Write) bool {
+func overwritesAll(w *kernel.Write) bool {
 	if w.Delta == nil || len(w.Delta.Others()) > 0 {
 		return w.Delete
 	}
@@ -155,7 +156,7 @@ func stampable(delta *lattice.State) bool {
 }
 
 // makeThere makes a write that depends on what is held: a master says what that is, and takes the write if it still is.
-func (s *Server) makeThere(w *Write, done Completion, attempts int) {
+func (s *Server) makeThere(w *kernel.Write, done Completion, attempts int) {
 	fail := func(err error) { done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err)) }
 	s.readThere(&question{slot: w.Slot, lead: true}, w.Key, func(held *lattice.State, answer *pb.Answer, err error) {
 		if err != nil {
@@ -168,7 +169,7 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			return
 		}
 		c := &pb.Change{
-			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Volatile: w.Volatile, Memory: w.Ack == Memory,
+			Key: []byte(w.Key), Delta: wire.AppendState(nil, delta), Volatile: w.Volatile, Memory: w.Ack == kernel.Memory,
 			Expect: answer.GetFingerprint(),
 		}
 		s.asks.ask(&question{slot: w.Slot, lead: true, once: true, done: func(answer *pb.Answer, err error) {
@@ -176,11 +177,11 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 			switch {
 			case err == nil:
 				if _, shard := s.shardOf(w.Key); !w.Volatile {
-					s.step(shard, &Heard{Key: w.Key, Slot: w.Slot, Delta: delta})
+					s.step(shard, &kernel.Heard{Key: w.Key, Slot: w.Slot, Delta: delta})
 				}
 				s.replicas.written(w.Key)
 				done.Complete(value, nil)
-			case attempts > 1 && err == error(ErrChanged): //nolint:errorlint // it is never wrapped here
+			case attempts > 1 && err == error(kernel.ErrChanged): //nolint:errorlint // it is never wrapped here
 				s.makeThere(w, done, attempts-1)
 			default:
 				fail(err)
@@ -191,7 +192,7 @@ func (s *Server) makeThere(w *Write, done Completion, attempts int) {
 
 // make makes the delta of a write from what the master who leads holds, and from what this node has acknowledged meanwhile if it is
 // a master too: the other may not have heard of that, and hears it with the delta.
-func (s *Server) make(w *Write, held *lattice.State) (delta *lattice.State, value int64, err error) {
+func (s *Server) make(w *kernel.Write, held *lattice.State) (delta *lattice.State, value int64, err error) {
 	if held == nil {
 		held = new(lattice.State)
 	}
@@ -221,7 +222,7 @@ func (s *Server) news(key string, held *lattice.State) *lattice.State {
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
 	state, found := shard.kernel.Held(key)
-	if found != Here || !held.Merge(state) {
+	if found != kernel.Here || !held.Merge(state) {
 		return nil
 	}
 	return state.Clone()
@@ -266,7 +267,7 @@ func (s *shard) look(now int64, key string, slot uint16, read func(*lattice.Stat
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	state, found := s.kernel.Get(now, key)
-	if found == InLog {
+	if found == kernel.InLog {
 		return false
 	}
 	s.count(key, slot)
@@ -298,7 +299,7 @@ func (s *Server) Touch(keys, members []string) {
 func (s *Server) Fetch(key string, done Completion) {
 	slot, shard := s.shardOf(key)
 	if s.serves[slot].Load() {
-		s.step(shard, &Read{Key: key, Ticket: done})
+		s.step(shard, &kernel.Read{Key: key, Ticket: done})
 		return
 	}
 	if err := s.check(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -123,11 +124,11 @@ func (s *Server) answer(to string, id uint64, answer *pb.Answer) {
 
 func failure(err error) *pb.Answer {
 	switch {
-	case errors.Is(err, ErrMoved):
+	case errors.Is(err, kernel.ErrMoved):
 		return &pb.Answer{Moved: true}
-	case errors.Is(err, ErrChanged):
+	case errors.Is(err, kernel.ErrChanged):
 		return &pb.Answer{Changed: true}
-	case errors.Is(err, ErrBehind):
+	case errors.Is(err, kernel.ErrBehind):
 		return &pb.Answer{Behind: true}
 	}
 	return &pb.Answer{Error: wire.AsError(err).Proto()}
@@ -146,7 +147,7 @@ func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 		w := what.Unwatch
 		if cache, ok := s.boxes.find(w.GetMember(), w.GetCache()); ok {
 			_, shard := s.shardOf(string(w.GetKey()))
-			s.step(shard, &Unwatch{Key: string(w.GetKey()), Cache: cache})
+			s.step(shard, &kernel.Unwatch{Key: string(w.GetKey()), Cache: cache})
 		}
 	case *pb.Ask_List:
 		s.askedList(what.List, answer)
@@ -158,13 +159,13 @@ func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 }
 
 func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer)) {
-	w := &Write{
+	w := &kernel.Write{
 		Key: string(c.GetKey()), Add: c.GetAdd(), Delete: c.GetDelete(), Persist: c.GetPersist(), Replace: c.GetReplace(),
 		Volatile: c.GetVolatile(), Expect: c.GetExpect(),
 		Stamp: lattice.Timestamp{Time: c.GetStamp().GetTime(), Writer: c.GetStamp().GetWriter()},
 	}
 	if c.GetMemory() {
-		w.Ack = Memory
+		w.Ack = kernel.Memory
 	}
 	err := CheckKey(w.Key)
 	if err == nil && !w.Delete && !w.Persist && w.Add == 0 {
@@ -199,19 +200,19 @@ func (s *Server) askedRead(key string, replica bool, answer func(*pb.Answer)) {
 	shard.mu.RLock()
 	state, found := shard.kernel.Held(key)
 	reply := &pb.Answer{Time: shard.kernel.Reached()}
-	if found == Here {
+	if found == kernel.Here {
 		reply.State = wire.AppendState(nil, state)
 	}
-	if found != InLog {
-		reply.Fingerprint = Fingerprint(state)
+	if found != kernel.InLog {
+		reply.Fingerprint = kernel.Fingerprint(state)
 	}
 	shard.mu.RUnlock()
-	if found != InLog {
+	if found != kernel.InLog {
 		shard.reads.Add(1) // where it came from it is counted as a read of the key
 		answer(reply)
 		return
 	}
-	s.step(shard, &Read{Key: key, Ticket: CompletionFunc(func(_ int64, err error) {
+	s.step(shard, &kernel.Read{Key: key, Ticket: CompletionFunc(func(_ int64, err error) {
 		if err != nil {
 			answer(failure(err))
 			return
@@ -247,7 +248,7 @@ func (s *Server) askedWatch(w *pb.Watching, answer func(*pb.Answer)) {
 		answer(failure(err))
 		return
 	}
-	s.step(shard, &Watch{Key: key, Slot: slot, Cache: cache})
+	s.step(shard, &kernel.Watch{Key: key, Slot: slot, Cache: cache})
 	answer(&pb.Answer{})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/bus"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -38,7 +39,7 @@ type Server struct {
 	log       *streams
 	shards    []*shard
 	followers []*follower
-	now       func() Moment
+	now       func() kernel.Moment
 	ready     chan struct{}
 	state     atomic.Int32
 	stats     counters
@@ -66,10 +67,10 @@ type Server struct {
 	slotSubs  []*nats.Subscription
 	askSub    *nats.Subscription // what this node is asked by its name
 
-	caches    atomic.Pointer[[]func([]Push)] // by number, which begins at 1
+	caches    atomic.Pointer[[]func([]kernel.Push)] // by number, which begins at 1
 	joining   sync.Mutex
-	loads     chan Load
-	removals  chan Upload
+	loads     chan kernel.Load
+	removals  chan kernel.Upload
 	uploading chan struct{} // a token for each state that is being cut into pieces
 	tasks     tasks
 }
@@ -85,7 +86,7 @@ const (
 type shard struct {
 	mu     sync.RWMutex
 	reads  atomic.Uint64 // beside the lock, which whoever reads has changed just before
-	kernel *Kernel
+	kernel *kernel.Kernel
 	heat   *heat
 
 	publisher *publisher
@@ -107,8 +108,8 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		log:       &streams{cfg: cfg, conn: conn},
 		now:       clocks(),
 		ready:     make(chan struct{}),
-		loads:     make(chan Load, loadsMax),
-		removals:  make(chan Upload, loadsMax),
+		loads:     make(chan kernel.Load, loadsMax),
+		removals:  make(chan kernel.Upload, loadsMax),
 		uploading: make(chan struct{}, uploads),
 		id:        randomID(),
 		serves:    make([]atomic.Bool, cfg.Slots),
@@ -126,7 +127,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s.compactor = newCompactor(s)
 	s.hot.Store(new(hotTable))
 	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
-	s.caches.Store(new([]func([]Push)))
+	s.caches.Store(new([]func([]kernel.Push)))
 	for i := range cfg.Kernels {
 		s.shards = append(s.shards, s.newShard(i))
 	}
@@ -147,7 +148,7 @@ func (s *Server) newShard(number int) *shard {
 	}
 	writer := randomWriter()
 	shard := &shard{poke: make(chan struct{}, 1), heat: newHeat(s.cfg.Slots)}
-	shard.kernel = NewKernel(KernelConfig{
+	shard.kernel = kernel.New(kernel.Config{
 		Writer:            writer,
 		Partitions:        partitions,
 		PartitionOf:       s.cfg.partitionOf,
@@ -166,7 +167,7 @@ func (s *Server) newShard(number int) *shard {
 		TombstoneGrace:    s.cfg.TombstoneGrace.Microseconds(),
 		ParkedMax:         parkedMax,
 	})
-	shard.publisher = newPublisher(s.log, writer, func(m Message) { s.step(shard, m) })
+	shard.publisher = newPublisher(s.log, writer, func(m kernel.Message) { s.step(shard, m) })
 	return shard
 }
 
@@ -299,7 +300,7 @@ func (s *Server) drain() {
 	for {
 		left = 0
 		for _, shard := range s.shards {
-			s.step(shard, &Tick{Hurry: true})
+			s.step(shard, &kernel.Tick{Hurry: true})
 			shard.mu.RLock()
 			left += shard.kernel.Stats().ChangesetBytes
 			shard.mu.RUnlock()
@@ -323,14 +324,14 @@ func (s *Server) shardOf(key string) (uint16, *shard) {
 	return slot, s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
 }
 
-var effects = sync.Pool{New: func() any { return new(Effects) }}
+var effects = sync.Pool{New: func() any { return new(kernel.Effects) }}
 
 // step lets a kernel take a message in, and does what it wants done.
-func (s *Server) step(shard *shard, m Message) { s.stepIf(shard, m, nil) }
+func (s *Server) step(shard *shard, m kernel.Message) { s.stepIf(shard, m, nil) }
 
 // stepIf is step if a condition holds, which is looked at with the kernel locked. It reports whether it did.
-func (s *Server) stepIf(shard *shard, m Message, condition func(*Kernel) bool) bool {
-	out := effects.Get().(*Effects)
+func (s *Server) stepIf(shard *shard, m kernel.Message, condition func(*kernel.Kernel) bool) bool {
+	out := effects.Get().(*kernel.Effects)
 	shard.mu.Lock()
 	if condition != nil && !condition(shard.kernel) {
 		shard.mu.Unlock()
@@ -352,7 +353,7 @@ func (s *Server) stepIf(shard *shard, m Message, condition func(*Kernel) bool) b
 
 // perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write
 // is there finds it.
-func (s *Server) perform(shard *shard, out *Effects) {
+func (s *Server) perform(shard *shard, out *kernel.Effects) {
 	s.push(out.Pushes)
 	for i := range out.Publishes {
 		if m := &out.Publishes[i]; recordFits(m) {
@@ -370,7 +371,7 @@ func (s *Server) perform(shard *shard, out *Effects) {
 		select {
 		case s.loads <- load:
 		default:
-			s.step(shard, &Loaded{Key: load.Key, Err: wire.Errorf(pb.Code_CODE_NO_RESOURCES,
+			s.step(shard, &kernel.Loaded{Key: load.Key, Err: wire.Errorf(pb.Code_CODE_NO_RESOURCES,
 				"%d keys wait to be read from the log already, the limit; try again", loadsMax)})
 		}
 	}
@@ -387,7 +388,7 @@ func (s *Server) perform(shard *shard, out *Effects) {
 
 // upload publishes a large state, which has a record for itself, on a goroutine of its own. There are never more than large publishes may be
 // outstanding.
-func (s *Server) upload(shard *shard, m Publish) {
+func (s *Server) upload(shard *shard, m kernel.Publish) {
 	started := s.tasks.start(func(ctx context.Context) {
 		alive := time.NewTicker(s.cfg.PublishTimeout / 2)
 		defer alive.Stop()
@@ -397,17 +398,17 @@ func (s *Server) upload(shard *shard, m Publish) {
 				defer func() { <-s.uploading }()
 				waiting = false
 			case <-alive.C:
-				s.step(shard, &Advanced{Publish: m.ID, Partition: m.Partition})
+				s.step(shard, &kernel.Advanced{Publish: m.ID, Partition: m.Partition})
 			case <-ctx.Done():
 				return
 			}
 		}
 		if err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
-			s.step(shard, &Failed{Publish: m.ID, Err: err})
+			s.step(shard, &kernel.Failed{Publish: m.ID, Err: err})
 		}
 	})
 	if !started {
-		s.step(shard, &Failed{Publish: m.ID, Err: errStopping})
+		s.step(shard, &kernel.Failed{Publish: m.ID, Err: errStopping})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
@@ -17,7 +18,6 @@ import (
 func verifyMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 120 * time.Second
-
 
 // running is a server, and the NATS server of its own below it.
 type running struct {
@@ -101,7 +101,7 @@ func startBy(t testing.TB, cfg anna.Config, conn *bus.Conn, ahead func() time.Du
 	return r
 }
 
-func (r *running) write(t testing.TB, w *anna.Write) (int64, error) {
+func (r *running) write(t testing.TB, w *kernel.Write) (int64, error) {
 	t.Helper()
 	type answer struct {
 		value int64
@@ -118,9 +118,9 @@ func (r *running) write(t testing.TB, w *anna.Write) (int64, error) {
 	}
 }
 
-func (r *running) put(t testing.TB, key, value string, ack anna.Ack) {
+func (r *running) put(t testing.TB, key, value string, ack kernel.Ack) {
 	t.Helper()
-	if _, err := r.write(t, &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte(value)), Ack: ack}); err != nil {
+	if _, err := r.write(t, &kernel.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, []byte(value)), Ack: ack}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,8 +160,8 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := startServer(t, anna.Config{}, dir)
-	s.put(t, "durable", "1", anna.Durable)
-	s.put(t, "memory", "2", anna.Memory)
+	s.put(t, "durable", "1", kernel.Durable)
+	s.put(t, "memory", "2", kernel.Memory)
 	s.stop()
 	s = startServer(t, anna.Config{}, dir)
 	if got := s.get(t, "durable") + s.get(t, "memory"); got != "12" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -34,7 +35,7 @@ func TestClocksAreSet(t *testing.T) {
 	for w := range acknowledged {
 		wg.Go(func() {
 			for i := int64(1); !stop.Load(); i++ {
-				for _, write := range []*anna.Write{
+				for _, write := range []*kernel.Write{
 					{Key: fmt.Sprint("w", w), Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i))},
 					{Key: fmt.Sprint("w", w, "-", i), Delta: lattice.Put(lattice.Timestamp{}, fmt.Append(nil, i))},
 					{Key: fmt.Sprint("n", w), Add: 1},
@@ -95,7 +96,7 @@ func TestOverwritesByClocksThatDiffer(t *testing.T) {
 	guest := cfg
 	guest.Guest = true
 	asking := start(guest, -time.Hour)
-	cache := asking.server.Join(func([]anna.Push) {})
+	cache := asking.server.Join(func([]kernel.Push) {})
 
 	var mu sync.Mutex
 	last := map[string]string{}
@@ -105,11 +106,11 @@ func TestOverwritesByClocksThatDiffer(t *testing.T) {
 			key, value := fmt.Sprint(name, "-", i), ""
 			for turn := range 6 {
 				value = fmt.Sprint(turn)
-				w := &anna.Write{Key: key, Ack: anna.Ack((i + turn) % 3 % 2)}
+				w := &kernel.Write{Key: key, Ack: kernel.Ack((i + turn) % 3 % 2)}
 				switch {
 				case deletes && turn == 5 && i%2 == 0:
 					w.Delete, value = true, ""
-				case cache != 0 && w.Ack == anna.Memory && turn%2 == 0:
+				case cache != 0 && w.Ack == kernel.Memory && turn%2 == 0:
 					w.Cache = cache
 					fallthrough
 				default:
@@ -146,7 +147,7 @@ func TestOverwritesByClocksThatDiffer(t *testing.T) {
 
 	for i, n := range masters {
 		n.eventuallyWritten(t)
-		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
+		n.put(t, fmt.Sprint("end", i), "here", kernel.Durable)
 	}
 	for i, n := range masters {
 		for j := range masters {
@@ -200,7 +201,7 @@ func TestClocksAreHeardOf(t *testing.T) {
 	guest := cfg
 	guest.Guest = true
 	behind := start(guest, -time.Hour)
-	ahead.put(t, "k", "old", anna.Durable)
+	ahead.put(t, "k", "old", kernel.Durable)
 	var old uint64
 	ahead.view(t, "k", func(s *lattice.State) { old = s.Lattice.(*lattice.LWW).Timestamp.Time })
 	for deadline := time.Now().Add(patience); behind.server.ClockReached() < old; time.Sleep(time.Millisecond) {
@@ -208,8 +209,8 @@ func TestClocksAreHeardOf(t *testing.T) {
 			t.Fatal("the clock that is ahead is not heard of")
 		}
 	}
-	cache := behind.server.Join(func([]anna.Push) {})
-	w := &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("new")), Ack: anna.Memory, Cache: cache}
+	cache := behind.server.Join(func([]kernel.Push) {})
+	w := &kernel.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("new")), Ack: kernel.Memory, Cache: cache}
 	if _, err := behind.write(t, w); err != nil {
 		t.Fatal(err)
 	}
@@ -229,16 +230,16 @@ func TestClockIsDaysAhead(t *testing.T) {
 	guest := cfg
 	guest.Guest, guest.Name = true, "wrong"
 	wrong := start(guest, 48*time.Hour)
-	cache := wrong.server.Join(func([]anna.Push) {})
-	w := &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("2")), Ack: anna.Memory, Cache: cache}
+	cache := wrong.server.Join(func([]kernel.Push) {})
+	w := &kernel.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("2")), Ack: kernel.Memory, Cache: cache}
 	if _, err := wrong.write(t, w); err == nil || !strings.Contains(err.Error(), "set the clock") {
 		t.Fatalf("a stamp that is days ahead: %v", err)
 	}
-	_, err := wrong.write(t, &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("3"))})
+	_, err := wrong.write(t, &kernel.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("3"))})
 	if !errors.Is(err, wire.ErrUnavailable) || !strings.Contains(err.Error(), "right, which is a master of the key: set the clock") {
 		t.Fatalf("a write of a node that has stamped one days ahead: %v", err)
 	}
-	master.put(t, "k", "4", anna.Durable)
+	master.put(t, "k", "4", kernel.Durable)
 	for _, n := range []*running{master, wrong} {
 		n.eventually(t, "k", "4")
 	}
@@ -254,13 +255,13 @@ func TestClockIsDaysBehind(t *testing.T) {
 	guest.Guest = true
 	wrong := start(guest, -48*time.Hour)
 	for i := range 3 {
-		master.put(t, "k", "master's", anna.Durable)
-		wrong.put(t, "k", fmt.Sprint(i), anna.Durable)
+		master.put(t, "k", "master's", kernel.Durable)
+		wrong.put(t, "k", fmt.Sprint(i), kernel.Durable)
 		if got := master.get(t, "k"); got != fmt.Sprint(i) {
 			t.Fatalf("%q is there after it was overwritten by %d", got, i)
 		}
 	}
-	if v, err := wrong.write(t, &anna.Write{Key: "k", Delete: true}); err != nil || v != 1 {
+	if v, err := wrong.write(t, &kernel.Write{Key: "k", Delete: true}); err != nil || v != 1 {
 		t.Fatal(v, err)
 	}
 	master.eventually(t, "k", "")
@@ -293,7 +294,7 @@ func TestPipelineMeetsASlowMaster(t *testing.T) {
 	var answers sync.WaitGroup
 	for i := range keys {
 		for _, value := range []string{"first", "", "last"} {
-			w := &anna.Write{Key: fmt.Sprint("k", i), Ack: anna.Memory, Put: []byte(value), Delete: value == ""}
+			w := &kernel.Write{Key: fmt.Sprint("k", i), Ack: kernel.Memory, Put: []byte(value), Delete: value == ""}
 			if w.Delete {
 				w.Put = nil
 			}
@@ -310,7 +311,7 @@ func TestPipelineMeetsASlowMaster(t *testing.T) {
 	resume()
 	for i, n := range nodes {
 		n.eventuallyWritten(t)
-		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
+		n.put(t, fmt.Sprint("end", i), "here", kernel.Durable)
 	}
 	for i, n := range nodes {
 		for j := range nodes {
@@ -329,35 +330,35 @@ func TestPipelineMeetsASlowMaster(t *testing.T) {
 func TestLateDuplicates(t *testing.T) {
 	t.Parallel()
 	nodes, asking := startAsking(t)
-	put := func(value string) *anna.Write {
-		return &anna.Write{Delta: lattice.Put(lattice.Timestamp{}, []byte(value))}
+	put := func(value string) *kernel.Write {
+		return &kernel.Write{Delta: lattice.Put(lattice.Timestamp{}, []byte(value))}
 	}
 	member := []byte("member")
-	kinds := []struct{ seed, first, second func() *anna.Write }{
+	kinds := []struct{ seed, first, second func() *kernel.Write }{
 		{
-			func() *anna.Write { return put("seed") }, func() *anna.Write { return put("first") }, func() *anna.Write { return put("second") },
+			func() *kernel.Write { return put("seed") }, func() *kernel.Write { return put("first") }, func() *kernel.Write { return put("second") },
 		},
 		{
-			func() *anna.Write { return put("seed") }, func() *anna.Write { return put("first") },
-			func() *anna.Write { return &anna.Write{Delete: true} },
+			func() *kernel.Write { return put("seed") }, func() *kernel.Write { return put("first") },
+			func() *kernel.Write { return &kernel.Write{Delete: true} },
 		},
 		{
-			func() *anna.Write { return put("seed") }, func() *anna.Write { return &anna.Write{Delete: true} },
-			func() *anna.Write { return put("second") },
+			func() *kernel.Write { return put("seed") }, func() *kernel.Write { return &kernel.Write{Delete: true} },
+			func() *kernel.Write { return put("second") },
 		},
 		{
-			func() *anna.Write { return &anna.Write{Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("seed"))} },
-			func() *anna.Write { return &anna.Write{Delta: lattice.SetAdd(lattice.Timestamp{}, member)} },
-			func() *anna.Write { return &anna.Write{Delta: lattice.SetRemove(lattice.Timestamp{}, member)} },
+			func() *kernel.Write { return &kernel.Write{Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("seed"))} },
+			func() *kernel.Write { return &kernel.Write{Delta: lattice.SetAdd(lattice.Timestamp{}, member)} },
+			func() *kernel.Write { return &kernel.Write{Delta: lattice.SetRemove(lattice.Timestamp{}, member)} },
 		},
 	}
 	const each = 4
-	writeAll := func(which func(kind int) *anna.Write) {
+	writeAll := func(which func(kind int) *kernel.Write) {
 		var wg sync.WaitGroup
 		for i := range each * len(kinds) {
 			wg.Go(func() {
 				w := which(i / each)
-				w.Key, w.Ack = fmt.Sprint(i/each, "-", i%each), anna.Memory
+				w.Key, w.Ack = fmt.Sprint(i/each, "-", i%each), kernel.Memory
 				if _, err := asking.write(t, w); err != nil {
 					t.Errorf("write to %s: %v", w.Key, err)
 				}
@@ -365,21 +366,21 @@ func TestLateDuplicates(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	writeAll(func(kind int) *anna.Write { return kinds[kind].seed() })
+	writeAll(func(kind int) *kernel.Write { return kinds[kind].seed() })
 	for _, n := range nodes {
 		n.eventuallyWritten(t)
 	}
 	resume := nodes[1].server.Stall()
-	writeAll(func(kind int) *anna.Write { return kinds[kind].first() })
-	writeAll(func(kind int) *anna.Write { return kinds[kind].second() })
+	writeAll(func(kind int) *kernel.Write { return kinds[kind].first() })
+	writeAll(func(kind int) *kernel.Write { return kinds[kind].second() })
 	resume()
 	for i, n := range nodes {
-		n.put(t, fmt.Sprint("end", i), "here", anna.Durable)
-		asking.put(t, fmt.Sprint("asked", i), "here", anna.Durable)
+		n.put(t, fmt.Sprint("end", i), "here", kernel.Durable)
+		asking.put(t, fmt.Sprint("asked", i), "here", kernel.Durable)
 	}
 	for i, n := range nodes {
 		n.eventuallyWritten(t)
-		n.put(t, fmt.Sprint("after", i), "here", anna.Durable)
+		n.put(t, fmt.Sprint("after", i), "here", kernel.Durable)
 	}
 	for i, n := range nodes {
 		for j := range nodes {

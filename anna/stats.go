@@ -3,11 +3,13 @@ package anna
 import (
 	"strconv"
 	"sync/atomic"
+
+	"cloudburst/anna/kernel"
 )
 
 // Stats is what a server has done since it began, and what it holds.
 type Stats struct {
-	KernelStats
+	kernel.Stats
 	// Reads that were answered: those through Server.View, caches' misses, and those of other nodes.
 	Reads uint64
 	// Lag is how many records of the log are known to be there and not merged.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
@@ -166,7 +167,7 @@ func (s *Server) share() *pb.Share {
 // slotShares returns what this node has of every slot of which it has something.
 func (s *Server) slotShares() (shares []*pb.SlotShare) {
 	reads := make([][]uint64, len(s.shards))
-	held := make([][]SlotStats, len(s.shards))
+	held := make([][]kernel.SlotStats, len(s.shards))
 	for i, shard := range s.shards {
 		reads[i] = shard.heat.slots()
 		shard.mu.RLock()

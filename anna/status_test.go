@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 	"cloudburst/wire/pb"
 )
@@ -23,7 +24,7 @@ func TestOverview(t *testing.T) {
 	first.eventuallyRests(t, 3)
 	const keys = 50
 	for i := range keys {
-		guest.put(t, fmt.Sprint("k", i), "value", anna.Durable)
+		guest.put(t, fmt.Sprint("k", i), "value", kernel.Durable)
 	}
 	for _, n := range []*running{first, second, guest} {
 		for i := range keys {
@@ -73,7 +74,7 @@ func TestTiers(t *testing.T) {
 	s := startServer(t, anna.Config{Kernels: 1, Streams: 2, MemoryBytesMax: 1 << 20}, "")
 	value := strings.Repeat("x", 20<<10)
 	for i := range keys {
-		s.put(t, fmt.Sprint("k", i), value, anna.Durable)
+		s.put(t, fmt.Sprint("k", i), value, kernel.Durable)
 	}
 	for i := range keys {
 		if s.get(t, fmt.Sprint("k", i)) != value {
@@ -97,7 +98,7 @@ func TestTiers(t *testing.T) {
 		t.Errorf("%d keys, %d bytes of %d, %d writes in %d streams", held, bytes, m.Bytes, writes, len(m.Stream))
 	}
 	for i := range keys {
-		if _, err := s.write(t, &anna.Write{Key: fmt.Sprint("k", i), Delete: true}); err != nil {
+		if _, err := s.write(t, &kernel.Write{Key: fmt.Sprint("k", i), Delete: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +111,7 @@ func TestTiers(t *testing.T) {
 func TestReadsOfSlots(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, anna.Config{}, "")
-	s.put(t, "k", "v", anna.Memory)
+	s.put(t, "k", "v", kernel.Memory)
 	const reads = 200_000
 	for range reads {
 		s.server.View("k", func(*lattice.State) {})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -52,8 +53,8 @@ func TestLargeValues(t *testing.T) {
 	value := make([]byte, 12<<20)
 	random := rand.NewChaCha8([32]byte{})
 	_, _ = random.Read(value)
-	s.put(t, "large", string(value), anna.Durable)
-	s.put(t, "small", "1", anna.Durable)
+	s.put(t, "large", string(value), kernel.Durable)
+	s.put(t, "small", "1", kernel.Durable)
 	s.stop()
 
 	s = startServer(t, anna.Config{TombstoneGrace: time.Second, DurableTimeout: patience, PublishTimeout: patience}, dir)
@@ -68,12 +69,12 @@ func TestLargeValues(t *testing.T) {
 	}
 	// Another large one replaces it, then a small one.
 	value[0]++
-	s.put(t, "large", string(value), anna.Durable)
+	s.put(t, "large", string(value), kernel.Durable)
 	if got := s.get(t, "large"); got != string(value) {
 		t.Fatal("not the new value")
 	}
 	s.until(t, "pieces are removed", func(st anna.Stats) bool { return st.UploadsRemoved == 1 })
-	s.put(t, "large", "2", anna.Durable)
+	s.put(t, "large", "2", kernel.Durable)
 	s.untilRecords(t, 4)
 	if got := s.get(t, "large"); got != "2" {
 		t.Fatalf("%.20q", got)
@@ -92,7 +93,7 @@ func TestVeryLargeValues(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{1})
 	_, _ = random.Read(value)
 	done := make(chan error, 1)
-	s.server.Write(&anna.Write{Key: "very large", Delta: lattice.Put(lattice.Timestamp{}, value), Ack: anna.Durable},
+	s.server.Write(&kernel.Write{Key: "very large", Delta: lattice.Put(lattice.Timestamp{}, value), Ack: kernel.Durable},
 		anna.CompletionFunc(func(_ int64, err error) { done <- err }))
 	select {
 	case err := <-done:
@@ -118,7 +119,7 @@ func TestMemoryBound(t *testing.T) {
 	s := startServer(t, anna.Config{MemoryBytesMax: 1 << 20, Kernels: 1, DurableTimeout: patience, PublishTimeout: patience}, "")
 	done := make(chan error, count)
 	for i := range count {
-		s.server.Write(&anna.Write{Key: fmt.Sprintf("k%05d", i), Delta: lattice.Put(lattice.Timestamp{}, fmt.Appendf(nil, "%0500d", i)), Ack: anna.Durable},
+		s.server.Write(&kernel.Write{Key: fmt.Sprintf("k%05d", i), Delta: lattice.Put(lattice.Timestamp{}, fmt.Appendf(nil, "%0500d", i)), Ack: kernel.Durable},
 			anna.CompletionFunc(func(_ int64, err error) { done <- err }))
 	}
 	for range count {
@@ -153,11 +154,11 @@ func TestTemporaryKeys(t *testing.T) {
 	for i := range count {
 		delta := lattice.Put(lattice.Timestamp{}, []byte("x"))
 		delta.Merge(lattice.ExpireAt(lattice.Timestamp{}, time.Now().Add(200*time.Millisecond).UnixMilli()))
-		if _, err := s.write(t, &anna.Write{Key: fmt.Sprint("expires", i), Delta: delta, Volatile: i%2 == 0, Ack: anna.Memory}); err != nil {
+		if _, err := s.write(t, &kernel.Write{Key: fmt.Sprint("expires", i), Delta: delta, Volatile: i%2 == 0, Ack: kernel.Memory}); err != nil {
 			t.Fatal(err)
 		}
-		s.put(t, fmt.Sprint("deleted", i), "x", anna.Memory)
-		if n, err := s.write(t, &anna.Write{Key: fmt.Sprint("deleted", i), Delete: true, Ack: anna.Memory}); err != nil || n != 1 {
+		s.put(t, fmt.Sprint("deleted", i), "x", kernel.Memory)
+		if n, err := s.write(t, &kernel.Write{Key: fmt.Sprint("deleted", i), Delete: true, Ack: kernel.Memory}); err != nil || n != 1 {
 			t.Fatal(n, err)
 		}
 	}
@@ -182,8 +183,8 @@ func TestCompaction(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, short(anna.Config{CompactRecords: 4}), dir)
 	for i := range 200 {
-		s.put(t, "k", fmt.Sprint(i), anna.Durable)
-		if _, err := s.write(t, &anna.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, fmt.Append(nil, i%10)), Ack: anna.Memory}); err != nil {
+		s.put(t, "k", fmt.Sprint(i), kernel.Durable)
+		if _, err := s.write(t, &kernel.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, fmt.Append(nil, i%10)), Ack: kernel.Memory}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -210,12 +211,12 @@ func TestKeysOfAnyBytes(t *testing.T) {
 	}
 	s := startServer(t, anna.Config{}, dir)
 	for i, key := range keys {
-		s.put(t, key, fmt.Sprint(i), anna.Durable)
+		s.put(t, key, fmt.Sprint(i), kernel.Durable)
 	}
-	if _, err := s.write(t, &anna.Write{Key: strings.Repeat("k", anna.KeyBytesMax+1), Delta: lattice.Put(lattice.Timestamp{}, []byte("x"))}); err == nil {
+	if _, err := s.write(t, &kernel.Write{Key: strings.Repeat("k", anna.KeyBytesMax+1), Delta: lattice.Put(lattice.Timestamp{}, []byte("x"))}); err == nil {
 		t.Error("a key that is too long was taken")
 	}
-	if _, err := s.write(t, &anna.Write{Delta: lattice.Put(lattice.Timestamp{}, []byte("x"))}); err == nil {
+	if _, err := s.write(t, &kernel.Write{Delta: lattice.Put(lattice.Timestamp{}, []byte("x"))}); err == nil {
 		t.Error("an empty key was taken")
 	}
 	s.stop()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -23,10 +24,10 @@ import (
 // Store is what a cache is a copy of: Anna.
 type Store interface {
 	Ready() <-chan struct{}
-	Join(receive func([]anna.Push)) uint16
+	Join(receive func([]kernel.Push)) uint16
 	Watch(cache uint16, key string) error
 	Unwatch(cache uint16, key string)
-	Write(w *anna.Write, done anna.Completion)
+	Write(w *kernel.Write, done anna.Completion)
 	Scan(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error)
 }
 
@@ -153,7 +154,7 @@ func (c *Cache) Delete(ctx context.Context, keys []string, ack pb.Ack) error {
 	return wait(ctx, "delete", func(done func(error)) {
 		b := newBatch(len(keys), done)
 		for _, key := range keys {
-			c.store.Write(&anna.Write{Key: key, Delete: true, Ack: ackOf(ack)}, b)
+			c.store.Write(&kernel.Write{Key: key, Delete: true, Ack: ackOf(ack)}, b)
 		}
 		b.Complete(0, nil)
 	})
@@ -176,7 +177,7 @@ func (c *Cache) PutAsync(writes []Write, ack pb.Ack, done func(error)) {
 	for i := range writes {
 		w := &writes[i]
 		it := c.pin(w.Key)
-		write := &anna.Write{Key: w.Key, Delta: deltas[i], Volatile: w.Volatile, Cache: c.number, Ack: ackOf(ack)}
+		write := &kernel.Write{Key: w.Key, Delta: deltas[i], Volatile: w.Volatile, Cache: c.number, Ack: ackOf(ack)}
 		if n, ok := addition(deltas[i]); ok {
 			write.Delta, write.Add = nil, n
 		}
@@ -249,11 +250,11 @@ func wait(ctx context.Context, what string, call func(done func(error))) error {
 	}
 }
 
-func ackOf(ack pb.Ack) anna.Ack {
+func ackOf(ack pb.Ack) kernel.Ack {
 	if ack == pb.Ack_ACK_MEMORY {
-		return anna.Memory
+		return kernel.Memory
 	}
-	return anna.Durable
+	return kernel.Durable
 }
 
 // batch completes when all its writes have, and once more for who made it.

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
 	"cloudburst/codec"
@@ -77,7 +78,7 @@ func put(t testing.TB, c *cache.Cache, ack pb.Ack, writes ...cache.Write) {
 }
 
 // putBehind writes to the store past the cache.
-func putBehind(t testing.TB, store *anna.Server, w *anna.Write) {
+func putBehind(t testing.TB, store *anna.Server, w *kernel.Write) {
 	t.Helper()
 	done := make(chan error, 1)
 	store.Write(w, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
@@ -138,13 +139,13 @@ func TestChangesByOthers(t *testing.T) {
 	if e, ok := c.Peek("k"); !ok || !e.Absent() {
 		t.Fatalf("not known to be absent: %+v, %v", e, ok)
 	}
-	putBehind(t, store, &anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("1"))})
+	putBehind(t, store, &kernel.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte("1"))})
 	wantPeek(t, c, "k", "1")
-	putBehind(t, store, &anna.Write{Key: "k", Delete: true})
+	putBehind(t, store, &kernel.Write{Key: "k", Delete: true})
 	if e, ok := c.Peek("k"); ok && !e.Absent() {
 		t.Fatalf("not known to be deleted: %+v", e)
 	}
-	putBehind(t, store, &anna.Write{Key: "k", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("b"), []byte("a"))})
+	putBehind(t, store, &kernel.Write{Key: "k", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte("b"), []byte("a"))})
 	if got := value(get(t, c, "k")); got != `["a" "b"]` {
 		t.Fatal(got)
 	}
@@ -160,7 +161,7 @@ func TestOtherLattices(t *testing.T) {
 	}
 	counter := cache.Write{Key: "n", Type: pb.LatticeType_LATTICE_TYPE_COUNTER, Values: [][]byte{wire.AppendState([]byte{codec.KindLattice}, delta)}}
 	put(t, c, pb.Ack_ACK_MEMORY, counter)
-	putBehind(t, store, &anna.Write{Key: "n", Add: 2})
+	putBehind(t, store, &kernel.Write{Key: "n", Add: 2})
 	e := get(t, c, "n")
 	if e.Type != pb.LatticeType_LATTICE_TYPE_COUNTER || e.Values[0][0] != codec.KindLattice {
 		t.Fatalf("%+v", e)
@@ -342,7 +343,7 @@ func TestHammer(t *testing.T) {
 					})
 				case 1:
 					delta := lattice.Put(lattice.Timestamp{}, fmt.Append(nil, r.Uint64(), string(big)))
-					store.Write(&anna.Write{Key: k, Delta: delta, Ack: anna.Memory, Volatile: true}, nil)
+					store.Write(&kernel.Write{Key: k, Delta: delta, Ack: kernel.Memory, Volatile: true}, nil)
 				case 2:
 					if err := c.Delete(t.Context(), []string{k}, pb.Ack_ACK_MEMORY); err != nil {
 						t.Error(err)

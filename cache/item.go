@@ -5,7 +5,7 @@ import (
 	"time"
 	"unsafe"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/codec"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -102,7 +102,7 @@ func (it *item) whole() Entry {
 }
 
 // receive takes changes in that the store pushes.
-func (c *Cache) receive(pushes []anna.Push) {
+func (c *Cache) receive(pushes []kernel.Push) {
 	var again []string // what is asked for again
 	for i := range pushes {
 		p := &pushes[i]
@@ -137,7 +137,7 @@ func (it *item) gone() bool {
 	return it.flags&(known|stale) == known && it.entry.Absent() && it.pins == 0 && len(it.waiters) == 0
 }
 
-func (c *Cache) merge(it *item, p *anna.Push) {
+func (c *Cache) merge(it *item, p *kernel.Push) {
 	changed := false
 	switch {
 	case p.Lost:

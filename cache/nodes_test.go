@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
 	"cloudburst/lattice"
@@ -218,7 +219,7 @@ func BenchmarkPropagation(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		want := fmt.Sprint(i)
-		servers[0].Write(&anna.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte(want)), Ack: anna.Memory}, nil)
+		servers[0].Write(&kernel.Write{Key: "k", Delta: lattice.Put(lattice.Timestamp{}, []byte(want)), Ack: kernel.Memory}, nil)
 		for {
 			if e, ok := caches[1].Peek("k"); ok && len(e.Values) == 1 && string(e.Values[0]) == want {
 				break

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/cache"
 	"cloudburst/codec"
 	"cloudburst/lattice"
@@ -85,9 +85,9 @@ func TestAWatchReportsWhatIsThereAndEveryChange(t *testing.T) {
 		{func() { put(t, c, pb.Ack_ACK_DURABLE, lww("a", "\x043")) }, "a=\x043 "},
 		{func() { put(t, c, pb.Ack_ACK_MEMORY, lww("other", "\x043")) }, ""},
 		{func() {
-			putBehind(t, store, &anna.Write{Key: "a", Delta: lattice.Put(lattice.Timestamp{}, []byte("\x044"))})
+			putBehind(t, store, &kernel.Write{Key: "a", Delta: lattice.Put(lattice.Timestamp{}, []byte("\x044"))})
 		}, "a=\x044 "},
-		{func() { putBehind(t, store, &anna.Write{Key: "a", Delete: true}) }, "a=[] "},
+		{func() { putBehind(t, store, &kernel.Write{Key: "a", Delete: true}) }, "a=[] "},
 		{func() { put(t, c, pb.Ack_ACK_MEMORY, lww("a", "\x045")) }, "a=\x045 "},
 	} {
 		step.do()

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -215,7 +216,7 @@ func (c *conn) view(key []byte, read func(*lattice.State)) bool {
 }
 
 // put begins a write, which is a part of p.
-func (c *conn) put(p *pending, w anna.Write) {
+func (c *conn) put(p *pending, w kernel.Write) {
 	p.left.Add(1)
 	w.Ack = c.client.ack
 	c.loop.put = w

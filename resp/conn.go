@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 )
 
 const (
@@ -78,7 +78,7 @@ type client struct {
 	authenticated bool
 	refused       bool // a transaction, which is not over yet
 	failures      int  // wrong passwords
-	ack           anna.Ack
+	ack           kernel.Ack
 	name          string
 	library       string
 	version       string

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 )
 
 const (
@@ -238,18 +238,18 @@ func ackCommand(c *conn, args [][]byte) {
 	case len(args) > 2:
 		c.arity("cloudburst.ack")
 	case strings.EqualFold(textOf(args[1]), AckDurable):
-		c.client.ack = anna.Durable
+		c.client.ack = kernel.Durable
 		c.w.ok()
 	case strings.EqualFold(textOf(args[1]), AckMemory):
-		c.client.ack = anna.Memory
+		c.client.ack = kernel.Memory
 		c.w.ok()
 	default:
 		c.w.error("ERR CLOUDBURST.ACK takes durable or memory")
 	}
 }
 
-func ackName(ack anna.Ack) string {
-	if ack == anna.Memory {
+func ackName(ack kernel.Ack) string {
+	if ack == kernel.Memory {
 		return AckMemory
 	}
 	return AckDurable

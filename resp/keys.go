@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -27,7 +27,7 @@ func delCommand(c *conn, args [][]byte) {
 	p := c.loop.begin(c)
 	p.answer = answerSum
 	for _, key := range args[1:] {
-		c.put(p, anna.Write{Key: textOf(key), Delete: true})
+		c.put(p, kernel.Write{Key: textOf(key), Delete: true})
 	}
 	c.await(p)
 }
@@ -129,7 +129,7 @@ func (c *conn) expire(args [][]byte, unit string) {
 		p := c.loop.begin(c)
 		p.answer = answerWhether
 		p.change = change{make: makeExpire, flags: flags, at: max(at, 1)}
-		c.put(p, anna.Write{Key: key, Make: p})
+		c.put(p, kernel.Write{Key: key, Make: p})
 		c.await(p)
 	}
 }
@@ -155,7 +155,7 @@ func persistCommand(c *conn, args [][]byte) {
 		p := c.loop.begin(c)
 		p.answer = answerWhether
 		p.change = change{make: makePersist}
-		c.put(p, anna.Write{Key: key, Make: p})
+		c.put(p, kernel.Write{Key: key, Make: p})
 		c.await(p)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 )
 
 const (
@@ -48,8 +48,8 @@ type loop struct {
 	pendings []*pending
 	batch    []asked
 	touched  touched
-	member   []byte     // that is being looked for
-	put      anna.Write // the one that is being begun
+	member   []byte       // that is being looked for
+	put      kernel.Write // the one that is being begun
 	look     look
 	done     []*pending
 	now      time.Time

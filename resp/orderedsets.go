@@ -5,7 +5,7 @@ import (
 	"math"
 	"strconv"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -100,7 +100,7 @@ func (c *conn) changeOrderedSet(p *pending, key []byte, flags options, how maker
 	if c.server.cfg.SoleMaster {
 		p.change.flags |= unlessThere
 	}
-	c.put(p, anna.Write{Key: name, Make: p})
+	c.put(p, kernel.Write{Key: name, Make: p})
 	c.await(p)
 }
 

@@ -20,12 +20,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
 // Store is what the endpoint speaks for: Anna.
 type Store interface {
-	Write(w *anna.Write, done anna.Completion)
+	Write(w *kernel.Write, done anna.Completion)
 	View(key string, read func(*lattice.State)) bool
 	Fetch(key string, done anna.Completion)
 	Touch(keys, members []string)
@@ -37,7 +38,7 @@ type Store interface {
 type Server struct {
 	cfg     Config
 	store   Store
-	ack     anna.Ack
+	ack     kernel.Ack
 	token   [sha256.Size]byte
 	started time.Time
 
@@ -85,7 +86,7 @@ func New(cfg Config, store Store) (*Server, error) {
 		s.commands[s.list[i].name] = &s.list[i]
 	}
 	if cfg.Ack == AckMemory {
-		s.ack = anna.Memory
+		s.ack = kernel.Memory
 	}
 	return s, nil
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/bus/embedded"
 	"cloudburst/lattice"
 	"cloudburst/resp"
@@ -105,10 +106,10 @@ func startOn(t testing.TB, store *anna.Server, change func(*resp.Config)) *endpo
 }
 
 // write makes a write past the endpoint, and returns when it is merged.
-func (e *endpoint) write(t testing.TB, w *anna.Write) {
+func (e *endpoint) write(t testing.TB, w *kernel.Write) {
 	t.Helper()
 	done := make(chan error, 1)
-	w.Ack = anna.Memory
+	w.Ack = kernel.Memory
 	e.anna.Write(w, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
 	select {
 	case err := <-done:
@@ -122,7 +123,7 @@ func (e *endpoint) write(t testing.TB, w *anna.Write) {
 
 func (e *endpoint) writeValue(t testing.TB, key string, value ...byte) {
 	t.Helper()
-	e.write(t, &anna.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, value)})
+	e.write(t, &kernel.Write{Key: key, Delta: lattice.Put(lattice.Timestamp{}, value)})
 }
 
 // client speaks the protocol as it is.

@@ -1,7 +1,7 @@
 package resp
 
 import (
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/codec"
 	"cloudburst/lattice"
 )
@@ -23,7 +23,7 @@ func (c *conn) changeSet(args [][]byte, how maker) {
 	for _, arg := range args[2:] {
 		p.change.member(arg, 0)
 	}
-	c.put(p, anna.Write{Key: key, Make: p})
+	c.put(p, kernel.Write{Key: key, Make: p})
 	c.await(p)
 }
 

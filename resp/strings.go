@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"math"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -211,7 +211,7 @@ func setnxCommand(c *conn, args [][]byte) {
 		p := c.loop.begin(c)
 		p.answer = answerWhether
 		p.change = change{make: makeSet, flags: ifAbsent, value: encode(args[2])}
-		c.put(p, anna.Write{Key: key, Make: p, Replace: true})
+		c.put(p, kernel.Write{Key: key, Make: p, Replace: true})
 		c.await(p)
 	}
 }
@@ -226,13 +226,13 @@ func (c *conn) set(key, content []byte, flags options, at int64) {
 	case 0:
 		p := c.loop.begin(c)
 		p.answer = answerOK
-		c.put(p, anna.Write{Key: name, Put: encode(content), Replace: true})
+		c.put(p, kernel.Write{Key: name, Put: encode(content), Replace: true})
 		c.await(p)
 		return
 	case expires:
 		p := c.loop.begin(c)
 		p.answer = answerOK
-		c.put(p, anna.Write{Key: name, Delta: putDelta(encode(content), at), Replace: true})
+		c.put(p, kernel.Write{Key: name, Delta: putDelta(encode(content), at), Replace: true})
 		c.await(p)
 		return
 	}
@@ -242,7 +242,7 @@ func (c *conn) set(key, content []byte, flags options, at int64) {
 	p := c.loop.begin(c)
 	p.answer = answerSet
 	p.change = change{make: makeSet, flags: flags, value: encode(content), at: at}
-	c.put(p, anna.Write{Key: name, Make: p, Replace: true})
+	c.put(p, kernel.Write{Key: name, Make: p, Replace: true})
 	c.await(p)
 }
 
@@ -294,7 +294,7 @@ func getdelCommand(c *conn, args [][]byte) {
 		p := c.loop.begin(c)
 		p.answer = answerFound
 		p.change = change{make: makeGetDelete}
-		c.put(p, anna.Write{Key: key, Make: p})
+		c.put(p, kernel.Write{Key: key, Make: p})
 		c.await(p)
 	}
 }
@@ -322,7 +322,7 @@ func msetCommand(c *conn, args [][]byte) {
 	p := c.loop.begin(c)
 	p.answer = answerOK
 	for i := 1; i < len(args); i += 2 {
-		c.put(p, anna.Write{Key: textOf(args[i]), Put: encode(args[i+1]), Replace: true})
+		c.put(p, kernel.Write{Key: textOf(args[i]), Put: encode(args[i+1]), Replace: true})
 	}
 	c.await(p)
 }
@@ -356,7 +356,7 @@ func (c *conn) add(key []byte, n int64) {
 	}
 	p := c.loop.begin(c)
 	p.answer = answerSum
-	w := anna.Write{Key: name, Add: n}
+	w := kernel.Write{Key: name, Add: n}
 	if c.server.cfg.SoleMaster || n == 0 {
 		p.change.make, p.change.by = makeAdd, n
 		w.Make, w.Replace = p, true

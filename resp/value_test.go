@@ -7,7 +7,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/codec"
 	"cloudburst/lattice"
 )
@@ -52,12 +52,12 @@ func TestValuesOfOtherClients(t *testing.T) {
 	}
 	e.writeValue(t, "k", plain(t, 41)...)
 	c.expect("42", "INCR", "k")
-	e.write(t, &anna.Write{Key: "max", Delta: lattice.MaxPut(new(lattice.State), -5)})
+	e.write(t, &kernel.Write{Key: "max", Delta: lattice.MaxPut(new(lattice.State), -5)})
 	c.expect(`"-5"`, "GET", "max")
 	c.expect("string", "TYPE", "max")
-	e.write(t, &anna.Write{Key: "min", Delta: lattice.MinPut(new(lattice.State), 5)})
+	e.write(t, &kernel.Write{Key: "min", Delta: lattice.MinPut(new(lattice.State), 5)})
 	c.expect(`"5"`, "GET", "min")
-	e.write(t, &anna.Write{Key: "map", Delta: lattice.MapPut("f", lattice.Put(lattice.Timestamp{}, []byte("v")))})
+	e.write(t, &kernel.Write{Key: "map", Delta: lattice.MapPut("f", lattice.Put(lattice.Timestamp{}, []byte("v")))})
 	c.expect("map", "TYPE", "map")
 	if got := c.do("GET", "map"); !strings.HasPrefix(got, "-WRONGTYPE") {
 		t.Errorf("GET of a map: %q", got)
@@ -76,14 +76,14 @@ func TestMembersOfOtherClients(t *testing.T) {
 	t.Parallel()
 	e := start(t, nil)
 	c := e.dial(t)
-	e.write(t, &anna.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, plain(t, "text"), plain(t, 7), plain(t, -300))})
+	e.write(t, &kernel.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, plain(t, "text"), plain(t, 7), plain(t, -300))})
 	c.expect(`["text" "7" "-300"]`, "SMEMBERS", "s")
 	c.expect("[1 1 1 0]", "SMISMEMBER", "s", "text", "7", "-300", "8")
 	c.expect("1", "SADD", "s", "text", "mine")
 	c.expect("4", "SCARD", "s")
 	c.expect("2", "SREM", "s", "7", "text", "8")
 	c.expect(`["-300" "mine"]`, "SMEMBERS", "s")
-	e.write(t, &anna.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte{codec.KindPickle, 1})})
+	e.write(t, &kernel.Write{Key: "s", Delta: lattice.SetAdd(lattice.Timestamp{}, []byte{codec.KindPickle, 1})})
 	if got := c.do("SMEMBERS", "s"); !strings.HasPrefix(got, "-WRONGTYPE") {
 		t.Errorf("members without a text form: %q", got)
 	}
@@ -93,7 +93,7 @@ func TestMembersOfOtherClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.write(t, &anna.Write{Key: "z", Delta: delta})
+		e.write(t, &kernel.Write{Key: "z", Delta: delta})
 	}
 	for _, member := range []string{"text", "7", "70000", "5000000000", "-1", strings.Repeat("long", 100)} {
 		c.expect(`"1"`, "ZSCORE", "z", member)

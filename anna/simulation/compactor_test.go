@@ -3,7 +3,7 @@ package simulation
 import (
 	"math"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 )
 
@@ -31,7 +31,7 @@ func (n *node) compact() {
 			target = max(target, p.targets[partition])
 		}
 		if target != 0 {
-			n.step(&anna.Compact{Partition: partition, Target: target})
+			n.step(&kernel.Compact{Partition: partition, Target: target})
 		}
 	}
 	n.own.floors = n.floors()

@@ -3,7 +3,7 @@ package simulation
 import (
 	"slices"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -15,7 +15,7 @@ type stream struct {
 
 // record is a message of the stream; one without entries has been cut off, or is a piece of what an upload names.
 type record struct {
-	entries   []anna.Entry
+	entries   []kernel.Entry
 	upload    string // where the state of its only entry is, if it is too large for a record
 	piece     string // of what it is one
 	since     uint64
@@ -69,7 +69,7 @@ func (l *log) upload(partition int, name string) uint64 {
 }
 
 // append stores a publish and returns its sequence.
-func (l *log) append(p *anna.Publish, publisher uint64, upload string) uint64 {
+func (l *log) append(p *kernel.Publish, publisher uint64, upload string) uint64 {
 	s := l.streams[p.Partition]
 	r := record{entries: p.Entries, upload: upload, since: p.Since, publisher: publisher}
 	if l.unguarded {
@@ -90,16 +90,16 @@ func (l *log) truncate(partition int, sequence uint64) {
 }
 
 // load reads what is asked for. It fails if a record that matters has lost its pieces (streams.read).
-func (l *log) load(m anna.Load) *anna.Loaded {
+func (l *log) load(m kernel.Load) *kernel.Loaded {
 	state, err := l.read(m)
 	if err != nil {
 		state = nil
 	}
-	return &anna.Loaded{Key: m.Key, State: state, Sequences: m.Sequences, Err: err}
+	return &kernel.Loaded{Key: m.Key, State: state, Sequences: m.Sequences, Err: err}
 }
 
 // read merges those of some records of a key whose pieces are there.
-func (l *log) read(m anna.Load) (state *lattice.State, err error) {
+func (l *log) read(m kernel.Load) (state *lattice.State, err error) {
 	s := l.streams[m.Partition]
 	last, lost, lostSince := uint64(0), uint64(0), uint64(0)
 	for _, sequence := range m.Sequences {
@@ -130,7 +130,7 @@ func (l *log) read(m anna.Load) (state *lattice.State, err error) {
 }
 
 // entry returns what a record says of a key; nil = nothing.
-func (r *record) entry(key string) *anna.Entry {
+func (r *record) entry(key string) *kernel.Entry {
 	for i := range r.entries {
 		if r.entries[i].Key == key {
 			return &r.entries[i]
@@ -140,14 +140,14 @@ func (r *record) entry(key string) *anna.Entry {
 }
 
 // applied returns the record at a sequence as the message that brings it to a kernel, with the entries of some slots.
-func (l *log) applied(partition int, sequence uint64, wanted func(slot uint16) bool) *anna.Applied {
+func (l *log) applied(partition int, sequence uint64, wanted func(slot uint16) bool) *kernel.Applied {
 	r := &l.streams[partition].records[sequence-1]
-	m := &anna.Applied{Partition: partition, Sequence: sequence, Publisher: r.publisher, Since: r.since}
+	m := &kernel.Applied{Partition: partition, Sequence: sequence, Publisher: r.publisher, Since: r.since}
 	for _, e := range r.entries {
 		if !wanted(e.Slot) {
 			continue
 		}
-		a := anna.Applying{Entry: e, Bytes: e.State.Bytes()}
+		a := kernel.Applying{Entry: e, Bytes: e.State.Bytes()}
 		if r.upload == "" {
 			a.State = e.State.Clone()
 		} else {
@@ -169,7 +169,7 @@ func (l *log) holds(which []uint16) map[string]*lattice.State {
 	held := map[string]*lattice.State{}
 	for _, key := range keys {
 		if slot := slotOf(key); slices.Contains(which, slot) {
-			m := anna.Load{Key: key, Partition: int(slot) % partitions}
+			m := kernel.Load{Key: key, Partition: int(slot) % partitions}
 			for i := range l.streams[m.Partition].records {
 				m.Sequences = append(m.Sequences, uint64(i+1))
 			}

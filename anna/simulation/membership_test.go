@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
@@ -204,7 +204,7 @@ func (n *node) stop() {
 	deadline := n.w.now + drainTimeout
 	var drain func()
 	drain = func() {
-		n.step(&anna.Tick{Hurry: true})
+		n.step(&kernel.Tick{Hurry: true})
 		if n.kernel.Stats().ChangesetBytes > 0 && n.w.now < deadline {
 			n.w.after(2*millisecond, n.alive(drain))
 			return

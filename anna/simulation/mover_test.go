@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
@@ -95,9 +95,9 @@ func (n *node) perform(a slots.Action) {
 	w := n.w
 	switch a := a.(type) {
 	case slots.Assign:
-		n.step(&anna.Assign{Slots: a.Slots, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
+		n.step(&kernel.Assign{Slots: a.Slots, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
 	case slots.Company:
-		n.step(&anna.Company{Others: a.Others})
+		n.step(&kernel.Company{Others: a.Others})
 	case slots.Replay:
 		n.begins(a.Transfer, streamSlots(a.Stream))
 		n.awaited = append(n.awaited, await{slots.Await{Transfer: a.Transfer, Stream: a.Stream, Sequence: w.log.streams[a.Stream].end()}, n.gaps[a.Stream], true})
@@ -251,7 +251,7 @@ func (n *node) serve(a slots.Serve) {
 	n.w.tracef("%v serves slots %v", n, a.Slots)
 	for _, key := range keys {
 		if slot := slotOf(key); slices.Contains(a.Slots, slot) && n.cache[key] == nil && n.w.chance(50) {
-			n.step(&anna.Watch{Key: key, Slot: slot, Cache: 1})
+			n.step(&kernel.Watch{Key: key, Slot: slot, Cache: 1})
 		}
 	}
 }

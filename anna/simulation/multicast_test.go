@@ -11,7 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire"
@@ -98,7 +98,7 @@ type master struct {
 	c       *cast
 	number  int
 	writer  uint64
-	kernel  *anna.Kernel
+	kernel  *kernel.Kernel
 	boxes   map[uint16]*box // of the caches that watch the key here
 	arrived int64           // when the last record of the log did
 }
@@ -132,13 +132,13 @@ func newCast(seed uint64, nodes, holders int) *cast {
 	c.holders = c.random.Perm(nodes)[:holders]
 	for i, name := range table[c.slot] {
 		m := &master{c: c, number: slices.Index(names, name), writer: uint64(i + 1), boxes: map[uint16]*box{}}
-		cfg := anna.KernelConfig{
+		cfg := kernel.Config{
 			Writer: m.writer, Partitions: []int{0, 1, 2, 3}, PartitionOf: func(slot uint16) int { return int(slot) % castStreams },
 			PublishesMax: 2, RecordKeysMax: 256, RecordBytesMax: 16 << 10,
 			PublishTimeout: 2 * second, DurableTimeout: 5 * second, RetryMin: 20 * millisecond, RetryMax: second,
 			ChangesetBytesMax: 1 << 30, MemoryBytesMax: math.MaxInt, CompactRecords: 16, TombstoneGrace: hour, ParkedMax: 64,
 		}
-		m.kernel = anna.NewKernel(cfg)
+		m.kernel = kernel.New(cfg)
 		c.masters = append(c.masters, m)
 	}
 	for i, holder := range c.holders {
@@ -147,7 +147,7 @@ func newCast(seed uint64, nodes, holders int) *cast {
 			at = c.masters[0] // who leads is asked first
 		}
 		at.boxes[uint16(i+1)] = &box{holder: holder}
-		at.step(&anna.Watch{Key: c.key, Slot: c.slot, Cache: uint16(i + 1)})
+		at.step(&kernel.Watch{Key: c.key, Slot: c.slot, Cache: uint16(i + 1)})
 	}
 	c.run(c.now + second)
 	c.messages, c.bytes = 0, 0
@@ -198,7 +198,7 @@ func (c *cast) write(node int) {
 	c.updates = append(c.updates, u)
 	value := make([]byte, castValue)
 	copy(value, strconv.Itoa(len(c.updates)))
-	write := &anna.Write{Key: c.key, Slot: c.slot, Delta: lattice.Put(lattice.Timestamp{}, value), Ticket: func() {}}
+	write := &kernel.Write{Key: c.key, Slot: c.slot, Delta: lattice.Put(lattice.Timestamp{}, value), Ticket: func() {}}
 	if m := c.masterAt(node); m != nil {
 		m.step(write)
 		return
@@ -212,9 +212,9 @@ func (c *cast) write(node int) {
 }
 
 // step lets the kernel take a message in, and does what it wants done.
-func (m *master) step(message anna.Message) {
-	var out anna.Effects
-	m.kernel.Step(anna.Moment{Wall: m.c.now, Elapsed: m.c.now}, message, &out)
+func (m *master) step(message kernel.Message) {
+	var out kernel.Effects
+	m.kernel.Step(kernel.Moment{Wall: m.c.now, Elapsed: m.c.now}, message, &out)
 	for i := range out.Pushes {
 		m.push(&out.Pushes[i])
 	}
@@ -227,7 +227,7 @@ func (m *master) step(message anna.Message) {
 }
 
 // publish sends a record to the log, which tells all who follow the stream.
-func (m *master) publish(p *anna.Publish) {
+func (m *master) publish(p *kernel.Publish) {
 	c := m.c
 	bytes := recordHead + wire.StateSize(p.Entries[0].State)
 	c.count(1, bytes)
@@ -237,7 +237,7 @@ func (m *master) publish(p *anna.Publish) {
 		c.count(c.hears, c.hears*bytes)
 		sent := c.through(float64(c.hears + 1))
 		c.after(sent+c.draw(hopFlag)-c.now, func() {
-			m.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence})
+			m.step(&kernel.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence})
 		})
 		for _, follower := range c.masters {
 			follower.arrived = max(follower.arrived, sent+c.draw(hopFlag))
@@ -248,7 +248,7 @@ func (m *master) publish(p *anna.Publish) {
 }
 
 // push brings a change to a cache: at once in the own process, to others when their box may send.
-func (m *master) push(p *anna.Push) {
+func (m *master) push(p *kernel.Push) {
 	c, b := m.c, m.boxes[p.Cache]
 	if b.holder == m.number {
 		c.show(b.holder, p.Delta)

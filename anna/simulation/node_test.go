@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
@@ -24,7 +24,7 @@ type node struct {
 
 	w         *world
 	number    int
-	kernel    *anna.Kernel // nil while the process is down
+	kernel    *kernel.Kernel // nil while the process is down
 	writer    uint64
 	life      int // counts the processes that were this node
 	skew      int64
@@ -48,7 +48,7 @@ func (n *node) boot() {
 	n.writer, n.clock, n.following, n.left = w.writers, 0, false, false
 	n.cache = map[string]*lattice.State{}
 	n.membership, n.unsafe, n.fleeting = membership{}, nil, nil
-	n.kernel = anna.NewKernel(anna.KernelConfig{
+	n.kernel = kernel.New(kernel.Config{
 		Writer: n.writer, Partitions: []int{0, 1}, PartitionOf: func(slot uint16) int { return int(slot) % partitions },
 		PublishesMax: w.publishesMax, RecordKeysMax: w.recordKeysMax, RecordBytesMax: 1 << 20, PublishTimeout: 200 * millisecond, DurableTimeout: second,
 		RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
@@ -95,12 +95,12 @@ func (n *node) end(how string) {
 }
 
 // make lets the kernel make a write of a client.
-func (n *node) make(op *operation, write *anna.Write) {
+func (n *node) make(op *operation, write *kernel.Write) {
 	w := n.w
 	op.node = n
 	w.tracef("%v: write %d to %s durable=%v add=%d member=%q delete=%v", n, op.number, op.key, op.durable, op.add, op.member, op.deletes)
 	n.step(write)
-	if state, found := n.kernel.Get(n.now(), op.key); found == anna.Here {
+	if state, found := n.kernel.Get(n.now(), op.key); found == kernel.Here {
 		w.oracle.stamped(op, state)
 	} else if op.deletes || op.member != nil {
 		w.oracle.unseen(op)
@@ -111,10 +111,10 @@ func (n *node) make(op *operation, write *anna.Write) {
 func (n *node) answer(key string) {
 	state, found := n.kernel.Get(n.now(), key)
 	switch found {
-	case anna.InLog:
-		n.step(&anna.Read{Key: key})
+	case kernel.InLog:
+		n.step(&kernel.Read{Key: key})
 		return
-	case anna.Here:
+	case kernel.Here:
 		n.w.oracle.seen(n, key, state)
 	}
 	n.verify(key)
@@ -124,7 +124,7 @@ func (n *node) answer(key string) {
 func (n *node) verify(key string) {
 	promised := n.promised[key]
 	held, found := n.kernel.Held(key)
-	if promised == nil || found == anna.InLog {
+	if promised == nil || found == kernel.InLog {
 		return
 	}
 	all := new(lattice.State)
@@ -164,11 +164,11 @@ func (n *node) now() int64 {
 	return now
 }
 
-func (n *node) moment() anna.Moment { return anna.Moment{Wall: n.now(), Elapsed: n.w.now} }
+func (n *node) moment() kernel.Moment { return kernel.Moment{Wall: n.now(), Elapsed: n.w.now} }
 
 // step lets the kernel take a message in and does what it wants done, with the faults of the world.
-func (n *node) step(m anna.Message) {
-	var out anna.Effects
+func (n *node) step(m kernel.Message) {
+	var out kernel.Effects
 	n.kernel.Step(n.moment(), m, &out)
 	for _, p := range out.Pushes {
 		n.push(p)
@@ -182,7 +182,7 @@ func (n *node) step(m anna.Message) {
 	for _, load := range out.Loads {
 		n.w.after(n.w.between(100, 5*millisecond), n.alive(func() {
 			if n.cutOff {
-				n.step(&anna.Loaded{Key: load.Key, Err: errCutOff})
+				n.step(&kernel.Loaded{Key: load.Key, Err: errCutOff})
 				return
 			}
 			n.step(n.w.log.load(load))
@@ -218,18 +218,18 @@ func (n *node) wind() {
 	// A clock that is set makes a plan worthless, so nobody sleeps for long.
 	n.w.after(min(max(wake-n.w.now, 100), n.w.nap), n.alive(func() {
 		n.clock = 0
-		n.step(&anna.Tick{})
+		n.step(&kernel.Tick{})
 	}))
 }
 
 // push applies a change to the cache that the node's readers have.
-func (n *node) push(p anna.Push) {
+func (n *node) push(p kernel.Push) {
 	switch {
 	case p.Lost:
 		delete(n.cache, p.Key)
 	case p.Err != nil:
 		delete(n.cache, p.Key)
-		n.w.after(10*millisecond, n.alive(func() { n.step(&anna.Watch{Key: p.Key, Slot: slotOf(p.Key), Cache: 1}) }))
+		n.w.after(10*millisecond, n.alive(func() { n.step(&kernel.Watch{Key: p.Key, Slot: slotOf(p.Key), Cache: 1}) }))
 	case p.Whole:
 		n.cache[p.Key] = p.Delta
 	case n.cache[p.Key] != nil:
@@ -238,18 +238,18 @@ func (n *node) push(p anna.Push) {
 }
 
 // publish sends a record to the log. It may be lost, late or doubled, the log may refuse it, and the answer may be lost.
-func (n *node) publish(p *anna.Publish) {
+func (n *node) publish(p *kernel.Publish) {
 	w, publisher, life := n.w, n.writer, n.life
-	if w.variant == partedUnwritten && slices.ContainsFunc(p.Entries, func(e anna.Entry) bool { return n.kernel.Tenure(e.Slot) >= slots.Parting }) {
+	if w.variant == partedUnwritten && slices.ContainsFunc(p.Entries, func(e kernel.Entry) bool { return n.kernel.Tenure(e.Slot) >= slots.Parting }) {
 		w.after(1, n.alive(func() {
-			n.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
+			n.step(&kernel.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
 		}))
 		return
 	}
 	if w.variant == ackBeforePublish {
 		n.w.after(1, n.alive(func() {
 			// The sequence is made up, as that of a log that answers before it has stored anything.
-			n.step(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
+			n.step(&kernel.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: n.kernel.Position(p.Partition)})
 		}))
 	}
 	if w.faulty(4) {
@@ -263,8 +263,8 @@ func (n *node) publish(p *anna.Publish) {
 }
 
 // arrive is a publish at the log.
-func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
-	answer := func(m anna.Message) {
+func (w *world) arrive(n *node, life int, p *kernel.Publish, publisher uint64) {
+	answer := func(m kernel.Message) {
 		w.after(w.latency(), func() {
 			if n.kernel != nil && n.life == life && !n.cutOff && w.variant != ackBeforePublish {
 				n.step(m)
@@ -272,11 +272,11 @@ func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
 		})
 	}
 	if n.cutOff {
-		answer(&anna.Failed{Publish: p.ID, Err: errCutOff})
+		answer(&kernel.Failed{Publish: p.ID, Err: errCutOff})
 		return
 	}
 	if w.log.state == full {
-		answer(&anna.Failed{Publish: p.ID, Err: errFull})
+		answer(&kernel.Failed{Publish: p.ID, Err: errFull})
 		return
 	}
 	if !w.large || len(p.Entries) > 1 || !slices.Contains(largeKeys, p.Entries[0].Key) {
@@ -285,7 +285,7 @@ func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
 	}
 	w.uploads++
 	upload := fmt.Sprint("upload ", w.uploads)
-	answer(&anna.Advanced{Publish: p.ID, Partition: p.Partition, Sequence: w.log.upload(p.Partition, upload)})
+	answer(&kernel.Advanced{Publish: p.ID, Partition: p.Partition, Sequence: w.log.upload(p.Partition, upload)})
 	w.after(w.latency(), func() {
 		if n.kernel != nil && n.life == life && !n.cutOff {
 			w.store(p, publisher, upload, answer)
@@ -294,7 +294,7 @@ func (w *world) arrive(n *node, life int, p *anna.Publish, publisher uint64) {
 }
 
 // store is a record that the log takes.
-func (w *world) store(p *anna.Publish, publisher uint64, upload string, answer func(anna.Message)) {
+func (w *world) store(p *kernel.Publish, publisher uint64, upload string, answer func(kernel.Message)) {
 	sequence := w.log.append(p, publisher, upload)
 	for _, follower := range w.nodes {
 		follower.follow()
@@ -305,14 +305,14 @@ func (w *world) store(p *anna.Publish, publisher uint64, upload string, answer f
 	w.tracef("log: %s by writer %d since %d → %d %s", names(p), publisher, p.Since, sequence, upload)
 	switch {
 	case upload != "" && !w.log.pieces[upload]: // publisher.upload
-		answer(&anna.Failed{Publish: p.ID, Err: errPiecesLost})
+		answer(&kernel.Failed{Publish: p.ID, Err: errPiecesLost})
 	case !w.faulty(4):
-		answer(&anna.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence, Upload: upload})
+		answer(&kernel.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence, Upload: upload})
 	}
 }
 
 // names describes what a publish says of which keys.
-func names(p *anna.Publish) string {
+func names(p *kernel.Publish) string {
 	var of []string
 	for _, e := range p.Entries {
 		name := e.Key

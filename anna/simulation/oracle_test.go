@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
@@ -204,7 +204,7 @@ func (w *world) check() error {
 			continue
 		}
 		for range 200 {
-			n.step(&anna.Tick{})
+			n.step(&kernel.Tick{})
 		}
 		if s := n.kernel.Stats(); s.Bytes > memoryBytesMax && s.Cold < s.Keys {
 			// Keys with expiries, tombstones and caches have to stay; the rest fits.
@@ -264,7 +264,7 @@ func (w *world) spread() error {
 				return fmt.Errorf("%v is %d to slot %d, and serves it: %v; it is to be %d", n, got, slot, n.takes(slot), want)
 			}
 			for _, key := range keys {
-				if _, found := n.kernel.Held(key); want == slots.Stranger && slotOf(key) == slot && found != anna.Absent {
+				if _, found := n.kernel.Held(key); want == slots.Stranger && slotOf(key) == slot && found != kernel.Absent {
 					return fmt.Errorf("%v is no master of %s and keeps it", n, key)
 				}
 			}
@@ -277,7 +277,7 @@ func (w *world) spread() error {
 func (n *node) evictable() int {
 	count := 0
 	for _, key := range keys {
-		if _, found := n.kernel.Get(n.now(), key); found == anna.Here && n.cache[key] == nil {
+		if _, found := n.kernel.Get(n.now(), key); found == kernel.Here && n.cache[key] == nil {
 			count++
 		}
 	}
@@ -290,12 +290,12 @@ func (n *node) show(key string) (*lattice.State, error) {
 	for range 100 {
 		state, found := n.kernel.Get(n.now(), key)
 		switch found {
-		case anna.Here:
+		case kernel.Here:
 			return state.Clone(), nil
-		case anna.Absent:
+		case kernel.Absent:
 			return nil, nil
 		}
-		n.step(&anna.Read{Key: key})
+		n.step(&kernel.Read{Key: key})
 		n.w.pass(10 * millisecond)
 	}
 	return nil, fmt.Errorf("%v does not read %s from the log", n, key)

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
@@ -191,15 +191,15 @@ func (w *world) operate() {
 		return
 	}
 	number := w.oracle.next()
-	write := &anna.Write{Key: key, Slot: slotOf(key)}
+	write := &kernel.Write{Key: key, Slot: slotOf(key)}
 	if w.chance(40) {
-		write.Ack = anna.Memory
+		write.Ack = kernel.Memory
 	}
 	op := &operation{number: number, key: key}
 	value := fmt.Appendf(nil, "%s=%d", key, number)
 	switch {
 	case key[0] == 't':
-		write.Ack, write.Volatile = anna.Memory, true
+		write.Ack, write.Volatile = kernel.Memory, true
 		op.value = value
 		write.Delta = lattice.Put(lattice.Timestamp{}, value)
 	case key[0] == 'n':
@@ -221,7 +221,7 @@ func (w *world) operate() {
 			write.Delta.Merge(lattice.ExpireAt(lattice.Timestamp{}, (n.now()+w.between(0, 3*second))/1000))
 		}
 	}
-	op.durable = write.Ack == anna.Durable
+	op.durable = write.Ack == kernel.Durable
 	write.Ticket = op
 	w.oracle.issued(op)
 	n.request(op, write, w.now+second)
@@ -229,7 +229,7 @@ func (w *world) operate() {
 
 // request has a write made here or, if others serve its slot, there (Server.Write). Only what has not been heard is asked again
 // (asker.later): what was may have been made.
-func (n *node) request(op *operation, write *anna.Write, deadline int64) {
+func (n *node) request(op *operation, write *kernel.Write, deadline int64) {
 	w := n.w
 	if n.takes(write.Slot) {
 		n.make(op, write)
@@ -281,7 +281,7 @@ func (w *world) read(n *node, key string) {
 }
 
 // replied takes the kernel's answer to a write.
-func (w *world) replied(n *node, r anna.Reply) {
+func (w *world) replied(n *node, r kernel.Reply) {
 	op, ok := r.Ticket.(*operation)
 	if !ok {
 		return

@@ -1,4 +1,4 @@
-package anna_test
+package hot_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"cloudburst/anna"
+	"cloudburst/anna/hot"
 )
 
 // TestSketchErrs: by no more than it says, and never by more than the total divided by its size.
@@ -15,11 +15,11 @@ func TestSketchErrs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(1, 12).Draw(t, "size")
 		keys := rapid.IntRange(1, 40).Draw(t, "keys")
-		sketch := anna.NewSketch(size)
+		sketch := hot.NewSketch(size)
 		counted, total := map[string]float64{}, 0.0
 		check := func() {
 			const rounding = 1e-9
-			found := map[string]anna.Frequency{}
+			found := map[string]hot.Frequency{}
 			for i, f := range sketch.Frequent(0) {
 				if _, twice := found[f.Key]; twice || i >= size {
 					t.Fatalf("%s is the %dth of %d, or there twice", f.Key, i+1, size)
@@ -60,7 +60,7 @@ func TestSketchErrs(t *testing.T) {
 
 func TestSketchKeepsItsKeys(t *testing.T) {
 	t.Parallel()
-	sketch := anna.NewSketch(2)
+	sketch := hot.NewSketch(2)
 	lent := []byte("key")
 	for range 3 {
 		sketch.Add(string(lent), 7)

@@ -1,4 +1,6 @@
-package anna
+// Package hot decides which keys are read so often that further nodes are to hold them: a sketch counts the reads, and a policy decides
+// from the rates. It is pure: callers pass in the time.
+package hot
 
 import (
 	"cmp"
@@ -6,11 +8,11 @@ import (
 	"slices"
 )
 
-// HotPolicy decides which keys are read so often that further nodes are to hold them beside their masters, and which nodes: as
+// Policy decides which keys are read so often that further nodes are to hold them beside their masters, and which nodes: as
 // many as bring what each answers down to Rate. It follows a rate up at once, and down only when that has been so low for long
 // that a key would not go to and fro (Anna's selective replication, VLDB 2019, with hysteresis in place of mean and deviation).
 // Owned by one goroutine; it knows no time but what it is told.
-type HotPolicy struct {
+type Policy struct {
 	// Rate is how many reads of one key a second one node is to answer, and ColdRate how few they must have become before fewer
 	// nodes hold it.
 	Rate, ColdRate float64
@@ -41,8 +43,8 @@ type Demand struct {
 	Candidates []string
 }
 
-// Hot is a key that is hot, and who is to hold it beside its masters.
-type Hot struct {
+// Key is a key that is hot, and who is to hold it beside its masters.
+type Key struct {
 	Key     string
 	Rate    float64
 	Members []string
@@ -50,7 +52,7 @@ type Hot struct {
 
 // Decide returns the hot keys, the one that is read most often first. Demands must hold every key that is hot already and is
 // still to be decided about here.
-func (p *HotPolicy) Decide(now int64, demands []Demand) []Hot {
+func (p *Policy) Decide(now int64, demands []Demand) []Key {
 	demands = slices.Clone(demands)
 	slices.SortFunc(demands, func(a, b Demand) int {
 		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Key, b.Key))
@@ -62,7 +64,7 @@ func (p *HotPolicy) Decide(now int64, demands []Demand) []Hot {
 		}
 	}
 	p.keys = kept
-	var hot []Hot
+	var hot []Key
 	for _, d := range demands {
 		k := p.keys[d.Key]
 		if k == nil {
@@ -76,13 +78,13 @@ func (p *HotPolicy) Decide(now int64, demands []Demand) []Hot {
 			p.keys[d.Key] = k
 		}
 		k.choose(d.Candidates)
-		hot = append(hot, Hot{d.Key, d.Rate, slices.Clone(k.members)})
+		hot = append(hot, Key{d.Key, d.Rate, slices.Clone(k.members)})
 	}
 	return hot
 }
 
 // update follows the rate of a key, and reports whether it is hot.
-func (p *HotPolicy) update(now int64, k *hotKey, d *Demand) bool {
+func (p *Policy) update(now int64, k *hotKey, d *Demand) bool {
 	k.want = max(k.want, p.need(d.Rate, d.Masters))
 	need := p.need(d.Rate*p.Rate/p.ColdRate, d.Masters)
 	switch {
@@ -99,7 +101,7 @@ func (p *HotPolicy) update(now int64, k *hotKey, d *Demand) bool {
 }
 
 // need returns how many nodes beside the masters bring the reads that each answers down to the rate.
-func (p *HotPolicy) need(rate float64, masters int) int {
+func (p *Policy) need(rate float64, masters int) int {
 	nodes := math.Ceil(rate / p.Rate)
 	return int(max(0, min(nodes-float64(masters), float64(p.ReplicasMax))))
 }
@@ -119,7 +121,7 @@ func (k *hotKey) choose(candidates []string) {
 }
 
 // Keys returns the keys that are hot.
-func (p *HotPolicy) Keys() []string {
+func (p *Policy) Keys() []string {
 	keys := make([]string, 0, len(p.keys))
 	for key := range p.keys {
 		keys = append(keys, key)

@@ -1,4 +1,4 @@
-package anna
+package kernel
 
 // partition is what a kernel knows of one stream of the log. All records of a key are in one partition, and all kernels of a
 // process have different ones.

@@ -1,4 +1,4 @@
-package anna_test
+package kernel_test
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
@@ -27,25 +27,25 @@ type world struct {
 }
 
 type entry struct {
-	*anna.Publish
+	*kernel.Publish
 	writer uint64
 }
 
 type master struct {
-	kernel  *anna.Kernel
+	kernel  *kernel.Kernel
 	writer  uint64
-	pending []anna.Publish // not answered
-	away    bool           // no master of the slot that all keys are in
-	loaded  int            // while it joins: so many records of the log have been brought
-	end     int            // and up to here they are
-	began   uint64         // what the log began with then
+	pending []kernel.Publish // not answered
+	away    bool             // no master of the slot that all keys are in
+	loaded  int              // while it joins: so many records of the log have been brought
+	end     int              // and up to here they are
+	began   uint64           // what the log began with then
 }
 
 var keys = []string{"a", "b", "s", "t", "n"}
 
 func (w *world) start(writer uint64) *master {
 	m := &master{writer: writer}
-	m.kernel = newKernel(func(c *anna.KernelConfig) {
+	m.kernel = newKernel(func(c *kernel.Config) {
 		c.Writer, c.CompactRecords, c.PublishesMax, c.RecordKeysMax = writer, 2, 3, 3
 		c.MemoryBytesMax = 1200
 	})
@@ -53,9 +53,9 @@ func (w *world) start(writer uint64) *master {
 	return m
 }
 
-func (w *world) step(m *master, message anna.Message) {
-	var out anna.Effects
-	m.kernel.Step(anna.Moment{Wall: w.now, Elapsed: w.now}, message, &out)
+func (w *world) step(m *master, message kernel.Message) {
+	var out kernel.Effects
+	m.kernel.Step(kernel.Moment{Wall: w.now, Elapsed: w.now}, message, &out)
 	m.pending = append(m.pending, out.Publishes...)
 	for _, r := range out.Replies {
 		ticket := r.Ticket.(string)
@@ -76,8 +76,8 @@ func (w *world) step(m *master, message anna.Message) {
 	}
 }
 
-func (w *world) load(m *master, load anna.Load) {
-	loaded := &anna.Loaded{Key: load.Key, Sequences: load.Sequences}
+func (w *world) load(m *master, load kernel.Load) {
+	loaded := &kernel.Loaded{Key: load.Key, Sequences: load.Sequences}
 	for _, sequence := range load.Sequences {
 		r := w.log[sequence-1]
 		if r.Publish == nil {
@@ -97,12 +97,12 @@ func (w *world) load(m *master, load anna.Load) {
 }
 
 // append puts a publish into the log, as JetStream would.
-func (w *world) append(m *master, p *anna.Publish) {
+func (w *world) append(m *master, p *kernel.Publish) {
 	sequence := w.store(m, p)
-	w.step(m, &anna.Acknowledged{Publish: p.ID, Sequence: sequence})
+	w.step(m, &kernel.Acknowledged{Publish: p.ID, Sequence: sequence})
 }
 
-func (w *world) store(m *master, p *anna.Publish) uint64 {
+func (w *world) store(m *master, p *kernel.Publish) uint64 {
 	w.log = append(w.log, entry{p, m.writer})
 	return uint64(len(w.log))
 }
@@ -115,27 +115,27 @@ func (w *world) follow(m *master, n int) {
 }
 
 // applied returns a record as the message that brings it to a kernel.
-func (e *entry) applied(sequence uint64) *anna.Applied {
-	m := &anna.Applied{Sequence: sequence}
+func (e *entry) applied(sequence uint64) *kernel.Applied {
+	m := &kernel.Applied{Sequence: sequence}
 	if e.Publish == nil {
 		return m
 	}
 	m.Publisher, m.Since = e.writer, e.Since
 	for _, of := range e.Entries {
 		of.State = of.State.Clone()
-		m.Entries = append(m.Entries, anna.Applying{Entry: of, Bytes: 50})
+		m.Entries = append(m.Entries, kernel.Applying{Entry: of, Bytes: 50})
 	}
 	return m
 }
 
 // write draws a write and returns it with the delta that it stands for.
-func (w *world) write(number int) (*anna.Write, *lattice.State) {
+func (w *world) write(number int) (*kernel.Write, *lattice.State) {
 	t := w.t
 	key := rapid.SampledFrom(keys).Draw(t, "key")
 	value := []byte(fmt.Sprint("v", number))
 	// Explicit stamps, so that the model knows what a write is without asking a kernel.
 	stamp := lattice.Timestamp{Time: uint64(w.now) << 12, Writer: uint64(number)}
-	write := &anna.Write{Key: key, Ticket: fmt.Sprint(key, number)}
+	write := &kernel.Write{Key: key, Ticket: fmt.Sprint(key, number)}
 	var delta *lattice.State
 	switch {
 	case key == "n":
@@ -182,7 +182,7 @@ func TestConvergence(t *testing.T) {
 				away := m.away
 				w.step(m, write)
 				if !away && delta != nil && rapid.Bool().Draw(t, "heard of") {
-					w.step(rapid.SampledFrom(w.kernels).Draw(t, "who hears"), &anna.Heard{Key: write.Key, Delta: delta.Clone()})
+					w.step(rapid.SampledFrom(w.kernels).Draw(t, "who hears"), &kernel.Heard{Key: write.Key, Delta: delta.Clone()})
 				}
 			case 4, 5, 6:
 				if n := len(m.pending); n > 0 {
@@ -191,10 +191,10 @@ func TestConvergence(t *testing.T) {
 					m.pending = slices.Delete(m.pending, at, at+1)
 					switch rapid.IntRange(0, 9).Draw(t, "fate") {
 					case 0:
-						w.step(m, &anna.Failed{Publish: p.ID, Err: errors.New("lost")})
+						w.step(m, &kernel.Failed{Publish: p.ID, Err: errors.New("lost")})
 					case 1: // stored, but the answer is lost
 						w.store(m, &p)
-						w.step(m, &anna.Failed{Publish: p.ID, Err: errors.New("answer lost")})
+						w.step(m, &kernel.Failed{Publish: p.ID, Err: errors.New("answer lost")})
 					default:
 						w.append(m, &p)
 					}
@@ -206,7 +206,7 @@ func TestConvergence(t *testing.T) {
 			case 8:
 				switch rapid.IntRange(0, 2).Draw(t, "chore") {
 				case 0:
-					w.step(m, &anna.Tick{})
+					w.step(m, &kernel.Tick{})
 				case 1:
 					w.compact()
 				case 2:
@@ -240,12 +240,12 @@ func (w *world) move(m *master) {
 	slot := []uint16{0}
 	switch {
 	case !m.away && rapid.Bool().Draw(w.t, "part first"):
-		w.step(m, &anna.Assign{Slots: slot, Tenure: slots.Parting})
+		w.step(m, &kernel.Assign{Slots: slot, Tenure: slots.Parting})
 	case !m.away:
-		w.step(m, &anna.Assign{Slots: slot, Tenure: slots.Stranger})
+		w.step(m, &kernel.Assign{Slots: slot, Tenure: slots.Stranger})
 		m.away, m.end, m.loaded = true, 0, 0
 	case m.end == 0:
-		w.step(m, &anna.Assign{Slots: slot, Tenure: slots.Joining})
+		w.step(m, &kernel.Assign{Slots: slot, Tenure: slots.Joining})
 		m.end, m.began = len(w.log), w.first
 		if m.end == 0 {
 			w.arrive(m)
@@ -274,18 +274,18 @@ func (w *world) arrive(m *master) {
 	if w.first != m.began { // something was written again meanwhile: another pass follows the log (slots.Mover)
 		w.follow(m, len(w.log))
 	}
-	w.step(m, &anna.Assign{Slots: []uint16{0}, Tenure: slots.Leading, Sequence: uint64(m.end)})
+	w.step(m, &kernel.Assign{Slots: []uint16{0}, Tenure: slots.Leading, Sequence: uint64(m.end)})
 	m.away = false
 }
 
 // compact has the first half of the log made superfluous.
 func (w *world) compact() {
 	for _, m := range w.kernels {
-		w.step(m, &anna.Compact{Target: (w.first + uint64(len(w.log))) / 2})
+		w.step(m, &kernel.Compact{Target: (w.first + uint64(len(w.log))) / 2})
 	}
 	w.now += 10_000
 	for _, m := range w.kernels {
-		w.step(m, &anna.Tick{})
+		w.step(m, &kernel.Tick{})
 	}
 }
 
@@ -315,7 +315,7 @@ func (w *world) settle() {
 				w.move(m)
 				busy = true
 			}
-			w.step(m, &anna.Tick{})
+			w.step(m, &kernel.Tick{})
 			for len(m.pending) > 0 {
 				p := m.pending[0]
 				m.pending = m.pending[1:]
@@ -375,11 +375,11 @@ func (w *world) check() {
 func (w *world) state(m *master, key string) *lattice.State {
 	for {
 		state, found := m.kernel.Get(w.now, key)
-		if found != anna.InLog {
+		if found != kernel.InLog {
 			return state
 		}
-		w.step(m, &anna.Read{Key: key, Ticket: "-"})
-		if _, found = m.kernel.Get(w.now, key); found == anna.InLog {
+		w.step(m, &kernel.Read{Key: key, Ticket: "-"})
+		if _, found = m.kernel.Get(w.now, key); found == kernel.InLog {
 			return w.logged(key) // evicted again
 		}
 	}

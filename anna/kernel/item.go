@@ -1,4 +1,4 @@
-package anna
+package kernel
 
 import (
 	"slices"
@@ -54,10 +54,10 @@ const (
 	scattered
 )
 
-const (
-	accountUnit = 16
-	itemBytes   = int(unsafe.Sizeof(item{})) + 64 // with its places in map, ring and index
-)
+const accountUnit = 16
+
+// ItemBytes is about what a key takes in memory beside its name and its state: the item, and its places in map, ring and index.
+const ItemBytes = int(unsafe.Sizeof(item{})) + 64
 
 func (f flags) has(g flags) bool { return f&g != 0 }
 

@@ -1,4 +1,4 @@
-package anna
+package hot
 
 import (
 	"cmp"

@@ -1,4 +1,6 @@
-package anna
+// Package kernel is a part of the store's keys as a state machine: messages go in, and what is to be done comes out. It has no clock,
+// goroutine or lock and does no input or output; the caller passes in the time and carries out the effects.
+package kernel
 
 import (
 	"math"
@@ -8,8 +10,8 @@ import (
 	"cloudburst/lattice"
 )
 
-// KernelConfig is what a kernel must know. All of it is needed. Times are in microseconds.
-type KernelConfig struct {
+// Config is what a kernel must know. All of it is needed. Times are in microseconds.
+type Config struct {
 	// Writer names the kernel. No two that are ever alive at the same time may have the same.
 	Writer uint64
 	// Partitions are the kernel's; a Message never names another.
@@ -49,7 +51,7 @@ type KernelConfig struct {
 // from the messages alone, their order and the times that they come with. Owned by one goroutine at a time; methods other than
 // Step that say so may be called by several at once, but not during a Step.
 type Kernel struct {
-	cfg        KernelConfig
+	cfg        Config
 	clock      *lattice.Clock
 	items      map[string]*item
 	ring       []*item
@@ -82,7 +84,7 @@ type Kernel struct {
 	memory    int // bytes of items and their states
 	slots     []SlotStats
 	changeset int // bytes that are not in the log
-	stats     KernelStats
+	stats     Stats
 }
 
 // Moment is a point of time by two clocks, in microseconds.
@@ -94,8 +96,8 @@ type Moment struct {
 	Elapsed int64
 }
 
-// KernelStats counts what a kernel has done since it began, and what it holds.
-type KernelStats struct {
+// Stats counts what a kernel has done since it began, and what it holds.
+type Stats struct {
 	// Keys that have something to show.
 	Keys int
 	// Tombstones that wait to be collected.
@@ -117,7 +119,7 @@ type KernelStats struct {
 }
 
 // Add adds what another kernel has done and holds.
-func (s *KernelStats) Add(k *KernelStats) {
+func (s *Stats) Add(k *Stats) {
 	s.Keys += k.Keys
 	s.Tombstones += k.Tombstones
 	s.Cold += k.Cold
@@ -148,8 +150,8 @@ type SlotStats struct {
 	Writes uint64
 }
 
-// NewKernel returns a kernel without keys. The log of its partitions is to be applied before the first Write.
-func NewKernel(cfg KernelConfig) *Kernel {
+// New returns a kernel without keys. The log of its partitions is to be applied before the first Write.
+func New(cfg Config) *Kernel {
 	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), places: map[*item][]place{}, hand: -1, index: newIndex()}
 	for _, number := range cfg.Partitions {
 		for len(k.partitions) <= number {
@@ -203,7 +205,7 @@ func (k *Kernel) Step(at Moment, m Message, out *Effects) {
 }
 
 // Stats returns the kernel's counters. Several goroutines may call it at once.
-func (k *Kernel) Stats() KernelStats {
+func (k *Kernel) Stats() Stats {
 	s := k.stats
 	s.Bytes, s.ChangesetBytes = k.memory, k.changeset
 	for _, p := range k.partitions {
@@ -288,7 +290,7 @@ func (k *Kernel) add(key string, slot uint16) *item {
 	for len(k.slots) <= int(slot) {
 		k.slots = append(k.slots, SlotStats{})
 	}
-	k.account(it, itemBytes+len(key))
+	k.account(it, ItemBytes+len(key))
 	k.partition(slot).items++
 	return it
 }
@@ -308,7 +310,7 @@ func (k *Kernel) forget(it *item) {
 	last.place = it.place
 	k.ring[len(k.ring)-1] = nil
 	k.ring = k.ring[:len(k.ring)-1]
-	k.account(it, -itemBytes-len(it.key)-int(it.bytes)*accountUnit)
+	k.account(it, -ItemBytes-len(it.key)-int(it.bytes)*accountUnit)
 	it.bytes = 0
 }
 

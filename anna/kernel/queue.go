@@ -1,4 +1,4 @@
-package anna
+package kernel
 
 // queue is a first-in-first-out ring that grows.
 type queue[T any] struct {

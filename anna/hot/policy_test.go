@@ -1,4 +1,4 @@
-package anna_test
+package hot_test
 
 import (
 	"fmt"
@@ -7,19 +7,19 @@ import (
 
 	"pgregory.net/rapid"
 
-	"cloudburst/anna"
+	"cloudburst/anna/hot"
 )
 
 const second = 1_000_000 // microseconds
 
-// hotPolicy lets a node answer 1,000 reads a second of one key.
-func hotPolicy() *anna.HotPolicy {
-	return &anna.HotPolicy{Rate: 1000, ColdRate: 500, ColdAfter: 10 * second, KeysMax: 2, ReplicasMax: 3}
+// newPolicy lets a node answer 1,000 reads a second of one key.
+func newPolicy() *hot.Policy {
+	return &hot.Policy{Rate: 1000, ColdRate: 500, ColdAfter: 10 * second, KeysMax: 2, ReplicasMax: 3}
 }
 
-func TestHotPolicyFollowsTheRate(t *testing.T) {
+func TestPolicyFollowsTheRate(t *testing.T) {
 	t.Parallel()
-	p := hotPolicy()
+	p := newPolicy()
 	others := []string{"c", "d", "e", "f"}
 	for i, step := range []struct {
 		at   int64 // seconds
@@ -47,10 +47,10 @@ func TestHotPolicyFollowsTheRate(t *testing.T) {
 		{51, 0, nil},
 		{52, 1999, nil},
 	} {
-		hot := p.Decide(step.at*second, []anna.Demand{{Key: "k", Rate: step.rate, Masters: 2, Candidates: others}})
+		decided := p.Decide(step.at*second, []hot.Demand{{Key: "k", Rate: step.rate, Masters: 2, Candidates: others}})
 		var got []string
-		if len(hot) > 0 {
-			got = hot[0].Members
+		if len(decided) > 0 {
+			got = decided[0].Members
 		}
 		if !slices.Equal(got, step.want) {
 			t.Fatalf("step %d, %v reads a second: %v, want %v", i, step.rate, got, step.want)
@@ -58,15 +58,15 @@ func TestHotPolicyFollowsTheRate(t *testing.T) {
 	}
 }
 
-func TestHotPolicyChooses(t *testing.T) {
+func TestPolicyChooses(t *testing.T) {
 	t.Parallel()
-	p := hotPolicy()
+	p := newPolicy()
 	members := func(at int64, rate float64, candidates ...string) []string {
-		hot := p.Decide(at*second, []anna.Demand{{Key: "k", Rate: rate, Masters: 1, Candidates: candidates}})
-		if len(hot) != 1 {
-			t.Fatalf("%+v", hot)
+		got := p.Decide(at*second, []hot.Demand{{Key: "k", Rate: rate, Masters: 1, Candidates: candidates}})
+		if len(got) != 1 {
+			t.Fatalf("%+v", got)
 		}
-		return hot[0].Members
+		return got[0].Members
 	}
 	if got := members(0, 2500); len(got) != 0 {
 		t.Errorf("hot where there is nobody else: %v", got)
@@ -80,42 +80,42 @@ func TestHotPolicyChooses(t *testing.T) {
 	if got := members(3, 2500, "d", "c"); !slices.Equal(got, []string{"c", "d"}) {
 		t.Errorf("one has gone: %v", got)
 	}
-	if hot := p.Decide(4*second, nil); len(hot) != 0 || len(p.Keys()) != 0 {
-		t.Errorf("others decide about the key now: %v", hot)
+	if got := p.Decide(4*second, nil); len(got) != 0 || len(p.Keys()) != 0 {
+		t.Errorf("others decide about the key now: %v", got)
 	}
 }
 
-func TestHotPolicyIsBounded(t *testing.T) {
+func TestPolicyIsBounded(t *testing.T) {
 	t.Parallel()
-	p := hotPolicy()
-	demand := func(key string, rate float64) anna.Demand {
-		return anna.Demand{Key: key, Rate: rate, Masters: 1, Candidates: []string{"b"}}
+	p := newPolicy()
+	demand := func(key string, rate float64) hot.Demand {
+		return hot.Demand{Key: key, Rate: rate, Masters: 1, Candidates: []string{"b"}}
 	}
-	hot := p.Decide(0, []anna.Demand{demand("a", 2000), demand("b", 4000), demand("c", 3000), demand("d", 10)})
-	if len(hot) != 2 || hot[0].Key != "b" || hot[1].Key != "c" {
-		t.Fatalf("the two that are read most: %+v", hot)
+	got := p.Decide(0, []hot.Demand{demand("a", 2000), demand("b", 4000), demand("c", 3000), demand("d", 10)})
+	if len(got) != 2 || got[0].Key != "b" || got[1].Key != "c" {
+		t.Fatalf("the two that are read most: %+v", got)
 	}
-	hot = p.Decide(second, []anna.Demand{demand("a", 9000), demand("b", 4000), demand("c", 3000)})
-	if len(hot) != 2 || hot[0].Key != "b" {
-		t.Fatalf("those that are hot stay: %+v", hot)
+	got = p.Decide(second, []hot.Demand{demand("a", 9000), demand("b", 4000), demand("c", 3000)})
+	if len(got) != 2 || got[0].Key != "b" {
+		t.Fatalf("those that are hot stay: %+v", got)
 	}
 }
 
-// TestHotPolicyHolds: whatever the rates, there are never more replicas or keys than there may be, always enough of them for the
+// TestPolicyHolds: whatever the rates, there are never more replicas or keys than there may be, always enough of them for the
 // rate, and a key that is read evenly never changes.
-func TestHotPolicyHolds(t *testing.T) {
+func TestPolicyHolds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		p := hotPolicy()
+		p := newPolicy()
 		candidates := []string{"b", "c", "d", "e"}
 		now := int64(0)
 		decide := func(rate float64) int {
 			now += rapid.Int64Range(0, 5*second).Draw(t, "passed")
-			hot := p.Decide(now, []anna.Demand{{Key: "k", Rate: rate, Masters: 2, Candidates: candidates}})
-			if len(hot) == 0 {
+			got := p.Decide(now, []hot.Demand{{Key: "k", Rate: rate, Masters: 2, Candidates: candidates}})
+			if len(got) == 0 {
 				return 0
 			}
-			return len(hot[0].Members)
+			return len(got[0].Members)
 		}
 		for range rapid.IntRange(1, 50).Draw(t, "steps") {
 			rate := rapid.Float64Range(0, 8000).Draw(t, "rate")

@@ -1,4 +1,4 @@
-package anna_test
+package kernel_test
 
 import (
 	"errors"
@@ -11,15 +11,15 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
-// TestKernel runs the scenarios in testdata/kernel. Every command is a message; what it prints is what the kernel wants done.
+// TestKernel runs the scenarios in testdata. Every command is a message; what it prints is what the kernel wants done.
 func TestKernel(t *testing.T) {
 	t.Parallel()
-	datadriven.Walk(t, "testdata/kernel", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		s := &scenario{}
 		datadriven.RunTest(t, path, s.run)
 	})
@@ -27,10 +27,10 @@ func TestKernel(t *testing.T) {
 
 // scenario drives one kernel. Publishes are called p1, p2, … in the order in which the kernel asks for them.
 type scenario struct {
-	kernel    *anna.Kernel
+	kernel    *kernel.Kernel
 	now       int64 // microseconds
 	set       int64 // how far the clock was set ahead
-	publishes []anna.Publish
+	publishes []kernel.Publish
 	loads     map[string][]uint64 // what was asked for last of a key
 	next      uint64              // sequence that the log gives next
 	out       strings.Builder
@@ -42,7 +42,7 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	s.out.Reset()
 	if d.Cmd == "kernel" {
 		s.now, s.set, s.next, s.publishes, s.loads = scenarioBegin, 0, 1, nil, map[string][]uint64{}
-		s.kernel = newKernel(func(c *anna.KernelConfig) {
+		s.kernel = newKernel(func(c *kernel.Config) {
 			option(t, d, "publishes", &c.PublishesMax)
 			option(t, d, "keys", &c.RecordKeysMax)
 			option(t, d, "bytes", &c.RecordBytesMax)
@@ -91,10 +91,10 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		}
 		return n
 	}
-	write := func(w anna.Write) {
+	write := func(w kernel.Write) {
 		w.Key, w.Ticket = args[0], line
 		if options["ack"] == "memory" {
-			w.Ack = anna.Memory
+			w.Ack = kernel.Memory
 		}
 		w.Volatile = options["volatile"] != ""
 		if options["slot"] != "" {
@@ -104,7 +104,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		case "":
 		case "current":
 			state, _ := s.kernel.Get(s.now, w.Key)
-			w.Expect = anna.Fingerprint(state)
+			w.Expect = kernel.Fingerprint(state)
 		default:
 			w.Expect = number("expect")
 		}
@@ -129,33 +129,33 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 	}
 	switch words[0] {
 	case "put":
-		write(anna.Write{Delta: lattice.Put(stamp, []byte(args[1]))})
+		write(kernel.Write{Delta: lattice.Put(stamp, []byte(args[1]))})
 	case "add":
-		write(anna.Write{Delta: lattice.SetAdd(stamp, members(args[1:])...)})
+		write(kernel.Write{Delta: lattice.SetAdd(stamp, members(args[1:])...)})
 	case "remove":
-		write(anna.Write{Delta: lattice.SetRemove(stamp, members(args[1:])...)})
+		write(kernel.Write{Delta: lattice.SetRemove(stamp, members(args[1:])...)})
 	case "incr":
 		n, _ := strconv.ParseInt(args[1], 10, 64)
-		write(anna.Write{Add: n})
+		write(kernel.Write{Add: n})
 	case "delete":
-		write(anna.Write{Delete: true})
+		write(kernel.Write{Delete: true})
 	case "expire":
 		at, _ := strconv.ParseInt(args[1], 10, 64)
-		write(anna.Write{Delta: lattice.ExpireAt(lattice.Timestamp{}, s.now/1000+at)})
+		write(kernel.Write{Delta: lattice.ExpireAt(lattice.Timestamp{}, s.now/1000+at)})
 	case "persist":
-		write(anna.Write{Persist: true})
+		write(kernel.Write{Persist: true})
 	case "ack":
 		for _, id := range s.ids(args) {
 			sequence := s.next
 			if options["seq"] != "" { // the answer is late
 				sequence = number("seq")
 			}
-			s.step(&anna.Acknowledged{Publish: s.publishes[id].ID, Sequence: sequence, Upload: options["upload"]})
+			s.step(&kernel.Acknowledged{Publish: s.publishes[id].ID, Sequence: sequence, Upload: options["upload"]})
 			s.next = max(s.next, sequence+1)
 		}
 	case "fail":
 		for _, id := range s.ids(args) {
-			s.step(&anna.Failed{Publish: s.publishes[id].ID, Err: errors.New("disk full")})
+			s.step(&kernel.Failed{Publish: s.publishes[id].ID, Err: errors.New("disk full")})
 		}
 	case "foreign": // another master appends to the log, unseen
 		s.next += uint64(max(1, len(args)))
@@ -163,7 +163,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		s.apply(args, options, number)
 	case "hear":
 		stamp.Writer = 2
-		m := &anna.Heard{Key: args[0], Delta: lattice.Delete(stamp)}
+		m := &kernel.Heard{Key: args[0], Delta: lattice.Delete(stamp)}
 		switch {
 		case len(args) > 1 && strings.HasPrefix(args[1], "+"):
 			m.Delta = lattice.SetAdd(stamp, members(args[1:])...)
@@ -179,7 +179,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		s.apply(args, options, number)
 	case "assign":
 		slot, _ := strconv.ParseUint(args[0], 10, 16)
-		m := &anna.Assign{Slots: []uint16{uint16(slot)}}
+		m := &kernel.Assign{Slots: []uint16{uint16(slot)}}
 		m.Tenure = map[string]slots.Tenure{
 			"leading": slots.Leading, "serving": slots.Serving, "parting": slots.Parting, "joining": slots.Joining, "stranger": slots.Stranger,
 		}[options["tenure"]]
@@ -188,17 +188,17 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		}
 		s.step(m)
 	case "watch":
-		m := &anna.Watch{Key: args[0], Cache: uint16(number("cache"))}
+		m := &kernel.Watch{Key: args[0], Cache: uint16(number("cache"))}
 		if options["slot"] != "" {
 			m.Slot = uint16(number("slot"))
 		}
 		s.step(m)
 	case "unwatch":
-		s.step(&anna.Unwatch{Key: args[0], Cache: uint16(number("cache"))})
+		s.step(&kernel.Unwatch{Key: args[0], Cache: uint16(number("cache"))})
 	case "read":
-		s.step(&anna.Read{Key: args[0], Ticket: line})
+		s.step(&kernel.Read{Key: args[0], Ticket: line})
 	case "loaded":
-		m := &anna.Loaded{Key: args[0], Sequences: s.loads[args[0]]}
+		m := &kernel.Loaded{Key: args[0], Sequences: s.loads[args[0]]}
 		if options["err"] != "" {
 			m.Err = errors.New(options["err"])
 		} else if len(args) > 1 {
@@ -223,7 +223,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 	case "pass":
 		ms, _ := time.ParseDuration(args[0])
 		s.now += ms.Microseconds()
-		s.step(&anna.Tick{})
+		s.step(&kernel.Tick{})
 	case "set": // the clock
 		d, _ := time.ParseDuration(args[0])
 		s.now += d.Microseconds()
@@ -241,7 +241,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		fmt.Fprintf(&s.out, "keys %d, tombstones %d, cold %d, changeset %v, outstanding %d, waiting %d, publishes %d, rewrites %d, collected %d\n",
 			st.Keys, st.Tombstones, st.Cold, st.ChangesetBytes > 0, st.Outstanding, st.Waiting, st.Publishes, st.Rewrites, st.Collected)
 	case "compact":
-		s.step(&anna.Compact{Target: number("before")})
+		s.step(&kernel.Compact{Target: number("before")})
 	case "floor":
 		fmt.Fprintf(&s.out, "floor %d, %d bytes are needed\n", s.kernel.Floor(0), s.kernel.Needed(0))
 	default:
@@ -270,8 +270,8 @@ func (s *scenario) ids(args []string) (ids []int) {
 
 // apply brings a record of the log: "apply seq=3 k put v", "apply seq=3 k delete", "apply seq=3" for nothing, or one in chunks.
 func (s *scenario) apply(args []string, options map[string]string, number func(string) uint64) {
-	m := &anna.Applied{Sequence: number("seq"), Publisher: 2}
-	e := anna.Applying{Entry: anna.Entry{Whole: options["whole"] != ""}, Bytes: 68}
+	m := &kernel.Applied{Sequence: number("seq"), Publisher: 2}
+	e := kernel.Applying{Entry: kernel.Entry{Whole: options["whole"] != ""}, Bytes: 68}
 	if e.Whole {
 		m.Since = number("whole")
 	}
@@ -305,7 +305,7 @@ func (s *scenario) apply(args []string, options map[string]string, number func(s
 		e.Slot = uint16(number("slot"))
 	}
 	if e.Key != "" {
-		m.Entries = []anna.Applying{e}
+		m.Entries = []kernel.Applying{e}
 	}
 	m.Loading = options["loading"] != ""
 	s.step(m)
@@ -316,10 +316,10 @@ func (s *scenario) stamp(at int64) lattice.Timestamp {
 	return lattice.Timestamp{Time: uint64(scenarioBegin+at) << 12, Writer: 9}
 }
 
-func (s *scenario) moment() anna.Moment { return anna.Moment{Wall: s.now, Elapsed: s.now - s.set} }
+func (s *scenario) moment() kernel.Moment { return kernel.Moment{Wall: s.now, Elapsed: s.now - s.set} }
 
-func (s *scenario) step(m anna.Message) {
-	var out anna.Effects
+func (s *scenario) step(m kernel.Message) {
+	var out kernel.Effects
 	s.kernel.Step(s.moment(), m, &out)
 	for _, p := range out.Pushes {
 		what := "push"
@@ -417,12 +417,12 @@ func (s *scenario) describe(state *lattice.State) string {
 }
 
 // newKernel returns a kernel of partition 0 with settings that tests can reckon with.
-func newKernel(change func(*anna.KernelConfig)) *anna.Kernel {
-	cfg := anna.KernelConfig{
+func newKernel(change func(*kernel.Config)) *kernel.Kernel {
+	cfg := kernel.Config{
 		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 },
 		PublishesMax: 512, RecordKeysMax: 1, RecordBytesMax: 1 << 20, PublishTimeout: 2e6, DurableTimeout: 5e6, RetryMin: 1e5, RetryMax: 1e6,
 		ChangesetBytesMax: 1 << 30, MemoryBytesMax: 1 << 40, CompactRecords: 16, TombstoneGrace: 60e6, ParkedMax: 16,
 	}
 	change(&cfg)
-	return anna.NewKernel(cfg)
+	return kernel.New(cfg)
 }

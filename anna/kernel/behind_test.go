@@ -1,4 +1,4 @@
-package anna
+package kernel
 
 import (
 	"testing"

@@ -1,10 +1,10 @@
-package anna_test
+package kernel_test
 
 import (
 	"fmt"
 	"testing"
 
-	"cloudburst/anna"
+	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
 )
 
@@ -24,28 +24,28 @@ func BenchmarkMerge(b *testing.B) {
 	members := mergeKeys(1000)
 	kinds := []struct {
 		name  string
-		write func(i int, w *anna.Write)
+		write func(i int, w *kernel.Write)
 	}{
-		{"value", func(_ int, w *anna.Write) { w.Delta = lattice.Put(lattice.Timestamp{}, value) }},
-		{"counter", func(_ int, w *anna.Write) { w.Add = 1 }},
-		{"set", func(i int, w *anna.Write) {
+		{"value", func(_ int, w *kernel.Write) { w.Delta = lattice.Put(lattice.Timestamp{}, value) }},
+		{"counter", func(_ int, w *kernel.Write) { w.Add = 1 }},
+		{"set", func(i int, w *kernel.Write) {
 			w.Delta = lattice.SetAdd(lattice.Timestamp{}, []byte(members[i/7%len(members)]))
 		}},
 	}
 	for _, kind := range kinds {
 		for _, n := range []int{1, 100_000} {
 			b.Run(fmt.Sprintf("%s/keys=%d", kind.name, n), func(b *testing.B) {
-				k := newKernel(func(*anna.KernelConfig) {})
+				k := newKernel(func(*kernel.Config) {})
 				keys := mergeKeys(n)
-				var out anna.Effects
-				var w anna.Write
+				var out kernel.Effects
+				var w kernel.Write
 				merge := func(i int) {
-					at := anna.Moment{Wall: int64(i + 1), Elapsed: int64(i + 1)}
-					w = anna.Write{Key: keys[i%n], Ack: anna.Memory}
+					at := kernel.Moment{Wall: int64(i + 1), Elapsed: int64(i + 1)}
+					w = kernel.Write{Key: keys[i%n], Ack: kernel.Memory}
 					kind.write(i, &w)
 					k.Step(at, &w, &out)
 					for _, p := range out.Publishes {
-						k.Step(at, &anna.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
+						k.Step(at, &kernel.Acknowledged{Publish: p.ID, Sequence: uint64(i + 1)}, &out)
 					}
 					out.Reset()
 				}

@@ -1,4 +1,4 @@
-package anna
+package kernel
 
 import (
 	"math"
@@ -111,7 +111,7 @@ func (k *Kernel) settle(now int64, it *item, w *Write, tenure slots.Tenure, valu
 // of: most are like this, and need no delta. It reports whether it was such a write.
 func (k *Kernel) inPlace(now int64, it *item, w *Write) (value int64, ok bool) {
 	if w.Put == nil && w.Add == 0 || w.Volatile || w.Cache != 0 || w.Expect != 0 || it.watched() ||
-		it.flags.has(cold|loading|volatile) || !it.flags.has(listed) || k.changeset+len(w.Put)+itemBytes > k.cfg.ChangesetBytesMax {
+		it.flags.has(cold|loading|volatile) || !it.flags.has(listed) || k.changeset+len(w.Put)+ItemBytes > k.cfg.ChangesetBytesMax {
 		return 0, false
 	}
 	if w.Put != nil {
@@ -286,7 +286,7 @@ func mismatch(held *lattice.State, key string, t lattice.Type, nowMillis int64) 
 
 // admit refuses what would make the changeset grow beyond its bound.
 func (k *Kernel) admit(it *item, w *Write, delta *lattice.State) error {
-	size := itemBytes
+	size := ItemBytes
 	if w.Delta != nil || w.Make != nil {
 		size = delta.Bytes()
 	}

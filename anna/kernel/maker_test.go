@@ -1,4 +1,4 @@
-package anna
+package kernel
 
 import (
 	"math"
@@ -25,7 +25,7 @@ func (deletion) Make(_ *lattice.State, stamp lattice.Timestamp, _ int64) (*latti
 }
 
 func lonelyKernel() *Kernel {
-	return NewKernel(KernelConfig{
+	return New(Config{
 		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 },
 		PublishesMax: 16, RecordKeysMax: 1, RecordBytesMax: 1 << 20, PublishTimeout: 1e6, DurableTimeout: 1e6, RetryMin: 1e3, RetryMax: 1e6, TombstoneGrace: 1e6,
 		ChangesetBytesMax: 1 << 20, MemoryBytesMax: math.MaxInt, CompactRecords: 16, ParkedMax: 16,
