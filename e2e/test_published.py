@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Callable
 
 import numpy as np
 import pytest
 
-from anna.lattices import LWWPairLattice, SetLattice
+import cloudburst
+from anna.lattices import ListBasedOrderedSet, LWWPairLattice, OrderedSetLattice, SetLattice
 from cloudburst.client.client import CloudburstConnection
 from cloudburst.shared.future import CloudburstFuture
 from cloudburst.shared.proto.cloudburst_pb2 import DAG_ALREADY_EXISTS, MULTI, NO_SUCH_DAG, NORMAL, DagCall
@@ -180,13 +182,85 @@ def test_lattices(cloud: CloudburstConnection, name: str) -> None:
 
     assert store.get(f"{name}-none") == {f"{name}-none": None}
     assert store.put(f"{name}-lww", LWWPairLattice(1, Serializer().dump("first")))
-    assert store.put(f"{name}-lww", LWWPairLattice(0, b"too old"))
+    assert store.put(f"{name}-lww", LWWPairLattice(0, b"too old")) == {f"{name}-lww": False}
     assert Serializer().load(revealed(f"{name}-lww")) == "first"
     assert store.put(f"{name}-set", SetLattice({b"a"}))
     assert store.put(f"{name}-set", SetLattice({b"b"}))
     assert revealed(f"{name}-set") == {b"a", b"b"}
     cloud.put_object(f"{name}-object", {1, 2, 3})
     assert sorted(cloud.get_object(f"{name}-object")) == [1, 2, 3], "a set is read back as a list"
+
+
+def test_lattices_as_values(cloud: CloudburstConnection, name: str) -> None:
+    """A lattice that put_object or the user library keeps is handed back as it is: so functions publish where they are."""
+
+    def publish(library: Any, key: str) -> Any:
+        library.put(key, LWWPairLattice(0, b"here"))
+        found = library.get([key])[key]
+        return found.reveal(), type(library.get(key)).__name__
+
+    assert cloud.register(publish, name)(f"{name}-key").get() == (b"here", "LWWPairLattice")
+    assert cloud.get_object(f"{name}-key") == LWWPairLattice(0, b"here")
+    assert cloud.put_object(f"{name}-set", SetLattice({b"a"})) == {f"{name}-set": True}
+    assert cloud.get_object(f"{name}-set") == SetLattice({b"a"})
+    cloud.kvs_client.put(f"{name}-ordered", OrderedSetLattice(ListBasedOrderedSet([b"b", b"a"])))
+    assert cloud.get_object(f"{name}-ordered") == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("clock", [lambda: 0, lambda: int(time.time() * 10), lambda: time.time_ns() // 1000, time.time_ns])
+def test_of_two_puts_the_later_wins(cloud: CloudburstConnection, name: str, clock: Callable[[], int]) -> None:
+    """Whatever clock a program stamps with, also after the store has stamped; a put without effect does not report success."""
+    store = cloud.kvs_client
+    timestamp = clock()
+    for value in (b"zz", b"aa"):
+        assert store.put(name, LWWPairLattice(timestamp, value)) == {name: True}
+        assert cloud.get_object(name) == value
+    cloud.put_object(name, "stamped by the store")
+    assert cloud.get_object(name) == "stamped by the store"
+    took_effect = store.put(name, LWWPairLattice(clock(), b"after"))[name]
+    assert took_effect is (timestamp > 0)
+    assert cloud.get_object(name) == (b"after" if took_effect else "stamped by the store")
+    with cloudburst.connect() as app:
+        app.delete(name)
+        assert store.put(name, LWWPairLattice(timestamp, b"again")) == {name: True}
+        assert app.get(name) == b"again", "a tombstone does not hide what is put after it"
+
+
+def test_references_that_upstream_functions_return(cloud: CloudburstConnection, name: str) -> None:
+    cloud.put_object(f"{name}-key", 41)
+    cloud.register(lambda _, key: CloudburstReference(key, True), f"{name}-one")
+    cloud.register(lambda _, key: [CloudburstReference(key, True), 1], f"{name}-list")
+    cloud.register(lambda _, *values: list(values), f"{name}-sink")
+    links = [(f"{name}-one", f"{name}-sink"), (f"{name}-list", f"{name}-sink")]
+    cloud.register_dag(name, [f"{name}-one", f"{name}-list", f"{name}-sink"], links)
+    for source in ("one", "list"):
+        link = (f"{name}-{source}", f"{name}-sink")
+        cloud.register_dag(f"{name}-chain-{source}", list(link), [link])
+    arguments = {f"{name}-one": f"{name}-key", f"{name}-list": f"{name}-key"}
+    assert cloud.call_dag(name, arguments).get() == [41, [41, 1]]
+    assert cloud.call_dag(f"{name}-chain-one", {f"{name}-one": f"{name}-key"}).get() == [41]
+    assert cloud.call_dag(f"{name}-chain-list", {f"{name}-list": f"{name}-key"}).get() == [[41, 1]]
+
+
+def test_tuples_and_sets(cloud: CloudburstConnection, name: str) -> None:
+    f = cloud.register(lambda _, *arguments: list(arguments), name)
+    assert f((1, 2), 3).get() == [1, 2, 3]
+    cloud.register_dag(f"{name}-dag", [name], [])
+    assert cloud.call_dag(f"{name}-dag", {name: (1, 2)}).get() == [1, 2]
+    members = cloud.register(lambda _: {1}, f"{name}-set")
+    future = members()
+    assert future.get() == [1]
+    assert cloud.get_object(future.obj_id) == [1]
+
+
+def test_a_call_as_a_message(cloud: CloudburstConnection, name: str) -> None:
+    """A program may write the message of a continuation itself."""
+    cloud.register(lambda _, *arguments: [*arguments], name)
+    cloud.register_dag(f"{name}-dag", [name], [])
+    then = DagCall(name=f"{name}-dag", output_key=f"{name}-kept")
+    then.function_args[name].values.extend(Serializer().dump(value, serialize=False) for value in ("text", 5))
+    assert cloud.call_dag(f"{name}-dag", {name: [1]}, continuation=then).get() == ["text", 5, [1]]
+    assert cloud.get_object(f"{name}-kept") == ["text", 5, [1]]
 
 
 def test_arrays_by_reference(cloud: CloudburstConnection, name: str) -> None:

@@ -217,6 +217,9 @@ class FrameServer:
         cells, found = [], []
         for key in header.get.keys:
             cell, values = self.values.get(key, (store_pb2.Cell(key=key), []))
+            if header.get.states and values and cell.type == store_pb2.LATTICE_TYPE_LWW:
+                state = store_pb2.State(lww=store_pb2.LWW(value=values[0], timestamp=cell.timestamp))
+                cell, values = store_pb2.Cell(key=key, type=cell.type, values=1), [codec.encode_state(state)]
             cells.append(cell)
             found += values
         peer.reply(header.id, *found, cells=frame_pb2.Cells(cells=cells))

@@ -355,7 +355,7 @@ def test_keys_come_in_pages(server: FrameServer, app: cloudburst.App) -> None:
 def _cell(key: str) -> Any:
     from cloudburst.cells import new_cell
 
-    return new_cell(key, 0, sets=False)[0]
+    return new_cell(key, 0)[0]
 
 
 def test_references(app: cloudburst.App) -> None:

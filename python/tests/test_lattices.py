@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anna import anna_pb2
 from anna.lattices import (
     CounterLattice,
     Lattice,
@@ -227,3 +228,24 @@ def test_priority() -> None:
     for wrong in (float("nan"), "1", True):
         with pytest.raises(ValueError):
             PriorityLattice(wrong, b"a")  # type: ignore[arg-type]
+
+
+def test_messages() -> None:
+    clock = _clock(a=2)
+    for lattice, name in (
+        (LWWPairLattice(3, b"v"), "LWW"),
+        (SetLattice({b"b", b"a"}), "SET"),
+        (OrderedSetLattice(ListBasedOrderedSet([b"b", b"a"])), "ORDERED_SET"),
+        (PriorityLattice(0.5, b"v"), "PRIORITY"),
+        (SingleKeyCausalLattice(clock, SetLattice({b"v"})), "SINGLE_CAUSAL"),
+        (MultiKeyCausalLattice(clock, MapLattice({"k": _clock(b=1)}), SetLattice({b"v"})), "MULTI_CAUSAL"),
+    ):
+        message, kind = lattice.serialize()
+        assert kind == anna_pb2.LatticeType.Value(name)
+        assert type(message).FromString(message.SerializeToString()) == message
+    assert (message.vector_clock["a"], message.dependencies[0].key, message.values) == (2, "k", [b"v"])
+    with pytest.raises(ValueError):
+        SetLattice({"text"}).serialize()
+    for without in (MaxIntLattice(1), CounterLattice(), MapLattice({})):
+        with pytest.raises(NotImplementedError):
+            without.serialize()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from typing import Any, Iterator, List
 
 import pytest
 
 from anna.client import AnnaTcpClient
-from anna.lattices import CounterLattice, LWWPairLattice, SetLattice
+from anna.lattices import (
+    CounterLattice,
+    ListBasedOrderedSet,
+    LWWPairLattice,
+    MapLattice,
+    MaxIntLattice,
+    MultiKeyCausalLattice,
+    OrderedSetLattice,
+    PriorityLattice,
+    SetLattice,
+    SingleKeyCausalLattice,
+    VectorClock,
+)
 from cloudburst import codec, errors
 from cloudburst.client.client import CloudburstConnection
 from cloudburst.shared.function import CloudburstFunction
@@ -17,12 +28,15 @@ from cloudburst.shared.future import CloudburstFuture
 from cloudburst.shared.proto import cloudburst_pb2
 from cloudburst.shared.proto.cloudburst_pb2 import (
     DAG_ALREADY_EXISTS,
+    DEFAULT,
     MULTI,
     NO_SUCH_DAG,
     NORMAL,
+    NUMPY,
     SINGLE,
-    CloudburstError,
+    STRING,
     DagCall,
+    Value,
 )
 from cloudburst.shared.reference import CloudburstReference
 from cloudburst.shared.serializer import Serializer
@@ -37,40 +51,6 @@ def cloud(server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clou
     connection = CloudburstConnection("127.0.0.1", "127.0.0.1", local=True)
     yield connection
     connection.close()
-
-
-def parameters(function: Any) -> List[str]:
-    return [name for name in inspect.signature(function).parameters if name != "self"]
-
-
-def test_signatures_are_the_published_ones() -> None:
-    assert parameters(CloudburstConnection.__init__) == ["func_addr", "ip", "tid", "local"]
-    assert parameters(CloudburstConnection.list) == ["prefix"]
-    assert parameters(CloudburstConnection.get_function) == ["name"]
-    assert parameters(CloudburstConnection.register) == ["function", "name"]
-    assert parameters(CloudburstConnection.exec_func) == ["name", "args"]
-    assert parameters(CloudburstConnection.register_dag) == [
-        "name",
-        "functions",
-        "connections",
-        "gpu_functions",
-        "batching_functions",
-        "colocated",
-    ]
-    assert parameters(CloudburstConnection.call_dag) == [
-        "name",
-        "arg_map",
-        "direct_response",
-        "consistency",
-        "output_key",
-        "client_id",
-        "dry_run",
-        "continuation",
-    ]
-    assert parameters(CloudburstReference) == ["key", "deserialize"]
-    assert parameters(AnnaTcpClient.__init__) == ["addr", "ip", "local", "offset"]
-    assert cloudburst_pb2.MULTIEXEC == 1
-    assert (CloudburstError.Name(6), CloudburstError.Value("NO_SUCH_DAG")) == ("DAG_ALREADY_EXISTS", 4)
 
 
 def test_the_address_may_have_a_port(server: FrameServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +147,7 @@ def test_dags(server: FrameServer, cloud: CloudburstConnection, caplog: pytest.L
     assert [(a.function, a.positional) for a in first.arguments] == [("a", 2), ("b", 1)]
     assert [(a.function, a.positional) for a in second.arguments] == [("a", 1)]
     assert (first.dag, first.store, second.store) == ("d", True, False)
-    assert cloud.call_dag("d", {"a": (1, 2)}, output_key="kept", client_id="me", consistency=NORMAL).get() == (1, 2)
+    assert cloud.call_dag("d", {"a": [[(1, 2)]]}, output_key="kept", client_id="me", consistency=NORMAL).get() == [(1, 2)]
     assert server.calls()[-1].output_key == "kept"
     assert cloud.delete_dag("d") == (True, 0)
     assert cloud.delete_dag("d") == (False, NO_SUCH_DAG)
@@ -201,10 +181,38 @@ def test_what_is_not_built(cloud: CloudburstConnection) -> None:
     for level, name in ((SINGLE, "SINGLE"), (MULTI, "MULTI"), (9, "9")):
         with pytest.raises(NotImplementedError, match=name):
             cloud.call_dag("d", {}, consistency=level)
-    with pytest.raises(NotImplementedError):
-        Serializer().dump(1, serialize=False)
-    with pytest.raises(NotImplementedError):
-        Serializer().dump_lattice(1, causal_dependencies={"k": 1})
+    then = DagCall(name="d", consistency=MULTI)
+    with pytest.raises(NotImplementedError, match="MULTI"):
+        cloud.call_dag("d", {}, continuation=then)
+
+
+def test_a_tuple_is_spread_over_arguments(server: FrameServer, cloud: CloudburstConnection) -> None:
+    f = cloud.register(lambda _, *args: args, "f")
+    f((1, 2), [(3, 4)], ((5, 6),))
+    cloud.exec_func("f", range(3))
+    cloud.exec_func("f", "one")
+    cloud.register_dag("d", ["f"], [])
+    cloud.call_dag("d", {"f": (1, 2)})
+    cloud.call_dag("d", {"f": [(1, 2), 3]})
+    server.wait_for(lambda: len(server.calls()) == 5, "the calls")
+    assert [call.arguments[0].positional for call in server.calls()] == [4, 3, 1, 2, 3]
+
+
+def test_a_set_as_a_result(cloud: CloudburstConnection) -> None:
+    f = cloud.register(lambda _, x: x, "f")
+    assert f({1}).get() == [1]
+    assert f(frozenset((1,))).get() == frozenset((1,))
+    cloud.register_dag("d", ["f"], [])
+    assert cloud.call_dag("d", {"f": {1}}).get() == [1]
+    assert cloud.call_dag("d", {"f": {1}}, direct_response=True) == {1}, "a direct response is what the function returned"
+
+
+def test_what_a_future_offers(cloud: CloudburstConnection) -> None:
+    future = cloud.register(lambda _, x: x, "f")(1)
+    cloud.put_object(future.obj_id, 1)
+    found = future.kvs_client.get(future.obj_id)[future.obj_id]
+    assert found is not None
+    assert future.serializer.load_lattice(found) == 1
 
 
 def test_continuations(server: FrameServer, cloud: CloudburstConnection) -> None:
@@ -213,13 +221,11 @@ def test_continuations(server: FrameServer, cloud: CloudburstConnection) -> None
     third = cloud.call_dag("third", {"f": [3]}, dry_run=True)
     second = cloud.call_dag("second", {"f": [2]}, dry_run=True, continuation=third)
     assert isinstance(second, DagCall)
-    assert (second.name, second.output_key, repr(second)) == ("second", "", "<DagCall second>")
+    assert (second.name, second.output_key, second.response_address) == ("second", "", "")
+    assert (second.continuation.name, second.continuation.call) == ("third", third)
     copy = DagCall()
     copy.ParseFromString(second.SerializeToString())
-    assert (copy.call, copy.values) == (second.call, second.values)
-    for nonsense in (b"", b"nonsense that is long enough", second.SerializeToString()[:-1]):
-        with pytest.raises(errors.InvalidArgumentError):
-            DagCall().ParseFromString(nonsense)
+    assert copy == second == pickle.loads(pickle.dumps(second))
     assert server.calls() == [], "nothing has been called yet"
 
     def finish(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -244,7 +250,9 @@ def test_continuations(server: FrameServer, cloud: CloudburstConnection) -> None
     assert server.calls()[-1].continuation.run_id not in ids, "every call has run ids of its own"
     third.output_key = "mine"
     named = cloud.call_dag("first", {"f": [1]}, dry_run=True, continuation=third, output_key="first")
-    assert (named.output_key, named.call.continuation.output_key) == ("first", "mine")
+    assert (named.output_key, named.continuation.call.output_key) == ("first", "mine")
+    direct = cloud.call_dag("first", {"f": [1]}, direct_response=True, dry_run=True, client_id="me")
+    assert (direct.response_address, direct.client_id) == (cloud.kvs_client.response_address, "me")
 
 
 def test_a_first_dag_that_fails(server: FrameServer, cloud: CloudburstConnection) -> None:
@@ -281,7 +289,7 @@ def test_references(server: FrameServer, cloud: CloudburstConnection) -> None:
 
 def test_objects(server: FrameServer, cloud: CloudburstConnection) -> None:
     for value in (1, "text", b"bytes", None, [1, {"a": (1, 2)}]):
-        assert cloud.put_object("k", value) is True
+        assert cloud.put_object("k", value) == {"k": True}
         assert cloud.get_object("k") == value
     assert server.values["k"][0].type == store_pb2.LATTICE_TYPE_LWW
     cloud.put_object("s", {1, 2})
@@ -289,8 +297,21 @@ def test_objects(server: FrameServer, cloud: CloudburstConnection) -> None:
     assert sorted(cloud.get_object("s")) == [1, 2]
     with pytest.raises(KeyError, match="missing"):
         cloud.get_object("missing")
-    assert cloud.put_object("l", SetLattice({b"a"})) is True
-    assert cloud.get_object("l") == [b"a"]
+
+
+def test_lattices_as_objects(server: FrameServer, cloud: CloudburstConnection) -> None:
+    """The published put_object keeps a lattice as a value, whose type is that of the last writer, and hands it back."""
+    for lattice in (LWWPairLattice(0, b"x"), SetLattice({b"a"}), MapLattice({"a": SetLattice({1})})):
+        assert cloud.put_object("l", lattice) == {"l": True}
+        assert server.values["l"][0].type == store_pb2.LATTICE_TYPE_LWW
+        assert cloud.get_object("l") == lattice
+    read = cloud.kvs_client
+    read.put("ordered", OrderedSetLattice(ListBasedOrderedSet([b"b", b"a"]), {b"c": -1.0}))
+    assert cloud.get_object("ordered") == [b"c", b"a", b"b"], "members without scores"
+    read.put("versions", SingleKeyCausalLattice(VectorClock({"w": 1}, True), SetLattice({b"b", b"a"})))
+    assert cloud.get_object("versions") == [b"a", b"b"], "all concurrent versions"
+    read.put("map", MapLattice({"a": SetLattice({b"x"}), "b": MaxIntLattice(3)}))
+    assert cloud.get_object("map") == {"a": [b"x"], "b": 3}
 
 
 def test_lattices(server: FrameServer, cloud: CloudburstConnection) -> None:
@@ -342,6 +363,48 @@ def test_values_as_lattices(server: FrameServer, cloud: CloudburstConnection, va
     assert (set(read) if isinstance(value, set) else read) == value
     back = serializer.load_lattice(cloud.kvs_client.get("k")["k"])
     assert (set(back) if isinstance(value, set) else back) == value
+
+
+def test_values_as_messages() -> None:
+    numpy = pytest.importorskip("numpy")
+    serializer = Serializer()
+    for value, kind in ((1, DEFAULT), ("ü", STRING), (b"\x01\x05", DEFAULT), (None, DEFAULT), ("\ud800", DEFAULT)):
+        filled = Value()
+        message = serializer.dump(value, filled, serialize=False)
+        assert message is filled
+        assert message.type == kind
+        assert serializer.load(message) == value
+    array = serializer.dump(numpy.arange(3), serialize=False)
+    assert array.type == NUMPY
+    assert list(serializer.load(array)) == [0, 1, 2]
+    assert serializer.load(Value(body=b"raw")) == b"raw"
+    assert serializer.load(Value(body=pickle.dumps({"a": 1}))) == {"a": 1}
+    assert serializer.load(Value(body=b"text", type=STRING)) == "text"
+    for wrong in (3, None, "text"):
+        with pytest.raises(ValueError):
+            serializer.load(wrong)
+
+
+def test_every_kind_of_lattice_is_dumped_and_loaded() -> None:
+    serializer = Serializer()
+    for kind, value, loaded in (
+        (LWWPairLattice, {1}, {1}),
+        (SetLattice, [1], [1]),
+        (OrderedSetLattice, [2, 1], [1, 2]),
+        (MapLattice, {"a": {1}, "b": 2}, {"a": [1], "b": 2}),
+        (SingleKeyCausalLattice, "x", ["x"]),
+    ):
+        lattice = serializer.dump_lattice(value, kind)
+        assert type(lattice) is kind
+        assert serializer.load_lattice(lattice) == loaded
+    multi: Any = serializer.dump_lattice(1, MultiKeyCausalLattice, {"k": VectorClock({"w": 1}, True)})
+    assert multi.vector_clock == VectorClock({"base": 1}, True)
+    assert multi.dependencies.mp["k"].reveal()["w"].reveal() == 1
+    for wrong in (int, PriorityLattice):
+        with pytest.raises(ValueError):
+            serializer.dump_lattice(1, wrong)
+    with pytest.raises(ValueError):
+        serializer.load_lattice(None)  # type: ignore[arg-type]
 
 
 def test_a_later_dump_wins() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst import errors, transport
+from cloudburst.cells import new_cell
 from cloudburst.connection import Connection
 from cloudburst.v1 import frame_pb2
 from echo_calls import call, connection_at, in_threads
@@ -168,7 +169,8 @@ def test_a_call_with_arguments_too_large_to_keep(connection: Connection, server:
     future = call(connection, numpy.zeros(1 << 20))
     server.wait_for(lambda: server.calls(), "the call")
     key = server.calls()[0].run_id.hex()
-    connection_at(server).put_value(key, "from the store", sets=False)
+    cell, values = new_cell(key, "from the store")
+    connection_at(server).put((cell,), values)
     server.restart()
     assert future.get() == "from the store"
 

@@ -6,8 +6,11 @@ from typing import Any, Iterator, List
 
 import pytest
 
-from cloudburst import codec
+from anna.cells import cell_of
+from anna.lattices import ListBasedOrderedSet, OrderedSetLattice, SetLattice
+from cloudburst import Future, Ref, codec
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError, KeyNotFoundError, NoResourcesError
+from cloudburst.shared.reference import CloudburstReference
 from cloudburst.v1 import error_pb2, frame_pb2, function_pb2, store_pb2
 from worker_process import WorkerProcess, one_worker
 
@@ -46,7 +49,7 @@ def test_get(worker: WorkerProcess) -> None:
     stored = [codec.encode(v) for v in [b"raw", 1, 2]]
     for deserialize, expected in [
         (True, {"a": b"raw", "s": [1, 2], "n": None}),
-        (False, {"a": b"raw", "s": [b"\x01\x01", b"\x01\x02"], "n": None}),
+        (False, {"a": b"raw", "s": {b"\x01\x01", b"\x01\x02"}, "n": None}),
     ]:
         worker.invoke(("get", ["a", "s", "n"], deserialize))
         asked = answer(worker, there, stored)
@@ -68,7 +71,7 @@ def test_put(worker: WorkerProcess) -> None:
         assert header.put.ack == store_pb2.ACK_MEMORY
         assert sorted(bytes(v) for v in values) == expected
         worker.send(frame_pb2.Header(id=header.id, done=frame_pb2.Done()))
-        assert worker.result() is True
+        assert worker.result() == {"k": True}
     with pytest.raises(InvalidArgumentError, match="a key is a text"):
         worker.call(("put", 5, 5))
 
@@ -208,3 +211,53 @@ def test_a_thread_that_outlives_its_function(worker: WorkerProcess) -> None:
     body.id = request.id
     worker.send(body, [codec.encode("late")])
     assert worker.result() == "late"
+
+
+def test_references_that_upstream_functions_return(worker: WorkerProcess) -> None:
+    """Downstream gets the values, whichever worker the upstream function ran in."""
+    worker.load("given", lambda _: CloudburstReference("a", True))
+    worker.load("listed", lambda _: ([1, CloudburstReference("a", False), Future("b")], 2))
+    worker.load("all", lambda _, *arguments: arguments)
+    one = cells(store_pb2.Cell(key="a", type=LWW, values=1))
+    other = cells(store_pb2.Cell(key="b", type=LWW, values=1))
+    worker.invoke(("given",), ("all", 0))
+    asked = answer(worker, one, [codec.encode({"x": 1})])
+    assert asked.get.wait_milliseconds == 10_000, "as long as the node waits for an argument"
+    assert worker.result() == (0, {"x": 1})
+    worker.invoke(("listed",), ("all",))
+    assert list(answer(worker, other, [codec.encode(5)]).get.keys) == ["b"]
+    assert list(answer(worker, one, [codec.encode(b"raw")]).get.keys) == ["a"]
+    assert worker.result() == ([1, b"raw", 5], 2)
+    worker.invoke_encoded([("all", [codec.encode(0), codec.encode(Ref("a"))])], spread=[1])
+    answer(worker, one, [codec.encode("value")])
+    assert worker.result() == (0, "value")
+    worker.invoke(("given",), ("all",))
+    answer(worker, cells(store_pb2.Cell(key="a")), [])
+    with pytest.raises(KeyNotFoundError, match="'a'"):
+        worker.result()
+
+
+def test_lattices_as_objects(worker: WorkerProcess) -> None:
+    """The published put keeps a lattice as a value, and hands it back as the lattice."""
+    worker.load("put", lambda library, lattice: library.put("l", lattice))
+    worker.load("get", lambda library: library.get(["l"])["l"].reveal())
+    worker.invoke(("put", SetLattice({b"a"})))
+    header, values = worker.read()
+    assert (header.put.cells[0].type, header.put.cells[0].values) == (LWW, 1)
+    worker.send(frame_pb2.Header(id=header.id, done=frame_pb2.Done()))
+    assert worker.result() == {"l": True}
+    worker.invoke(("get",))
+    answer(worker, cells(store_pb2.Cell(key="l", type=LWW, values=1)), [bytes(values[0])])
+    assert worker.result() == {b"a"}
+
+
+def test_what_the_published_get_makes_of_lattices(worker: WorkerProcess) -> None:
+    worker.load("read", lambda library: library.get("k"))
+    ordered = OrderedSetLattice(ListBasedOrderedSet([b"b", b"a"]), {b"c": -1.0})
+    cell, values = cell_of("k", ordered)
+    worker.invoke(("read",))
+    answer(worker, cells(cell), [codec.join(value) for value in values])
+    assert worker.result() == [b"c", b"a", b"b"], "members without scores"
+    worker.invoke(("read",))
+    answer(worker, cells(store_pb2.Cell(key="k", type=LWW, values=1)), [codec.encode({1})])
+    assert worker.result() == [1], "the set that a function returned"

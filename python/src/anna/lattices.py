@@ -81,6 +81,15 @@ class Lattice:
     def _join(self, other: Any) -> None:
         raise NotImplementedError
 
+    def serialize(self) -> Tuple[Any, int]:
+        """Return the lattice as a message of :mod:`anna.anna_pb2`, and its LatticeType.
+
+        Raises UnsupportedError, a NotImplementedError, for a lattice for which there is no such message.
+        """
+        from anna._message import message_of  # it needs the classes of this module
+
+        return message_of(self)
+
     def _state(self) -> Any:
         """What makes two lattices of one class equal."""
         return self.reveal()
@@ -336,11 +345,11 @@ class MapLattice(Lattice):
         """Return the dictionary itself."""
         return self.mp
 
-    def assign(self, value: Dict[Any, Any]) -> None:
+    def assign(self, mp: Dict[Any, Any]) -> None:
         """Replace the dictionary."""
-        if not isinstance(value, dict):
-            raise InvalidArgumentError(f"a {type(self).__name__} is a dict, got {value!r:.100}")
-        self.mp: Dict[Any, Any] = value
+        if not isinstance(mp, dict):
+            raise InvalidArgumentError(f"a {type(self).__name__} is a dict, got {mp!r:.100}")
+        self.mp: Dict[Any, Any] = mp
 
     def _join(self, other: MapLattice) -> None:
         for key, lattice in other.mp.items():
@@ -364,9 +373,9 @@ class VectorClock(MapLattice):
         """``mp`` is a dictionary of MaxIntLattices; with ``deserialize``, of integers."""
         super().__init__({writer: MaxIntLattice(count) for writer, count in mp.items()} if deserialize else mp)
 
-    def assign(self, value: Dict[Any, Any]) -> None:
+    def assign(self, mp: Dict[Any, Any]) -> None:
         """Replace the dictionary."""
-        super().assign(value)
+        super().assign(mp)
         for count in self.mp.values():
             if type(count) is not MaxIntLattice:
                 raise InvalidArgumentError(f"the counts of a VectorClock are MaxIntLattices, got {count!r:.100}")
@@ -376,7 +385,7 @@ class VectorClock(MapLattice):
         held = self.mp.setdefault(key, MaxIntLattice(count))
         held.merge(MaxIntLattice(count))
 
-    def serialize(self, pobj: MutableMapping[str, int]) -> None:
+    def serialize(self, pobj: MutableMapping[str, int]) -> None:  # type: ignore[override]  # published so
         """Write the counts as integers into a mapping."""
         for writer, count in self.mp.items():
             pobj[writer] = count.reveal()

@@ -176,13 +176,14 @@ class App:
         ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait until the write is in the log. A put that lost
         its connection is sent again, so that in rare cases it takes place twice.
         """
-        self._connection.put_value(key, value, sets=False, ttl=ttl, ack=ack, timeout=timeout)
+        cell, values = new_cell(key, value, ttl)
+        self._connection.put((cell,), values, ack, timeout)
 
     def put_many(self, values: Mapping[str, Any], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
         """Store values under several keys, in one request."""
         cells, encoded = [], []
         for key, value in values.items():
-            cell, parts = new_cell(key, value, sets=False)
+            cell, parts = new_cell(key, value)
             cells.append(cell)
             encoded.extend(parts)
         if cells:

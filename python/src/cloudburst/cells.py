@@ -10,34 +10,44 @@ from cloudburst.codec import Buffer, Encoded
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.v1 import frame_pb2, store_pb2
 
-__all__ = ["ack_of", "cells_of", "check_key", "cut", "few", "increment_cell", "milliseconds", "new_cell", "value_of"]
+__all__ = [
+    "ack_of",
+    "cells_of",
+    "check_key",
+    "cut",
+    "few",
+    "increment_cell",
+    "lifetime",
+    "milliseconds",
+    "new_cell",
+    "value_of",
+]
 
 _ACKS = {"durable": store_pb2.ACK_DURABLE, "memory": store_pb2.ACK_MEMORY}
 
 
-def new_cell(key: str, value: Any, *, sets: bool, ttl: Optional[float] = None) -> Tuple[store_pb2.Cell, List[Encoded]]:
-    """Return what a put of one key sends. With ``sets`` a Python set becomes a set lattice, to which puts add members.
+def new_cell(key: str, value: Any, ttl: Optional[float] = None) -> Tuple[store_pb2.Cell, List[Encoded]]:
+    """Return what a put of one key sends: a lattice is merged into what is there, anything else replaces it.
 
     ``ttl`` is in seconds. Raises InvalidArgumentError, UnpicklableError or TooLargeError.
     """
     check_key(key)
-    lattices = sys.modules.get("anna.lattices")  # who has a lattice has loaded them
+    lattices = sys.modules.get("anna.lattices")  # a program that has a lattice has loaded them
+    values: List[Encoded]
     if lattices is not None and isinstance(value, lattices.Lattice):
         from anna.cells import cell_of
 
         cell, values = cell_of(key, value)
-        if ttl is not None:
-            cell.ttl_milliseconds = max(1, milliseconds(ttl))
-        return cell, values
-    cell = store_pb2.Cell(key=key, ttl_milliseconds=0 if ttl is None else max(1, milliseconds(ttl)))
-    if sets and type(value) is set:
-        cell.type = store_pb2.LATTICE_TYPE_SET
-        values = [codec.encode_parts(element) for element in value]
     else:
-        cell.type = store_pb2.LATTICE_TYPE_LWW
+        cell = store_pb2.Cell(key=key, type=store_pb2.LATTICE_TYPE_LWW, values=1)
         values = [codec.encode_parts(value)]
-    cell.values = len(values)
+    cell.ttl_milliseconds = lifetime(ttl)
     return cell, values
+
+
+def lifetime(ttl: Optional[float]) -> int:
+    """Return for how many milliseconds a cell is kept that is put with a ttl in seconds; 0 = until it is deleted."""
+    return 0 if ttl is None else max(1, milliseconds(ttl))
 
 
 def increment_cell(key: str, n: int) -> Tuple[store_pb2.Cell, List[Encoded]]:

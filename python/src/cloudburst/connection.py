@@ -7,7 +7,7 @@ import weakref
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst.call import CallHead, keep, new_run_id
-from cloudburst.cells import ack_of, cells_of, check_key, few, increment_cell, milliseconds, new_cell
+from cloudburst.cells import ack_of, cells_of, check_key, few, increment_cell, milliseconds
 from cloudburst.codec import Buffer, Encoded, decode_state
 from cloudburst.endpoint import Endpoint, Locate, locator
 from cloudburst.errors import FrameError, InvalidArgumentError
@@ -106,19 +106,6 @@ class Connection:
         header.put.ack = ack_of(ack)
         header.put.cells.extend(cells)
         return new_request(header, values, self._deadline(timeout), f"put {few([cell.key for cell in cells])}")
-
-    def put_value(
-        self,
-        key: str,
-        value: Any,
-        *,
-        sets: bool,
-        ttl: Optional[float] = None,
-        ack: str = "durable",
-        timeout: Optional[float] = None,
-    ) -> None:
-        cell, values = new_cell(key, value, sets=sets, ttl=ttl)
-        self.put((cell,), values, ack, timeout)
 
     def increment(self, key: str, n: int, timeout: Optional[float] = None) -> None:
         cell, values = increment_cell(key, n)

@@ -8,12 +8,12 @@ silently ignored.
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 from anna.client import AnnaTcpClient
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape, new_run_id
-from cloudburst.cells import check_key, value_of
+from cloudburst.client.dag_call import check_consistency, composed, new_dag_call
 from cloudburst.codec import Encoded, encode_pickle
 from cloudburst.connection import RUN_SECONDS, Connection
 from cloudburst.endpoint import locator_of_host
@@ -29,15 +29,13 @@ from cloudburst.errors import (
 from cloudburst.function import Options, call_head, described
 from cloudburst.shared.function import CloudburstFunction
 from cloudburst.shared.future import CloudburstFuture
+from cloudburst.shared.objects import new_object, object_of
 from cloudburst.shared.proto.cloudburst_pb2 import (
     DAG_ALREADY_EXISTS,
-    MULTI,
-    NO_ERROR,
+    NO_CLOUDBURST_ERROR,
     NO_RESOURCES,
     NO_SUCH_DAG,
     NORMAL,
-    SINGLE,
-    DagCall,
     Failure,
 )
 from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
@@ -67,7 +65,7 @@ class CloudburstConnection:
         """
         self._connection = Connection(locator_of_host(func_addr))
         self._connection.connect()
-        self.kvs_client = AnnaTcpClient.of_connection(self._connection)
+        self.kvs_client = AnnaTcpClient.of_connection(self._connection, func_addr, ip, tid + 10)
         self._heads: Dict[Any, CallHead] = {}
         self._known_functions = _Known()
         self._known_dags = _Known()
@@ -112,17 +110,19 @@ class CloudburstConnection:
         return CloudburstFunction(name, self, self.kvs_client)
 
     def exec_func(self, name: str, args: Any) -> str:
-        """Call a function, and return the key under which its result will be.
+        """Call a function with each of some arguments, and return the key under which its result will be.
 
         ``get_object`` of that key waits for it. Raises FunctionNotFoundError.
         """
-        future = self._call_function(name, args if isinstance(args, (tuple, list)) else (args,))
+        one = isinstance(args, (str, bytes)) or not isinstance(args, Iterable)
+        future = self._call_function(name, (args,) if one else tuple(args))
         while len(self._executed) >= _EXECUTED_MAX:
             self._executed.pop(next(iter(self._executed)), None)
         self._executed[future.key] = future
         return future.key
 
     def _call_function(self, name: str, args: Sequence[Any]) -> CloudburstFuture:
+        args = _spread(args)
         key = (name, len(args))
         head = self._heads.get(key)
         if head is None:
@@ -172,111 +172,87 @@ class CloudburstConnection:
         except NoResourcesError as e:
             return False, _failure(NO_RESOURCES, e)
         self._known_dags.add(name)
-        return True, NO_ERROR
+        return True, NO_CLOUDBURST_ERROR
 
     def call_dag(
         self,
-        name: str,
+        dname: str,
         arg_map: Dict[str, Any],
         direct_response: bool = False,
         consistency: int = NORMAL,
         output_key: Optional[str] = None,
         client_id: Optional[str] = None,
         dry_run: bool = False,
-        continuation: Optional[DagCall] = None,
+        continuation: Optional[Any] = None,
     ) -> Any:
         """Call a DAG, and return the future of its result at once, or with ``direct_response`` the result.
 
         Parameters
         ----------
+        dname
+            Name of the DAG.
         arg_map
-            for each function its argument, or the list of its arguments; what upstream functions return is appended, a tuple
-            spread over several. An argument may be a reference or a future, also inside a list of its own.
+            For each function its argument, or the list of its arguments; what upstream functions return is appended. A tuple
+            is spread over several arguments. An argument may be a reference or a future, also inside a list of its own.
         consistency
             NORMAL; others raise UnsupportedError.
         output_key
-            under which the result is kept until it is deleted; otherwise it is kept for ten minutes under a key of its own.
+            Under which the result is kept until it is deleted; otherwise it is kept for ten minutes under a key of its own.
         client_id
-            is for levels that are not there yet; at NORMAL it makes no difference.
+            For levels that are not there yet; at NORMAL it makes no difference.
         dry_run
-            return the call, a DagCall, without making it.
+            Return the call, a DagCall message, without making it.
         continuation
-            such a call, made with this DAG's result appended to the arguments of its source. The result is then its result,
-            and goes to ``output_key`` unless the continuation has a key of its own.
+            Such a message: the call is made with this DAG's result appended to the arguments of its source. The result is then
+            its result, and goes to ``output_key`` unless the continuation has a key of its own.
 
         Raises DagNotFoundError (a RuntimeError) for an unknown DAG.
         """
-        if consistency != NORMAL:
-            level = {SINGLE: "SINGLE", MULTI: "MULTI"}.get(consistency, repr(consistency))
-            raise UnsupportedError(f"call dag {name!r}: consistency {level} is not there yet; use NORMAL")
+        check_consistency(dname, consistency)
+        arguments = {function: _spread(args if type(args) is list else (args,)) for function, args in arg_map.items()}
+        if dry_run or continuation is not None:
+            address = self.kvs_client.response_address if direct_response else ""
+            message = new_dag_call(dname, arguments, address, output_key, client_id, continuation)
+            return message if dry_run else self._call_composed(dname, message, direct_response)
         shapes: List[Shape] = []
         values: List[Encoded] = []
-        for function, args in arg_map.items():
-            if type(args) is not list:
-                args = (args,)
+        for function, args in arguments.items():
             shapes.append((function, len(args), ()))
             for value in args:
                 values.append(encode_argument(value))
-        if dry_run or continuation is not None:
-            return self._compose(name, tuple(shapes), values, direct_response, output_key, client_id, dry_run, continuation)
-        key = (name, direct_response, output_key, *shapes)
+        key = (dname, direct_response, output_key, *shapes)
         head = self._heads.get(key)
-        if head is None or name not in self._known_dags:
-            self._check_dag(name)
+        if head is None or dname not in self._known_dags:
+            self._check_dag(dname)
             options = Options(None, output_key or None, not direct_response or bool(output_key))
-            head = self._keep_head(key, call_head(frame_pb2.Call(dag=name), tuple(shapes), options, f"call dag {name}"))
+            head = self._keep_head(key, call_head(frame_pb2.Call(dag=dname), tuple(shapes), options, f"call dag {dname}"))
         run_id, request = self._connection.call(head, values, RUN_SECONDS)
         future = CloudburstFuture.of_run(self._connection, run_id, request, output_key or None)
-        return future.get() if direct_response else future
+        return future.as_returned() if direct_response else future
 
-    def delete_dag(self, name: str) -> Tuple[bool, int]:
+    def delete_dag(self, dname: str) -> Tuple[bool, int]:
         """Delete a DAG, and return (success, error). Its functions stay."""
-        self._known_dags.discard(name)
+        self._known_dags.discard(dname)
         try:
-            self._connection.delete_dag(name)
+            self._connection.delete_dag(dname)
         except DagNotFoundError as e:
             return False, _failure(NO_SUCH_DAG, e)
-        return True, NO_ERROR
+        return True, NO_CLOUDBURST_ERROR
 
-    def _compose(
-        self,
-        name: str,
-        shapes: Tuple[Shape, ...],
-        values: List[Encoded],
-        direct_response: bool,
-        output_key: Optional[str],
-        client_id: Optional[str],
-        dry_run: bool,
-        continuation: Optional[DagCall],
-    ) -> Any:
-        """Make or only prepare a call that has a continuation."""
-        call = frame_pb2.Call(dag=name, store=True)
-        for function, positional, keywords in shapes:
-            call.arguments.add(function=function, positional=positional, keywords=keywords)
-        if continuation is not None:
-            call.continuation.CopyFrom(continuation.call)
-            values = values + continuation.values
-        last = call
-        while last.HasField("continuation"):
-            last = last.continuation
-        if output_key and not last.output_key:
-            last.output_key = output_key
-        elif output_key:
-            call.output_key = output_key
-        if dry_run:
-            return DagCall(call, values, client_id or "")
+    def _call_composed(self, name: str, message: Any, direct_response: bool) -> Any:
+        """Make a call that has a continuation."""
+        call, values = composed(message)
         self._check_dag(name)
-        step = call
-        while step.HasField("continuation"):
-            step = step.continuation
-            step.run_id = new_run_id()
-        result_key = last.output_key or last.run_id.hex()
-        if last.output_key:
-            # Whoever waits for the result must not find an older one.
-            self._connection.delete((result_key,))
+        run = call
+        while run.HasField("continuation"):
+            run = run.continuation
+            run.run_id = new_run_id()
+        result_key = run.output_key or run.run_id.hex()
+        if run.output_key:
+            self._connection.delete((result_key,))  # so that the future does not find an older result
         run_id, request = self._connection.call(CallHead(call, f"call dag {name}"), values, RUN_SECONDS)
         future = CloudburstFuture.of_run(self._connection, run_id, request, result_key, result_key=result_key)
-        return future.get() if direct_response else future
+        return future.as_returned() if direct_response else future
 
     def _check_dag(self, name: str) -> None:
         if name not in self._known_dags:
@@ -293,7 +269,11 @@ class CloudburstConnection:
     # State.
 
     def get_object(self, key: str) -> Any:
-        """Return the value under a key; a set reads as a list. Raises KeyNotFoundError (a KeyError) when nothing is there."""
+        """Return the value under a key.
+
+        It is a list for a set, an ordered set (the members in order, without scores) and concurrent causal versions. Raises
+        KeyNotFoundError (a KeyError) when nothing is there.
+        """
         executed = self._executed.get(key) if self._executed else None
         if executed is not None:
             executed.exception()  # waits until it is there
@@ -301,19 +281,17 @@ class CloudburstConnection:
         ((cell, values),) = self._connection.get((key,))
         if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
             raise KeyNotFoundError(f"nothing is stored under key {key!r}")
-        return value_of(cell, values)
+        return object_of(cell, values)
 
-    def put_object(self, key: str, value: Any) -> bool:
-        """Store a value under a key, and return True once that is durable.
+    def put_object(self, key: str, value: Any) -> Dict[str, bool]:
+        """Store a value under a key, and return ``{key: True}`` once that is durable.
 
-        A ``set`` joins the set that is there, a lattice of ``anna.lattices`` is merged as what it is; anything else replaces
-        what was there before.
+        A ``set`` joins the set that is there; anything else replaces what was there before. A lattice of ``anna.lattices`` is
+        kept as a value, and read back as the lattice; ``kvs_client.put`` merges it.
         """
-        check_key(key)
-        if self.kvs_client.is_lattice(value):
-            return all(self.kvs_client.put(key, value).values())
-        self._connection.put_value(key, value, sets=True)
-        return True
+        cell, values = new_object(key, value)
+        self._connection.put((cell,), values)
+        return {key: True}
 
     def close(self) -> None:
         """End the connection. A program that ends need not call it."""
@@ -321,6 +299,14 @@ class CloudburstConnection:
 
     def __repr__(self) -> str:
         return f"<CloudburstConnection to {self._connection.endpoint.address}>"
+
+
+def _spread(args: Sequence[Any]) -> Sequence[Any]:
+    """Return arguments with each tuple among them spread over several, as the published executor does."""
+    for value in args:
+        if type(value) is tuple:
+            return [element for arg in args for element in (arg if type(arg) is tuple else (arg,))]
+    return args
 
 
 class _Known(Set[str]):

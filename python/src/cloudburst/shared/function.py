@@ -18,9 +18,11 @@ class CloudburstFunction:
     def __init__(self, name: str, conn: CloudburstConnection, kvs_client: Any = None) -> None:
         self.name = name
         self._conn = conn
+        self._kvs_client = kvs_client
 
     def __call__(self, *args: Any) -> CloudburstFuture:
-        """Call the latest version of the function. An argument may be a reference or a future, also inside a list."""
+        """Call the latest version of the function. An argument may be a reference or a future, also inside a list; a tuple
+        is spread over several."""
         return self._conn._call_function(self.name, args)
 
     def get_name(self) -> str:

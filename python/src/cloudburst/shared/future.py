@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from anna.client import AnnaTcpClient
 from cloudburst.connection import Connection
 from cloudburst.future import Future
+from cloudburst.shared.serializer import Serializer
 
 __all__ = ["CloudburstFuture"]
+
+_serializer = Serializer()
 
 
 class CloudburstFuture(Future[Any]):
@@ -20,7 +24,26 @@ class CloudburstFuture(Future[Any]):
         connection: Optional[Connection] = getattr(kvs_client, "connection", None)
         super().__init__(obj_id, connection)
 
+    def get(self, timeout: Optional[float] = None) -> Any:
+        """Return the result, a set as a list, or raise what the function raised; see :meth:`cloudburst.Future.get`."""
+        value = super().get(timeout)
+        return list(value) if type(value) is set else value
+
+    def as_returned(self) -> Any:
+        """Return the result as the function returned it: the published ``direct_response`` leaves a set as it is."""
+        return super().get()
+
     @property
     def obj_id(self) -> str:
         """The key under which the node keeps the result."""
         return self.key
+
+    @property
+    def kvs_client(self) -> AnnaTcpClient:
+        """A client of the store that keeps the result."""
+        return AnnaTcpClient.of_connection(self._owner)
+
+    @property
+    def serializer(self) -> Serializer:
+        """What loads the values of that store."""
+        return _serializer

@@ -93,7 +93,7 @@ class Context:
         self, key: str, value: Any, *, ttl: Optional[float] = None, ack: str = "durable", timeout: Optional[float] = None
     ) -> None:
         """Store a value under a key. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log."""
-        cell, values = new_cell(key, value, sets=False, ttl=ttl)
+        cell, values = new_cell(key, value, ttl)
         self._host.put((cell,), values, ack, timeout)
 
     def increment(self, key: str, n: int = 1, *, ack: str = "durable", timeout: Optional[float] = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from cloudburst import codec
 from cloudburst.cells import ack_of, cells_of, few, milliseconds, value_of
@@ -29,16 +29,20 @@ class Host:
         self._heads: Dict[str, bytes] = {}
 
     def get(
-        self, keys: Sequence[str], wait: float, timeout: Optional[float], deserialize: bool = True
+        self,
+        keys: Sequence[str],
+        wait: float,
+        timeout: Optional[float],
+        read: Callable[[store_pb2.Cell, Sequence[Buffer]], Any] = value_of,
     ) -> Dict[str, Tuple[bool, Any]]:
-        """Return for each key whether something is stored under it, and its value."""
+        """Return for each key whether something is stored under it, and what ``read`` makes of its cell."""
         reply, values = self._channel.request(self._get_head(keys, wait), (), _limit(timeout, wait), lambda: f"get {few(keys)}")
         found: Dict[str, Tuple[bool, Any]] = {}
         for cell, stored in cells_of(reply, values):
             if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
                 found[cell.key] = (False, None)
             else:
-                found[cell.key] = (True, value_of(cell, stored) if deserialize else _raw(cell, stored))
+                found[cell.key] = (True, read(cell, stored))
         return found
 
     def _get_head(self, keys: Sequence[str], wait: float) -> bytes:
@@ -94,12 +98,6 @@ class Host:
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")
         return [((sender.member, sender.number), codec.decode(value)) for sender, value in zip(senders, values)]
-
-
-def _raw(cell: store_pb2.Cell, stored: Sequence[Buffer]) -> Any:
-    """Return the stored bytes of a cell: the body of a bytes value, any other whole; of a set lattice those of its members."""
-    raw = [bytes(value[1:] if len(value) and value[0] == codec.BYTES else value) for value in stored]
-    return raw if cell.type == store_pb2.LATTICE_TYPE_SET else raw[0]
 
 
 def _limit(timeout: Optional[float], wait: float = 0) -> float:

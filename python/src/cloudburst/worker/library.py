@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.cells import new_cell
+from cloudburst.shared.objects import new_object, object_of, raw_of
 from cloudburst.worker.host import Host, Identity
 
 __all__ = ["UserLibrary"]
@@ -23,15 +23,13 @@ class UserLibrary:
     ) -> Any:
         """Return the value under a key, or for a list of keys a dictionary of their values; None where nothing is stored.
 
-        A set lattice reads as a list. With ``deserialize=False``: the stored bytes. ``wait`` is how many seconds to wait for
-        keys that are not there to appear.
+        A set lattice reads as a list, and so does a set that a function has returned. With ``deserialize=False``: the stored
+        bytes. ``wait`` is how many seconds to wait for keys that are not there to appear.
         """
+        read = object_of if deserialize else raw_of
         if isinstance(ref, str):
-            return self._host.get((ref,), wait, timeout, deserialize)[ref][1]
-        found: Dict[str, Any] = {
-            key: value for key, (_, value) in self._host.get(tuple(ref), wait, timeout, deserialize).items()
-        }
-        return found
+            return self._host.get((ref,), wait, timeout, read)[ref][1]
+        return {key: value for key, (_, value) in self._host.get(tuple(ref), wait, timeout, read).items()}
 
     def put(
         self,
@@ -41,15 +39,16 @@ class UserLibrary:
         ttl: Optional[float] = None,
         ack: str = "durable",
         timeout: Optional[float] = None,
-    ) -> bool:
-        """Store a value under a key and return True.
+    ) -> Dict[str, bool]:
+        """Store a value under a key, and return ``{key: True}``.
 
-        A ``set`` joins the set lattice there, a lattice of ``anna.lattices`` is merged as what it is, anything else replaces
-        what was there before. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log.
+        A ``set`` joins the set lattice that is there; anything else replaces what was there before. A lattice of
+        ``anna.lattices`` is kept as a value and read back as the lattice; ``cloudburst.context().put`` merges it. ``ttl`` is
+        how many seconds the value is kept. ``ack="memory"`` does not wait for the log.
         """
-        cell, values = new_cell(ref, value, sets=True, ttl=ttl)
+        cell, values = new_object(ref, value, ttl)
         self._host.put((cell,), values, ack, timeout)
-        return True
+        return {ref: True}
 
     def delete(self, ref: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> bool:
         """Delete what is stored under a key or several, and return True."""
@@ -60,10 +59,17 @@ class UserLibrary:
         """Return where other functions can send messages to this one while it runs: (member, number)."""
         return self._host.identity
 
-    def send(self, dest: Identity, message: Any, *, timeout: Optional[float] = None) -> None:
+    def send(self, dest: Identity, bytestr: Any, *, timeout: Optional[float] = None) -> None:
         """Send a message, bytes or any other value, to the function that runs at an id; dropped when none does."""
-        self._host.send(dest, message, timeout)
+        self._host.send(dest, bytestr, timeout)
 
     def recv(self, *, wait: float = 0, limit: int = 0, timeout: Optional[float] = None) -> List[Tuple[Identity, Any]]:
-        """Return the messages that have come, as (id of the sender, message); with ``wait``, after at most as many seconds."""
+        """Return the messages that have come, as (id of the sender, message); none is an empty list.
+
+        ``wait`` is how many seconds to wait for a first one, ``limit`` how many to return at most, 0 = all.
+        """
         return self._host.recv(wait, limit, timeout)
+
+    def close(self) -> None:
+        """Drop the messages that have come. The published executor called this at the end of a function."""
+        self.recv()

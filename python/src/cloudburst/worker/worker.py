@@ -26,6 +26,7 @@ from cloudburst.worker.functions import Function, Functions
 from cloudburst.worker.host import Host
 from cloudburst.worker.library import UserLibrary
 from cloudburst.worker.logs import LogStream
+from cloudburst.worker.upstream import arguments_of
 
 _PLANS_MAX = 512
 _GATHER_BYTES = 32 << 10
@@ -84,9 +85,9 @@ class Worker:
         self._channel = Channel(sock)
         self._functions = Functions()
         self._plans: Dict[bytes, _Plan] = {}
-        host = Host(self._channel, (member, number))
-        self._library = UserLibrary(host)
-        self._context = Context(host, self)
+        self._host = Host(self._channel, (member, number))
+        self._library = UserLibrary(self._host)
+        self._context = Context(self._host, self)
         self._forked = False
         self._mask: Iterable[int] = ()  # of signals, while a fork holds one back
         self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log)
@@ -242,18 +243,17 @@ class Worker:
             arguments = step.prefix.copy()
             if step.spread:
                 for at in range(step.first, step.last):
-                    value = _decode(values[at])
-                    if at - step.first in step.spread and type(value) is tuple:
-                        arguments += value
+                    if at - step.first in step.spread:
+                        arguments += arguments_of(values[at], self._host)
                     else:
-                        arguments.append(value)
+                        arguments.append(_decode(values[at]))
             else:
                 for at in range(step.first, step.last):
                     arguments.append(_decode(values[at]))
             if following:
                 if not _immutable(result):
-                    result = self._copied(result)
-                if type(result) is tuple:
+                    arguments += self._received(result)
+                elif type(result) is tuple:
                     arguments += result
                 else:
                     arguments.append(result)
@@ -267,13 +267,13 @@ class Worker:
                 result = step.call(*arguments)
         return result
 
-    def _copied(self, result: Any) -> Any:
-        """Return what a result would be after a journey to another worker."""
+    def _received(self, result: Any) -> Tuple[Any, ...]:
+        """Return the arguments that a result would be after a journey to another worker."""
         try:
             encoded = codec.encode(result)
         except Error as e:
             raise failure.ResultError(e)
-        return codec.decode(encoded)
+        return arguments_of(encoded, self._host)
 
     def _fail(self, id: bytes, exception: BaseException) -> None:
         """Answer with what a function raised."""
