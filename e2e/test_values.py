@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import cloudburst
 from cloudburst.client.client import CloudburstConnection
 
 
@@ -84,8 +85,7 @@ ARRAYS = [
 
 @pytest.fixture(scope="module")
 def echo(node: Any) -> Any:
-    cloud = CloudburstConnection("127.0.0.1", "127.0.0.1", local=True)
-    return cloud.register(lambda _, x: x, "values-echo")
+    return cloudburst.connect().function(lambda x: x, name="values-echo").remote
 
 
 def same(a: Any, b: Any) -> bool:
