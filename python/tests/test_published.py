@@ -380,6 +380,10 @@ def test_values_as_messages() -> None:
     assert serializer.load(Value(body=b"raw")) == b"raw"
     assert serializer.load(Value(body=pickle.dumps({"a": 1}))) == {"a": 1}
     assert serializer.load(Value(body=b"text", type=STRING)) == "text"
+    future = serializer.load(serializer.dump(CloudburstFuture("id"), serialize=False))
+    assert future == serializer.load(serializer.dump(CloudburstFuture("id"))) == CloudburstReference("id", True)
+    raw = serializer.load(serializer.dump(CloudburstReference("id", False), serialize=False))
+    assert (raw.key, raw.deserialize) == ("id", False)
     for wrong in (3, None, "text"):
         with pytest.raises(ValueError):
             serializer.load(wrong)

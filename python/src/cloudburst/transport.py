@@ -65,7 +65,7 @@ class Transport:
 
     def __del__(self) -> None:
         channel = self._channel
-        if channel is not None:
+        if channel is not None and not self._closed:  # it is closed when the interpreter ends, where abandon could not run
             channel.abandon()
 
     @property

@@ -58,7 +58,10 @@ class Serializer:
         if isinstance(data, (bytes, bytearray, memoryview)):
             return codec.decode(bytes(data))
         if isinstance(data, Value):
-            return codec.decode(encoded_of(data))
+            encoded = encoded_of(data)
+            if encoded[0] == codec.REFERENCE:
+                return CloudburstReference(*codec.decode(bytes((codec.PLAIN,)) + encoded[1:]))
+            return codec.decode(encoded)
         raise InvalidArgumentError(f"load takes bytes or a Value, got {type(data).__name__}")
 
     def dump_lattice(
