@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,14 +187,6 @@ func (c *Cache) PutAsync(writes []Write, ack pb.Ack, done func(error)) {
 	b.Complete(0, nil)
 }
 
-// reserved begins the keys that are the system's own.
-const reserved = "cloudburst/"
-
-// reservedEnd comes after all of them.
-var reservedEnd = reserved + strings.Repeat("\xff", KeyBytesMax)
-
-func isReserved(key string) bool { return strings.HasPrefix(key, reserved) }
-
 // Bounds of Keys.
 const (
 	KeysDefault = 1000
@@ -203,7 +194,7 @@ const (
 )
 
 // Keys returns up to limit keys in order that have a prefix and come after a key, and whether there are more. A limit of 0 is
-// KeysDefault. The system's own keys are left out.
+// KeysDefault. Cloudburst's own keys are left out, unless the prefix says that it is they that are asked for.
 func (c *Cache) Keys(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error) {
 	switch {
 	case limit == 0:
@@ -211,6 +202,7 @@ func (c *Cache) Keys(ctx context.Context, prefix, after string, limit int) (keys
 	case limit < 0 || limit > KeysMax:
 		return nil, false, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "list keys: a limit of %d; it is 1 to %d", limit, KeysMax)
 	}
+	hides := !wire.Reserved(prefix)
 	for {
 		page, more, err := c.store.Scan(ctx, prefix, after, limit-len(keys)+1)
 		if err != nil {
@@ -218,7 +210,7 @@ func (c *Cache) Keys(ctx context.Context, prefix, after string, limit int) (keys
 		}
 		hidden := false
 		for _, key := range page {
-			if isReserved(key) {
+			if hides && wire.Reserved(key) {
 				hidden = true
 				continue
 			}
@@ -230,8 +222,8 @@ func (c *Cache) Keys(ctx context.Context, prefix, after string, limit int) (keys
 		if !hidden || !more {
 			return keys, more, nil
 		}
-		if last := page[len(page)-1]; isReserved(last) {
-			after = reservedEnd
+		if last := page[len(page)-1]; wire.Reserved(last) {
+			after = wire.ReservedEnd
 		} else {
 			after = last
 		}

@@ -282,8 +282,11 @@ func TestKeys(t *testing.T) {
 			t.Fatalf("limit %d: %q", limit, got)
 		}
 	}
-	if keys, _, err := c.Keys(t.Context(), "cloudburst/", "", 0); err != nil || len(keys) != 0 {
-		t.Fatal(keys, err)
+	if keys, more, err := c.Keys(t.Context(), "cloudburst/", "", 5); err != nil || len(keys) != 5 || !more || keys[0] != "cloudburst/definition/0" {
+		t.Fatal(keys, more, err)
+	}
+	if keys, more, err := c.Keys(t.Context(), "cloudburst/definition/1", "cloudburst/definition/18", 0); err != nil || len(keys) != 1 || more {
+		t.Fatal(keys, more, err)
 	}
 	if _, _, err := c.Keys(t.Context(), "", "", cache.KeysMax+1); !errors.Is(err, wire.ErrInvalidArgument) {
 		t.Fatal(err)

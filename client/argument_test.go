@@ -28,7 +28,7 @@ func TestArguments(t *testing.T) {
 	if err != nil || len(elements) != 2 || elements[0][0] != codec.KindReference || elements[1][0] != codec.KindPlain {
 		t.Errorf("%x, %v", elements, err)
 	}
-	if r, err := codec.DecodeReference(values[3]); err != nil || r.Key != future.ID() || !r.Deserialize {
+	if r, err := codec.DecodeReference(values[3]); err != nil || r.Key != future.Key() || !r.Deserialize {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if values[4][0] != codec.KindReference || values[5][0] != codec.KindPlain {

@@ -146,7 +146,7 @@ func TestReferences(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	var stored int
-	if err := cloud.Get(t.Context(), second.ID(), &stored); err != nil || stored != 42 {
+	if err := cloud.Get(t.Context(), second.Key(), &stored); err != nil || stored != 42 {
 		t.Errorf("the result under its run's id: %v, %v", stored, err)
 	}
 }

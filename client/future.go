@@ -15,11 +15,14 @@ type Future struct {
 	id      wire.RunID
 }
 
-// ID returns the run's id in hexadecimal. The result is kept under it as a key for a while, so that it can be referred to.
+// ID returns the run's id in hexadecimal, as the node's log and the function's context show it.
 func (f *Future) ID() string { return f.id.String() }
 
+// Key returns the key under which the node keeps the result for a while, for [Client.Get] and references to it.
+func (f *Future) Key() string { return f.id.ResultKey() }
+
 // Ref returns a reference to the result, for arguments of other calls. A future as an argument is the same.
-func (f *Future) Ref() Ref { return Ref{Key: f.ID()} }
+func (f *Future) Ref() Ref { return Ref{Key: f.Key()} }
 
 // Done is closed when the result is there.
 func (f *Future) Done() <-chan struct{} { return f.request.done }

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 import cloudburst
+from cloudburst.errors import InvalidArgumentError
 from e2e.node import Node, free_ports
 
 
@@ -119,6 +120,31 @@ def test_one_store(endpoint: Endpoint) -> None:
         assert app.get("from-redis") == b"bytes"
         app.put("from-python", "text")
         assert client.get("from-python") == b"text"
+
+
+def test_results_of_runs_are_not_listed(endpoint: Endpoint) -> None:
+    app = cloudburst.connect()
+    with endpoint.client() as client:
+        future = app.function(lambda x: x, name="echo").remote(7)
+        assert future.get() == 7
+        client.set("mine", 1, ex=100)
+        assert client.dbsize() == 1
+        assert client.keys("*") == list(client.scan_iter()) == [b"mine"]
+        assert client.info("keyspace") == {"db0": {"keys": 1, "expires": 1, "avg_ttl": 0}}
+        for key in client.scan_iter():
+            client.unlink(key)
+        assert app.get(future.key) == 7, "the result is still there"
+        for write in (client.delete, client.incr):
+            with pytest.raises(redis.ResponseError, match="Cloudburst's own"):
+                write(future.key)
+    with pytest.raises(InvalidArgumentError, match="Cloudburst's own"):
+        app.put(future.key, 8)
+    overwrite = app.function(lambda key: cloudburst.context().put(key, 8), name="overwrite")
+    with pytest.raises(InvalidArgumentError, match="Cloudburst's own"):
+        overwrite.remote(future.key).get()
+    assert endpoint.node.cli("kv", "ls").stdout == ""
+    assert future.key in endpoint.node.cli("kv", "ls", "cloudburst/").stdout.splitlines()
+    assert endpoint.node.cli("kv", "get", future.key).stdout == "7\n"
 
 
 def test_the_node_is_killed(endpoint: Endpoint) -> None:

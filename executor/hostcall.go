@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -42,6 +43,9 @@ func (w *worker) replyCells(id uint64, keys []string, entries []cache.Entry) {
 
 func (w *worker) put(id uint64, put *pb.Put, values [][]byte) {
 	writes, err := cache.Writes(put.GetCells(), values)
+	for i := range writes {
+		err = cmp.Or(err, wire.CheckWrite(writes[i].Key))
+	}
 	if err == nil {
 		err = w.begin()
 	}
@@ -56,6 +60,12 @@ func (w *worker) put(id uint64, put *pb.Put, values [][]byte) {
 }
 
 func (w *worker) delete(id uint64, del *pb.Delete) {
+	for _, key := range del.GetKeys() {
+		if err := wire.CheckRead(key); err != nil {
+			w.reply(id, err)
+			return
+		}
+	}
 	w.wait(id, 0, func(ctx context.Context) error {
 		err := w.e.store.Delete(ctx, del.GetKeys(), del.GetAck())
 		if err == nil {

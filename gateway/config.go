@@ -45,9 +45,6 @@ const (
 	errorTextMax = 64 << 10
 )
 
-// ReservedPrefix begins the keys that belong to Cloudburst itself; clients are refused them.
-const ReservedPrefix = "cloudburst/"
-
 // Config says where and how a gateway listens. The zero value listens on 127.0.0.1:7100, for all users of this machine.
 type Config struct {
 	// Listen is the address of the one port. Default 127.0.0.1:7100.

@@ -1,9 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -95,8 +95,8 @@ func (q *request) change(ctx context.Context, do func(context.Context) error) {
 
 func (q *request) call(call *pb.Call, values [][]byte) {
 	for c := call; c != nil; c = c.GetContinuation() {
-		if reserved(c.GetOutputKey()) {
-			q.fail(errReserved(c.GetOutputKey()))
+		if err := wire.CheckWrite(c.GetOutputKey()); err != nil {
+			q.fail(err)
 			return
 		}
 	}
@@ -163,9 +163,7 @@ func (q *request) replyCells(keys []string, entries []cache.Entry) {
 func (q *request) put(put *pb.Put, values [][]byte) {
 	writes, err := cache.Writes(put.GetCells(), values)
 	for i := range writes {
-		if reserved(writes[i].Key) {
-			err = errReserved(writes[i].Key)
-		}
+		err = cmp.Or(err, wire.CheckWrite(writes[i].Key))
 	}
 	if err != nil {
 		q.fail(err)
@@ -225,16 +223,10 @@ func (q *request) registerFunction(ctx context.Context, f *pb.Function, values [
 	})
 }
 
-func reserved(key string) bool { return strings.HasPrefix(key, ReservedPrefix) }
-
-func errReserved(key string) error {
-	return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "key %.64q: keys that begin with %q are Cloudburst's own; choose another", key, ReservedPrefix)
-}
-
 // checkKey returns an error for a string that is not a key, or for a key that clients have no access to.
 func checkKey(key string) error {
-	if reserved(key) {
-		return errReserved(key)
+	if err := wire.CheckRead(key); err != nil {
+		return err
 	}
 	return cache.CheckKey(key)
 }

@@ -38,7 +38,7 @@ func TestCalls(t *testing.T) {
 	own := call("echo", 1)
 	own.GetCall().OutputKey, own.GetCall().Store = "cloudburst/definition/x", true
 	err := failure(c.do(t, own, number(1)))
-	if !errors.Is(err, wire.ErrInvalidArgument) || !strings.Contains(err.Error(), ReservedPrefix) {
+	if !errors.Is(err, wire.ErrInvalidArgument) || !strings.Contains(err.Error(), wire.ReservedPrefix) {
 		t.Errorf("a reserved output key: %v", err)
 	}
 	// 64 MiB and not a byte more.
@@ -110,12 +110,17 @@ func TestKeys(t *testing.T) {
 	if reply := c.do(t, &pb.Header{Body: &pb.Header_Delete{Delete: &pb.Delete{Keys: []string{"a"}}}}); reply.Header.GetDone() == nil {
 		t.Errorf("delete: %v", failure(reply))
 	}
+	result := wire.RunID{7}.ResultKey()
+	if reply := get(0, "a", result); reply.Header.GetCells() == nil {
+		t.Errorf("get of a result: %v", failure(reply))
+	}
 	for what, reply := range map[string]wire.Frame{
-		"put":    put("cloudburst/x", number(1)),
-		"get":    get(0, "a", "cloudburst/x"),
-		"delete": c.do(t, &pb.Header{Body: &pb.Header_Delete{Delete: &pb.Delete{Keys: []string{"cloudburst/x"}}}}),
+		"put":             put("cloudburst/x", number(1)),
+		"put of a result": put(result, number(1)),
+		"get":             get(0, "a", "cloudburst/x"),
+		"delete":          c.do(t, &pb.Header{Body: &pb.Header_Delete{Delete: &pb.Delete{Keys: []string{"cloudburst/x"}}}}),
 	} {
-		if err := failure(reply); !errors.Is(err, wire.ErrInvalidArgument) || !strings.Contains(err.Error(), ReservedPrefix) {
+		if err := failure(reply); !errors.Is(err, wire.ErrInvalidArgument) || !strings.Contains(err.Error(), wire.ReservedPrefix) {
 			t.Errorf("%s of a reserved key: %v", what, err)
 		}
 	}

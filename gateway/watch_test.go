@@ -74,7 +74,7 @@ func TestWatchesAreBounded(t *testing.T) {
 	if err := failure(h.dial(t).do(t, watching(keys...))); !errors.Is(err, wire.ErrInvalidArgument) {
 		t.Errorf("too many keys: %v", err)
 	}
-	if err := failure(h.dial(t).do(t, watching(ReservedPrefix+"x"))); !errors.Is(err, wire.ErrInvalidArgument) {
+	if err := failure(h.dial(t).do(t, watching(wire.ReservedPrefix+"x"))); !errors.Is(err, wire.ErrInvalidArgument) {
 		t.Errorf("a reserved key: %v", err)
 	}
 }

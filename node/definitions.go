@@ -9,9 +9,8 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// definitionPrefix begins the keys of what functions are made of. Keys under "cloudburst/" are the node's own: clients neither
-// see nor reach them.
-const definitionPrefix = "cloudburst/definition/"
+// definitionPrefix begins the keys of what functions are made of, which clients can list and nothing else.
+const definitionPrefix = wire.ReservedPrefix + "definition/"
 
 // definitions keeps what functions are made of in the store.
 type definitions struct{ store *cache.Cache }

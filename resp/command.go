@@ -39,8 +39,6 @@ const (
 const (
 	// commandNameMax bounds the name of a command.
 	commandNameMax = 32
-	// reservedPrefix begins the keys that belong to Cloudburst itself; clients are refused them.
-	reservedPrefix = "cloudburst/"
 	// fetchesMax is how often the keys of one command are brought into memory. They may have left it before all are there.
 	fetchesMax = 4
 )
@@ -170,15 +168,13 @@ func errorText(err error) string {
 	return code + " " + err.Error()
 }
 
-// checkKey returns an error when a command may not write to a key.
+// checkKey returns an error for bytes that cannot be a key.
 func checkKey(key []byte) error {
 	switch {
 	case len(key) == 0 || len(key) > anna.KeyBytesMax:
 		return anna.CheckKey(string(key[:min(len(key), anna.KeyBytesMax+1)]))
 	case !utf8.Valid(key):
 		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the key %.64q is not UTF-8 text, as all keys of Cloudburst are", key)
-	case len(key) >= len(reservedPrefix) && string(key[:len(reservedPrefix)]) == reservedPrefix:
-		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the key %.64q is Cloudburst's own (%s…); use another one", key, reservedPrefix)
 	}
 	return nil
 }
@@ -186,7 +182,11 @@ func checkKey(key []byte) error {
 // writableKey returns a key that is to be written to, which shares the buffer, and false, with the error answered, when it may not
 // be written to.
 func (c *conn) writableKey(key []byte) (string, bool) {
-	if err := checkKey(key); err != nil {
+	err := checkKey(key)
+	if err == nil {
+		err = wire.CheckWrite(textOf(key))
+	}
+	if err != nil {
 		c.w.error(errorText(err))
 		return "", false
 	}
@@ -196,8 +196,8 @@ func (c *conn) writableKey(key []byte) (string, bool) {
 // view lets read see what a key holds now, nil if nothing. It returns false when that is not in memory: the command will be
 // carried out again and must not have done anything yet.
 func (c *conn) view(key []byte, read func(*lattice.State)) bool {
-	if checkKey(key) != nil {
-		read(nil) // no such key can be
+	if checkKey(key) != nil || wire.CheckRead(textOf(key)) != nil {
+		read(nil) // there is no such key, or none that a client may see
 		return true
 	}
 	if c.server.store.View(textOf(key), read) {

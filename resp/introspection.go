@@ -121,7 +121,12 @@ func replicationLines(*Server) []string {
 }
 
 func keyspaceLines(s *Server) []string {
-	return []string{fmt.Sprintf("db0:keys=%d,expires=0,avg_ttl=0", s.store.Stats().Keys)}
+	store := s.store.Stats()
+	keys := store.Keys - store.Reserved
+	if keys == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("db0:keys=%d,expires=%d,avg_ttl=0", keys, store.Expiring)}
 }
 
 // residentBytes returns what the process takes of the machine's memory.

@@ -8,6 +8,7 @@ import (
 
 	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
+	"cloudburst/wire"
 )
 
 const (
@@ -167,7 +168,11 @@ func makePersist(_ *change, held *lattice.State, stamp lattice.Timestamp, nowMil
 	return lattice.ExpireAt(stamp, 0), 1, nil
 }
 
-func dbsizeCommand(c *conn, _ [][]byte) { c.w.integer(int64(c.server.store.Stats().Keys)) }
+// dbsizeCommand leaves out Cloudburst's own keys, as listings do.
+func dbsizeCommand(c *conn, _ [][]byte) {
+	store := c.server.store.Stats()
+	c.w.integer(int64(store.Keys - store.Reserved))
+}
 
 // scanCommand goes through the keys in their order. A cursor stands for the key that the last page ended with, so a key that
 // is there all the time is returned once, whatever is written meanwhile.
@@ -240,9 +245,12 @@ type page struct {
 	next string // the last key that was looked at; empty at the end
 }
 
-// page looks at up to limit keys after one and returns those that match.
+// page looks at up to limit keys after one and returns those that match. Cloudburst's own keys are never among them.
 func (s *Server) page(ctx context.Context, pattern []byte, after string, limit int) (page, error) {
 	prefix := literalPrefix(pattern)
+	if wire.Reserved(prefix) {
+		return page{}, nil
+	}
 	keys, more, err := s.store.Scan(ctx, prefix, after, limit)
 	if err != nil {
 		return page{}, fmt.Errorf("list keys: %w", err)
@@ -251,9 +259,12 @@ func (s *Server) page(ctx context.Context, pattern []byte, after string, limit i
 	if more && len(keys) > 0 {
 		p.next = keys[len(keys)-1]
 	}
+	if wire.Reserved(p.next) {
+		p.next = wire.ReservedEnd // there may be a lot more of them
+	}
 	p.keys = keys[:0]
 	for _, key := range keys {
-		if !strings.HasPrefix(key, reservedPrefix) && match(pattern, key) {
+		if !wire.Reserved(key) && match(pattern, key) {
 			p.keys = append(p.keys, key)
 		}
 	}

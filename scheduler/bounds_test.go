@@ -230,7 +230,7 @@ func TestResultsRing(t *testing.T) {
 			for keys := r.excess(); len(keys) > 0; keys = r.excess() {
 				for _, key := range keys {
 					removed++
-					if key != runID(removed).String() {
+					if key != runID(removed).ResultKey() {
 						t.Fatalf("%s made room, want %s", key, runID(removed))
 					}
 				}

@@ -18,7 +18,7 @@ const (
 	ringInitial   = 64
 )
 
-// results knows which results lie in the store under their runs' ids, the oldest first, so that the oldest make room when they
+// results knows which results lie in the store under keys made of their runs' ids, the oldest first, so that the oldest make room when they
 // are too many or too large together. Safe for concurrent use.
 type results struct {
 	max, bytesMax int
@@ -95,7 +95,7 @@ func (r *results) excess() []string {
 	defer r.mu.Unlock()
 	var keys []string
 	for r.over() && len(keys) < forgetBatch {
-		keys = append(keys, r.pop().id.String())
+		keys = append(keys, r.pop().id.ResultKey())
 	}
 	return keys
 }

@@ -26,7 +26,7 @@ type run struct {
 	started  time.Time
 	deadline time.Time
 	alarm    alarm  // guarded by the table
-	key      string // of the result, unless the call names one: the id in hexadecimal
+	key      string // of the result, unless the call names one
 	store    bool   // keep the result in the store
 
 	mu          sync.Mutex
@@ -71,7 +71,7 @@ type invocation struct {
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
 func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 	r := &run{
-		s: s, id: q.id, key: q.id.String(), call: q.call, plan: p, started: q.started,
+		s: s, id: q.id, key: q.id.ResultKey(), call: q.call, plan: p, started: q.started,
 		values: q.values, before: q.before, after: q.after,
 		store: q.call.GetStore() || q.continues,
 	}

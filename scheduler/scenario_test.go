@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -99,13 +100,11 @@ func (s *scenario) Invoke(inv *wire.Invocation) {
 
 // trimID shows run 7 as run 7.
 func trimID(key string) string {
-	if len(key) == 32 {
-		n, err := strconv.ParseUint(key[28:], 16, 16)
-		if err == nil {
-			return fmt.Sprintf("run-%d", n)
-		}
+	id, err := wire.ParseResultKey(key)
+	if err != nil {
+		return key
 	}
-	return key
+	return fmt.Sprintf("run-%d", binary.BigEndian.Uint16(id[14:]))
 }
 
 // describe shows an invocation; a result of an upstream function is marked with a star.

@@ -94,9 +94,9 @@ func (s *Scheduler) Call(call *pb.Call, values [][]byte, done Done) {
 	s.start(&q, true)
 }
 
-// Expects reports whether a run that is under way will leave its result under a key, which is the run's id.
+// Expects reports whether a run that is under way will leave its result under a key, which is made of the run's id.
 func (s *Scheduler) Expects(key string) bool {
-	id, err := wire.ParseRunID(key)
+	id, err := wire.ParseResultKey(key)
 	if err != nil {
 		return false
 	}
@@ -168,7 +168,7 @@ func (s *Scheduler) startWithoutPlan(q *submission, reason error, ask bool) {
 		existing.attach(q.call, q.done)
 		return
 	}
-	if result, ok := s.stored(q.id.String()); ok {
+	if result, ok := s.stored(q.id.ResultKey()); ok {
 		s.stats.attached.Add(1)
 		q.done(result)
 		return
@@ -197,7 +197,7 @@ func (s *Scheduler) refuse(q *submission, reason error) {
 		s.cfg.Logger.Warn("a continuation did not start", "target", targetOf(q.call), "run", q.id.String(), "error", reason)
 	}
 	if q.continues || q.call.GetStore() && final(q, result.Err) {
-		s.keepAside(q.id, q.id.String(), q.call.GetOutputKey(), result)
+		s.keepAside(q.id, q.id.ResultKey(), q.call.GetOutputKey(), result)
 	}
 	q.done(result)
 	if next := q.call.GetContinuation(); next != nil && q.continues {

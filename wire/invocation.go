@@ -10,19 +10,8 @@ import (
 // RunID names a run; chosen at random by the client, so that a call sent twice is recognised.
 type RunID [16]byte
 
-// String returns the id in hexadecimal, which is also the key of the run's result.
+// String returns the id in hexadecimal.
 func (id RunID) String() string { return hex.EncodeToString(id[:]) }
-
-// ParseRunID is the inverse of String.
-func ParseRunID(key string) (id RunID, err error) {
-	if len(key) != hex.EncodedLen(len(id)) {
-		return id, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%.64q is not a run id: it must have %d hexadecimal digits", key, hex.EncodedLen(len(id)))
-	}
-	if _, err := hex.Decode(id[:], []byte(key)); err != nil {
-		return id, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%q is not a run id: %v", key, err)
-	}
-	return id, nil
-}
 
 // Step is one function of an invocation.
 type Step struct {

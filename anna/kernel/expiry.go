@@ -5,6 +5,7 @@ import (
 
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
+	"cloudburst/wire"
 )
 
 // expiries is a heap of the items whose content expires, soonest first.
@@ -50,15 +51,24 @@ func (k *Kernel) schedule(it *item) {
 	case it.busy == nil || it.busy.place == 0:
 		k.more(it).at = at
 		heap.Push(&k.expiries, it)
+		k.countExpiring(it, 1)
 	case it.busy.at != at:
 		it.busy.at = at
 		heap.Fix(&k.expiries, it.busy.place-1)
 	}
 }
 
+// countExpiring counts a key that expires in, or out; not those that are Cloudburst's own.
+func (k *Kernel) countExpiring(it *item, by int) {
+	if !wire.Reserved(it.key) {
+		k.stats.Expiring += by
+	}
+}
+
 func (k *Kernel) unexpire(it *item) {
 	if it.busy != nil && it.busy.place != 0 {
 		heap.Remove(&k.expiries, it.busy.place-1)
+		k.countExpiring(it, -1)
 		k.settleDown(it)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/google/btree"
+
+	"cloudburst/wire"
 )
 
 const (
@@ -102,11 +104,19 @@ func (k *Kernel) list(now int64, it *item) {
 		return
 	}
 	it.flags |= listed
-	k.stats.Keys++
-	k.slots[it.slot].Keys++
+	k.count(it, 1)
 	if !it.flags.has(indexed) {
 		it.flags |= indexed
 		k.index.add(it)
+	}
+}
+
+// count counts a key that has something to show in, or out.
+func (k *Kernel) count(it *item, by int) {
+	k.stats.Keys += by
+	k.slots[it.slot].Keys += by
+	if wire.Reserved(it.key) {
+		k.stats.Reserved += by
 	}
 }
 
@@ -115,8 +125,7 @@ func (k *Kernel) unlist(it *item) {
 		return
 	}
 	it.flags &^= listed
-	k.stats.Keys--
-	k.slots[it.slot].Keys--
+	k.count(it, -1)
 	if it.flags.has(indexed) && k.index.remove(it) {
 		it.flags &^= indexed
 	}

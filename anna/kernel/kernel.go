@@ -98,8 +98,8 @@ type Moment struct {
 
 // Stats counts what a kernel has done since it began, and what it holds.
 type Stats struct {
-	// Keys that have something to show.
-	Keys int
+	// Keys that have something to show; Reserved ones of them are Cloudburst's own; Expiring ones of the others expire.
+	Keys, Reserved, Expiring int
 	// Tombstones that wait to be collected.
 	Tombstones int
 	// Cold keys, whose state is only in the log.
@@ -121,6 +121,8 @@ type Stats struct {
 // Add adds what another kernel has done and holds.
 func (s *Stats) Add(k *Stats) {
 	s.Keys += k.Keys
+	s.Reserved += k.Reserved
+	s.Expiring += k.Expiring
 	s.Tombstones += k.Tombstones
 	s.Cold += k.Cold
 	s.Bytes += k.Bytes

@@ -109,8 +109,7 @@ func (k *Kernel) listCold(it *item) {
 		return
 	}
 	it.flags |= listed
-	k.stats.Keys++
-	k.slots[it.slot].Keys++
+	k.count(it, 1)
 	if !it.flags.has(indexed) {
 		it.flags |= indexed
 		k.index.add(it)

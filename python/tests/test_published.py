@@ -22,6 +22,7 @@ from anna.lattices import (
     VectorClock,
 )
 from cloudburst import codec, errors
+from cloudburst.call import result_key
 from cloudburst.client.client import CloudburstConnection
 from cloudburst.shared.function import CloudburstFunction
 from cloudburst.shared.future import CloudburstFuture
@@ -80,7 +81,7 @@ def test_functions(server: FrameServer, cloud: CloudburstConnection, capsys: pyt
     assert future.get() == 5
     (call,) = server.calls()
     assert (call.function, call.store, call.output_key) == ("sq", True, "")
-    assert future.obj_id == call.run_id.hex()
+    assert future.obj_id == result_key(call.run_id)
     assert handle().get() is None
     found = cloud.get_function("sq")
     assert found is not None
@@ -128,7 +129,7 @@ def test_exec_func(server: FrameServer, cloud: CloudburstConnection) -> None:
 
 def cloud_call_key(server: FrameServer) -> str:
     server.wait_for(server.calls, "the call")
-    return server.calls()[-1].run_id.hex()
+    return result_key(server.calls()[-1].run_id)
 
 
 def test_dags(server: FrameServer, cloud: CloudburstConnection, caplog: pytest.LogCaptureFixture) -> None:
@@ -232,7 +233,7 @@ def test_continuations(server: FrameServer, cloud: CloudburstConnection) -> None
         if header.HasField("call"):
             assert [codec.decode(bytes(value)) for value in values] == [1, 2, 3]
             last = header.call.continuation.continuation
-            key = last.output_key or last.run_id.hex()
+            key = last.output_key or result_key(last.run_id)
             cell = store_pb2.Cell(key=key, type=store_pb2.LATTICE_TYPE_LWW, values=1)
             server.values[key] = (cell, [codec.encode("of the third")])
         return False
@@ -244,7 +245,7 @@ def test_continuations(server: FrameServer, cloud: CloudburstConnection) -> None
     ids = {call.run_id, call.continuation.run_id, call.continuation.continuation.run_id}
     assert len(ids) == 3
     assert {len(run_id) for run_id in ids} == {16}
-    assert pickle.loads(pickle.dumps(future)).key == future.key == call.continuation.continuation.run_id.hex()
+    assert pickle.loads(pickle.dumps(future)).key == future.key == result_key(call.continuation.continuation.run_id)
     assert cloud.call_dag("first", {"f": [1]}, True, continuation=copy, output_key="kept") == "of the third"
     assert server.calls()[-1].continuation.continuation.output_key == "kept"
     assert server.calls()[-1].continuation.run_id not in ids, "every call has run ids of its own"

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst import errors, transport
+from cloudburst.call import result_key
 from cloudburst.cells import new_cell
 from cloudburst.connection import Connection
 from cloudburst.v1 import frame_pb2
@@ -168,7 +169,7 @@ def test_a_call_with_arguments_too_large_to_keep(connection: Connection, server:
     server.handler = lambda peer, header, values: peer.number == 1
     future = call(connection, numpy.zeros(1 << 20))
     server.wait_for(lambda: server.calls(), "the call")
-    key = server.calls()[0].run_id.hex()
+    key = result_key(server.calls()[0].run_id)
     cell, values = new_cell(key, "from the store")
     connection_at(server).put((cell,), values)
     server.restart()

@@ -815,7 +815,7 @@ type Call struct {
 	Level               Level         `protobuf:"varint,5,opt,name=level,proto3,enum=cloudburst.v1.Level" json:"level,omitempty"`
 	TimeoutMilliseconds uint64        `protobuf:"varint,6,opt,name=timeout_milliseconds,json=timeoutMilliseconds,proto3" json:"timeout_milliseconds,omitempty"` // of the whole run; 0 = the node's default
 	Store               bool          `protobuf:"varint,7,opt,name=store,proto3" json:"store,omitempty"`                                                        // keep the result under output_key, for the node's result TTL
-	OutputKey           string        `protobuf:"bytes,8,opt,name=output_key,json=outputKey,proto3" json:"output_key,omitempty"`                                // empty = the run id in hexadecimal; a named key is kept for ever
+	OutputKey           string        `protobuf:"bytes,8,opt,name=output_key,json=outputKey,proto3" json:"output_key,omitempty"`                                // empty = "cloudburst/result/" and the run id in hexadecimal; a named key is kept for ever
 	Continuation        *Call         `protobuf:"bytes,9,opt,name=continuation,proto3" json:"continuation,omitempty"`                                           // started with this run's result appended to its source's arguments; its arguments' values follow this call's
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache

@@ -14,13 +14,14 @@ from cloudburst.frame import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, Buffer
 from cloudburst.request import Request, kept, next_id, varint
 from cloudburst.v1 import frame_pb2
 
-__all__ = ["CallHead", "Shape", "new_run_id"]
+__all__ = ["CallHead", "Shape", "new_run_id", "result_key"]
 
 Shape = Tuple[str, int, Tuple[str, ...]]
 """A function, the number of its positional arguments, and the names of its keyword arguments."""
 
 _GATHER_BYTES = 32 << 10  # payload from which a frame is sent in pieces instead of being copied together
 _RUN_ID_BYTES = 16
+_RESULT_PREFIX = "cloudburst/result/"
 
 _pack_prefix = Struct("<II").pack
 
@@ -31,6 +32,11 @@ _ONE_SIZE = [b"\x12\x01" + varint(size) for size in range(0x80)]
 def new_run_id() -> bytes:
     """Return the name of a new run. Never twice the same, also in processes that were forked."""
     return os.urandom(_RUN_ID_BYTES)
+
+
+def result_key(run_id: bytes) -> str:
+    """Return the key under which the node keeps the result of a run, unless the caller has named one."""
+    return _RESULT_PREFIX + run_id.hex()
 
 
 class CallHead:

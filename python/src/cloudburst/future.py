@@ -6,6 +6,7 @@ import time
 from typing import Any, Generator, Generic, Optional, Type, TypeVar
 
 from cloudburst.argument import Argument
+from cloudburst.call import result_key
 from cloudburst.cells import cells_of, check_key, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, current_connection
@@ -51,7 +52,7 @@ class Future(Argument, Generic[T]):
         check_key(key)
         self._connection = connection
         self._run_id = b""
-        self._key: Optional[str] = key  # None = the run's id
+        self._key: Optional[str] = key  # None = made of the run's id
         self._result_key = key  # where to ask for the result, when not ""
         self._stored = True  # whether the node keeps the result
         self._request: Optional[Request] = None  # whose answer brings the result nearer
@@ -89,7 +90,7 @@ class Future(Argument, Generic[T]):
     @property
     def key(self) -> str:
         """The key under which the node keeps the result."""
-        return self._key if self._key is not None else self._run_id.hex()
+        return self._key if self._key is not None else result_key(self._run_id)
 
     def get(self, timeout: Optional[float] = None) -> T:
         """Return the result, or raise what the function raised, with the traceback there as its cause.

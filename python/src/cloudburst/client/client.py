@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Un
 from anna.client import AnnaTcpClient
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape, new_run_id
+from cloudburst.call import result_key as result_key_of
 from cloudburst.client.dag_call import check_consistency, composed, new_dag_call
 from cloudburst.codec import Encoded, encode_pickle
 from cloudburst.connection import RUN_SECONDS, Connection
@@ -247,7 +248,7 @@ class CloudburstConnection:
         while run.HasField("continuation"):
             run = run.continuation
             run.run_id = new_run_id()
-        result_key = run.output_key or run.run_id.hex()
+        result_key = run.output_key or result_key_of(run.run_id)
         if run.output_key:
             self._connection.delete((result_key,))  # so that the future does not find an older result
         run_id, request = self._connection.call(CallHead(call, f"call dag {name}"), values, RUN_SECONDS)
