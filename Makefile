@@ -41,6 +41,7 @@ house: $(SDK)
 	$(PY) -m pytest -q tools/test_house.py
 
 go-lint: $(TOOLS)/golangci-lint
+	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy, and commit what it changes"; exit 1; }
 	$(TOOLS)/golangci-lint run
 
 py-lint: $(SDK)
