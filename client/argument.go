@@ -14,7 +14,7 @@ func encodeArgument(v any) ([]byte, error) {
 		if ref.Key == "" {
 			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a reference without a key")
 		}
-		return codec.EncodeReference(codec.Reference{Key: ref.Key, Deserialize: !ref.Raw})
+		return codec.EncodeReference(ref), nil
 	}
 	var list []any
 	switch v := v.(type) {

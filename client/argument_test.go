@@ -21,14 +21,14 @@ func TestArguments(t *testing.T) {
 	if a.Positional != 4 || !reflect.DeepEqual(a.Keywords, []string{"a", "b"}) || len(values) != 6 {
 		t.Fatalf("%v, %d values", a, len(values))
 	}
-	if r, err := codec.DecodeReference(values[1]); err != nil || r.Key != "k" || r.Deserialize {
+	if r, err := codec.DecodeReference(values[1]); err != nil || r.Key != "k" || !r.Raw {
 		t.Errorf("%+v, %v", r, err)
 	}
 	elements, err := codec.SplitSequence(values[2])
 	if err != nil || len(elements) != 2 || elements[0][0] != codec.KindReference || elements[1][0] != codec.KindPlain {
 		t.Errorf("%x, %v", elements, err)
 	}
-	if r, err := codec.DecodeReference(values[3]); err != nil || r.Key != future.Key() || !r.Deserialize {
+	if r, err := codec.DecodeReference(values[3]); err != nil || r.Key != future.Key() || r.Raw {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if values[4][0] != codec.KindReference || values[5][0] != codec.KindPlain {

@@ -34,15 +34,15 @@ func (a Array) encode() ([]byte, error) {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with dtype %q and order %q: give a NumPy dtype such as \"<f8\", and C or F", a.DType, a.Order)
 	}
 	head := []byte{0xa3}
-	head = appendText(appendText(head, "dtype"), a.DType)
-	head = appendHead(appendText(head, "shape"), majorArray, uint64(len(a.Shape)))
+	head = AppendText(AppendText(head, "dtype"), a.DType)
+	head = appendHead(AppendText(head, "shape"), majorArray, uint64(len(a.Shape)))
 	for _, n := range a.Shape {
 		if n < 0 {
 			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with a negative length, %d", n)
 		}
 		head = appendHead(head, majorUnsigned, uint64(n))
 	}
-	head = appendText(appendText(head, "order"), order)
+	head = AppendText(AppendText(head, "order"), order)
 	if len(head) > arrayHeadBytesMax {
 		return nil, wire.Errorf(pb.Code_CODE_TOO_LARGE, "an array of %d dimensions; its head of %d bytes is over the limit of %d", len(a.Shape), len(head), arrayHeadBytesMax)
 	}
@@ -59,11 +59,11 @@ func alignUp(n int) int { return (n + arrayAlignment - 1) / arrayAlignment * arr
 // decodeArray returns the array that a value holds, over the value's own bytes.
 func decodeArray(value []byte) (Array, error) {
 	if len(value) < arrayPrefixBytes {
-		return Array{}, malformed("an array that is cut off")
+		return Array{}, malformed("the array is cut off")
 	}
 	n := int(binary.LittleEndian.Uint32(value[1:]))
 	if n > arrayHeadBytesMax || n > len(value)-arrayPrefixBytes {
-		return Array{}, malformed("an array with a head of %d bytes", n)
+		return Array{}, malformed("the head of the array has %d bytes", n)
 	}
 	var head struct {
 		DType string `json:"dtype"`
@@ -72,10 +72,10 @@ func decodeArray(value []byte) (Array, error) {
 	}
 	encoded := append([]byte{KindPlain}, value[arrayPrefixBytes:arrayPrefixBytes+n]...)
 	if err := Decode(encoded, &head); err != nil {
-		return Array{}, malformed("an array with a malformed head: %v", err)
+		return Array{}, malformed("the head of the array: %v", err)
 	}
 	if head.DType == "" || head.Order != "C" && head.Order != "F" {
-		return Array{}, malformed("an array of dtype %q and order %q", head.DType, head.Order)
+		return Array{}, malformed("the array has dtype %q and order %q", head.DType, head.Order)
 	}
 	start := min(alignUp(arrayPrefixBytes+n), len(value))
 	return Array{DType: head.DType, Shape: head.Shape, Order: head.Order, Data: value[start:]}, nil

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
 	"google.golang.org/protobuf/proto"
 
 	"cloudburst/lattice"
@@ -27,33 +26,55 @@ const (
 // sequenceElementsMax bounds the elements of one sequence.
 const sequenceElementsMax = 1 << 20
 
-// Reference stands for the value of a key in the arguments of a call.
-type Reference struct {
-	_   struct{} `cbor:",toarray"`
-	Key string
-	// Deserialize is false when the function wants the stored bytes instead of the value.
-	Deserialize bool
-}
-
-// DecodeReference returns the reference that a value with KindReference holds.
-func DecodeReference(value []byte) (Reference, error) {
-	var r Reference
-	if err := cbor.Unmarshal(value[1:], &r); err != nil {
+// DecodeReference returns the reference that a value of KindReference holds.
+func DecodeReference(value []byte) (Ref, error) {
+	d := decoder{data: value[1:]}
+	r, err := d.reference()
+	switch {
+	case err != nil:
 		return r, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an argument is a malformed reference: %v", err)
-	}
-	if r.Key == "" {
+	case r.Key == "":
 		return r, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an argument refers to a key without a name")
 	}
 	return r, nil
 }
 
-// EncodeReference is the inverse of DecodeReference.
-func EncodeReference(r Reference) ([]byte, error) {
-	body, err := cbor.Marshal(r)
+// reference reads the key and whether its value is wanted decoded.
+func (d *decoder) reference() (r Ref, err error) {
+	h, err := d.head()
 	if err != nil {
-		return nil, fmt.Errorf("encode reference to %q: %w", r.Key, err)
+		return r, err
 	}
-	return append([]byte{KindReference}, body...), nil
+	if h.major != majorArray || h.n != 2 {
+		return r, malformed("it is not a pair")
+	}
+	if h, err = d.head(); err != nil {
+		return r, err
+	}
+	if h.major != majorText {
+		return r, malformed("its key is not a string")
+	}
+	if r.Key, err = d.text(h); err != nil {
+		return r, err
+	}
+	last, err := d.take(1)
+	if err != nil {
+		return r, err
+	}
+	if d.left() > 0 || last[0] != simpleTrue && last[0] != simpleFalse {
+		return r, malformed("it does not end with a boolean")
+	}
+	r.Raw = last[0] == simpleFalse
+	return r, nil
+}
+
+// EncodeReference is the inverse of DecodeReference.
+func EncodeReference(r Ref) []byte {
+	value := AppendText(appendHead([]byte{KindReference}, majorArray, 2), r.Key)
+	if r.Raw {
+		return append(value, simpleFalse)
+	}
+	return append(value, simpleTrue)
 }
 
 // SplitSequence returns the encoded elements of a value with KindSequence, sharing its bytes.

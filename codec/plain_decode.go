@@ -34,7 +34,7 @@ func (d *decoder) all(target reflect.Value) error {
 		return err
 	}
 	if d.at != len(d.data) {
-		return malformed("%d bytes after a value", len(d.data)-d.at)
+		return malformed("%d bytes follow it", len(d.data)-d.at)
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func (d *decoder) left() int { return len(d.data) - d.at }
 
 func (d *decoder) take(n uint64) ([]byte, error) {
 	if n > uint64(d.left()) {
-		return nil, malformed("a value that is cut off")
+		return nil, malformed("it is cut off")
 	}
 	part := d.data[d.at : d.at+int(n) : d.at+int(n)]
 	d.at += int(n)
@@ -74,16 +74,16 @@ func (d *decoder) head() (head, error) {
 		}
 		return h, nil
 	}
-	return head{}, malformed("an item of indefinite length or unknown form 0x%02x", first[0])
+	return head{}, malformed("an item has an indefinite length or the unknown form 0x%02x", first[0])
 }
 
 // collection reads the head of an array or a map of h.n elements, each at least width bytes.
 func (d *decoder) collection(h head, width, levels int) (int, error) {
 	if levels >= levelsMax {
-		return 0, malformed("a value nested more than %d levels deep", levelsMax)
+		return 0, malformed("it is nested more than %d levels deep", levelsMax)
 	}
 	if h.n > uint64(d.left()/width) {
-		return 0, malformed("a value that is cut off")
+		return 0, malformed("it is cut off")
 	}
 	return int(h.n), nil
 }
@@ -131,7 +131,7 @@ func (d *decoder) bigInt(tag uint64) (*big.Int, error) {
 		return nil, err
 	}
 	if h.major != majorBytes {
-		return nil, malformed("a large integer that is not written as bytes")
+		return nil, malformed("a large integer is not written as bytes")
 	}
 	body, err := d.take(h.n)
 	if err != nil {
@@ -150,19 +150,19 @@ func (d *decoder) text(h head) (string, error) {
 		return "", err
 	}
 	if !utf8.Valid(body) {
-		return "", malformed("a text that is not UTF-8")
+		return "", malformed("a string is not UTF-8")
 	}
 	return string(body), nil
 }
 
-// tagged reads the head of what a tag that is none of a large integer stands before.
+// tagged reads the head of the item after a tag that is not one of a large integer.
 func (d *decoder) tagged(tag uint64) (head, error) {
 	if tag != tagSet && tag != tagTuple && tag != tagFrozenSet {
-		return head{}, malformed("an item with the unknown tag %d", tag)
+		return head{}, malformed("an item has the unknown tag %d", tag)
 	}
 	h, err := d.head()
 	if err == nil && h.major != majorArray {
-		err = malformed("a tuple or set that is not written as an array")
+		err = malformed("a tuple or set is not written as an array")
 	}
 	return h, err
 }
@@ -216,7 +216,7 @@ func (d *decoder) natural(levels int) (any, error) {
 	case simpleFloat16, simpleFloat32, simpleFloat64:
 		return d.float(h.initial)
 	}
-	return nil, malformed("an item of unknown form 0x%02x", h.initial)
+	return nil, malformed("an item has the unknown form 0x%02x", h.initial)
 }
 
 // integer returns an integer item of any size.
@@ -340,7 +340,7 @@ func (d *decoder) into(target reflect.Value, levels int) error {
 			return err
 		}
 		if target.Kind() != reflect.String {
-			return mismatch("a text", target.Type())
+			return mismatch("a string", target.Type())
 		}
 		target.SetString(s)
 		return nil
@@ -375,7 +375,7 @@ func (d *decoder) simpleInto(target reflect.Value, initial byte) error {
 		target.SetFloat(f)
 		return nil
 	}
-	return malformed("an item of unknown form 0x%02x", initial)
+	return malformed("an item has the unknown form 0x%02x", initial)
 }
 
 func (d *decoder) textInto(target reflect.Value) error {
@@ -384,14 +384,14 @@ func (d *decoder) textInto(target reflect.Value) error {
 		return err
 	}
 	if h.major != majorText {
-		return mismatch("what is no text", target.Type())
+		return mismatch("a value that is not a string", target.Type())
 	}
 	s, err := d.text(h)
 	if err != nil {
 		return err
 	}
 	if err := target.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
-		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the text %q does not fit into a %v: %v", s, target.Type(), err)
+		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the string %q does not fit into a %v: %v", s, target.Type(), err)
 	}
 	return nil
 }
@@ -437,7 +437,7 @@ func (d *decoder) pairs(target reflect.Value, levels int) error {
 		return err
 	}
 	if h.major != majorMap {
-		return mismatch("what is no dictionary", target.Type())
+		return mismatch("a value that is not a dictionary", target.Type())
 	}
 	n, err := d.collection(h, 2, levels)
 	if err != nil {

@@ -61,11 +61,13 @@ func appendHead(b []byte, major byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, major|27), n)
 }
 
-func appendText(b []byte, s string) []byte {
+// AppendText appends a plain string, without its first byte; s is UTF-8.
+func AppendText[T string | []byte](b []byte, s T) []byte {
 	return append(appendHead(b, majorText, uint64(len(s))), s...)
 }
 
-func appendInt(b []byte, n int64) []byte {
+// AppendInt appends a plain integer, without its first byte.
+func AppendInt(b []byte, n int64) []byte {
 	if n < 0 {
 		return appendHead(b, majorNegative, uint64(^n))
 	}
@@ -102,7 +104,7 @@ func appendPlain(b []byte, v reflect.Value, levels int) ([]byte, error) {
 		}
 		return append(b, simpleFalse), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return appendInt(b, v.Int()), nil
+		return AppendInt(b, v.Int()), nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
 		return appendHead(b, majorUnsigned, v.Uint()), nil
 	case reflect.Float32, reflect.Float64:
@@ -111,7 +113,7 @@ func appendPlain(b []byte, v reflect.Value, levels int) ([]byte, error) {
 		if !utf8.ValidString(v.String()) {
 			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a string that is not UTF-8 cannot travel; send it as []byte")
 		}
-		return appendText(b, v.String()), nil
+		return AppendText(b, v.String()), nil
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
 			return append(b, simpleNull), nil
@@ -176,7 +178,7 @@ func appendSpecial(b []byte, v reflect.Value, levels int) ([]byte, bool, error) 
 		if err != nil {
 			return nil, true, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a %T cannot travel: %v", x, err)
 		}
-		return appendText(b, string(text)), true, nil
+		return AppendText(b, string(text)), true, nil
 	}
 	return nil, false, nil
 }
@@ -268,7 +270,7 @@ func appendStruct(b []byte, v reflect.Value, levels int) ([]byte, error) {
 	b = appendHead(b, majorMap, uint64(len(present)))
 	for _, f := range present {
 		var err error
-		if b, err = appendPlain(appendText(b, f.name), v.FieldByIndex(f.index), levels); err != nil {
+		if b, err = appendPlain(AppendText(b, f.name), v.FieldByIndex(f.index), levels); err != nil {
 			return nil, fmt.Errorf("field %s: %w", f.name, err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func decodeLattice(value []byte, target reflect.Value) error {
 	state, err := DecodeLattice(value)
 	if err != nil {
-		return malformed("a malformed lattice: %v", err)
+		return malformed("its lattice: %v", err)
 	}
 	v, err := shown(state)
 	if err != nil {

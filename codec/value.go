@@ -31,7 +31,7 @@ type Ref struct {
 type Pickle []byte
 
 func malformed(format string, args ...any) *wire.Error {
-	return wire.Errorf(pb.Code_CODE_INTERNAL, "the node sent "+format, args...)
+	return wire.Errorf(pb.Code_CODE_INTERNAL, "the value is malformed: "+format, args...)
 }
 
 // Encode returns v as a value.
@@ -87,7 +87,7 @@ func DecodeSet(values [][]byte, out any) error {
 
 func decodeTo(value []byte, target reflect.Value) error {
 	if len(value) == 0 {
-		return malformed("a value without a codec")
+		return malformed("it is empty")
 	}
 	switch value[0] {
 	case KindPlain:
@@ -108,7 +108,7 @@ func decodeTo(value []byte, target reflect.Value) error {
 	case KindFailure:
 		return DecodeFailure(value)
 	}
-	return malformed("a value with the unknown codec %d", value[0])
+	return malformed("it begins with %d, which is not a kind of value", value[0])
 }
 
 // assign stores v as it is, if the target can take it.

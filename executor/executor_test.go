@@ -492,7 +492,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	pids = append(pids, n.zygote.command.Process.Pid)
 	n.mu.Unlock()
 	running := n.begin(n.invocation("spin"))
-	waiting := n.begin(n.invocation("same", reference(t, "missing", true)))
+	waiting := n.begin(n.invocation("same", reference("missing", true)))
 	pids = append(pids, n.pids()...)
 	for _, pid := range pids {
 		if !alive(pid) {

@@ -242,13 +242,8 @@ func encode(t testing.TB, v any) []byte {
 // raw is an argument that is encoded already.
 type raw []byte
 
-func reference(t testing.TB, key string, deserialize bool) raw {
-	t.Helper()
-	v, err := codec.EncodeReference(codec.Reference{Key: key, Deserialize: deserialize})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+func reference(key string, deserialize bool) raw {
+	return codec.EncodeReference(codec.Ref{Key: key, Raw: !deserialize})
 }
 
 // decode returns a plain value's content, as cbor does.

@@ -44,7 +44,7 @@ func (e *Executor) resolve(t *task) {
 	e.submitResolved(t, references, entries)
 }
 
-func (e *Executor) resolveSlowly(t *task, references []codec.Reference) {
+func (e *Executor) resolveSlowly(t *task, references []codec.Ref) {
 	keys := make([]string, len(references))
 	for i, r := range references {
 		keys[i] = r.Key
@@ -79,7 +79,7 @@ func (e *Executor) resolveSlowly(t *task, references []codec.Reference) {
 	}
 }
 
-func (e *Executor) submitResolved(t *task, references []codec.Reference, entries []cache.Entry) {
+func (e *Executor) submitResolved(t *task, references []codec.Ref, entries []cache.Entry) {
 	values := make([][]byte, len(t.inv.Values))
 	next := 0
 	take := func() ([]byte, error) {
@@ -105,8 +105,8 @@ func (e *Executor) submitResolved(t *task, references []codec.Reference, entries
 }
 
 // references returns the references in the arguments, in the order in which replace meets them.
-func references(values [][]byte) ([]codec.Reference, error) {
-	var found []codec.Reference
+func references(values [][]byte) ([]codec.Ref, error) {
+	var found []codec.Ref
 	collect := func(v []byte) error {
 		r, err := codec.DecodeReference(v)
 		if err == nil {
@@ -165,7 +165,7 @@ func replace(v []byte, take func() ([]byte, error)) ([]byte, error) {
 }
 
 // referenced returns the value that takes a reference's place. A stored failure fails the run that refers to it.
-func referenced(r codec.Reference, entry cache.Entry) ([]byte, error) {
+func referenced(r codec.Ref, entry cache.Entry) ([]byte, error) {
 	var value []byte
 	switch {
 	case entry.Type == pb.LatticeType_LATTICE_TYPE_SET: // reads as a list
@@ -178,7 +178,7 @@ func referenced(r codec.Reference, entry cache.Entry) ([]byte, error) {
 	if failure := codec.DecodeFailure(value); failure != nil {
 		return nil, failure
 	}
-	if r.Deserialize || value[0] == codec.KindBytes {
+	if !r.Raw || value[0] == codec.KindBytes {
 		return value, nil
 	}
 	raw := make([]byte, 0, 1+len(value))

@@ -59,7 +59,7 @@ func TestFunctionsPutLattices(t *testing.T) {
 	equal(t, n.call("put_lattices", 3, []byte("a")), []any{uint64(5), []any{[]byte("a"), []byte("b")}, []byte("b")})
 	// Another type does not replace it.
 	wantError(t, n.fails("put", "max", 1), wire.ErrExecution, "LatticeMismatchError")
-	equal(t, n.call("same", reference(t, "max", true)), uint64(5))
+	equal(t, n.call("same", reference("max", true)), uint64(5))
 }
 
 func TestReferences(t *testing.T) {
@@ -69,19 +69,19 @@ func TestReferences(t *testing.T) {
 		lww("a", encode(t, "one")), lww("b", encode(t, []byte("two"))),
 		cache.Write{Key: "set", Type: pb.LatticeType_LATTICE_TYPE_SET, Values: [][]byte{encode(t, 1), encode(t, 2)}},
 	)
-	equal(t, n.call("same", reference(t, "a", true)), "one")
-	equal(t, n.call("same", reference(t, "a", true), 5, reference(t, "b", true)), []any{"one", uint64(5), []byte("two")})
-	equal(t, n.call("same", reference(t, "set", true)), []any{uint64(1), uint64(2)})
-	equal(t, n.call("same", reference(t, "a", false)), []byte("\x01\x63one"))
-	equal(t, n.call("same", reference(t, "b", false)), []byte("two"))
-	list := raw(codec.JoinSequence([][]byte{encode(t, 1), reference(t, "a", true), reference(t, "b", false)}))
+	equal(t, n.call("same", reference("a", true)), "one")
+	equal(t, n.call("same", reference("a", true), 5, reference("b", true)), []any{"one", uint64(5), []byte("two")})
+	equal(t, n.call("same", reference("set", true)), []any{uint64(1), uint64(2)})
+	equal(t, n.call("same", reference("a", false)), []byte("\x01\x63one"))
+	equal(t, n.call("same", reference("b", false)), []byte("two"))
+	list := raw(codec.JoinSequence([][]byte{encode(t, 1), reference("a", true), reference("b", false)}))
 	equal(t, n.call("same", list), []any{uint64(1), "one", []byte("two")})
 
 	// What a reference reads is what is there now.
 	n.put(lww("a", encode(t, "changed")))
-	equal(t, n.call("same", reference(t, "a", true)), "changed")
+	equal(t, n.call("same", reference("a", true)), "changed")
 
-	for _, malformed := range []raw{{codec.KindReference}, {codec.KindReference, 0xff}, {codec.KindSequence, 9, 0, 0, 0}, reference(t, "", true)} {
+	for _, malformed := range []raw{{codec.KindReference}, {codec.KindReference, 0xff}, {codec.KindSequence, 9, 0, 0, 0}, reference("", true)} {
 		wantError(t, n.fails("same", malformed), wire.ErrInvalidArgument)
 	}
 }
@@ -91,7 +91,7 @@ func TestAReferenceToAMissingKey(t *testing.T) {
 	n := start(t, Config{WorkersMin: 1, WorkersMax: 1, ReferenceWait: 300 * time.Millisecond})
 	missing := make([]<-chan wire.Result, 10)
 	for i := range missing {
-		missing[i] = n.begin(n.invocation("same", reference(t, "missing", true)))
+		missing[i] = n.begin(n.invocation("same", reference("missing", true)))
 	}
 	// Nobody is blocked meanwhile, though there is but one worker.
 	for i := range 10 {
@@ -100,7 +100,7 @@ func TestAReferenceToAMissingKey(t *testing.T) {
 	for _, answer := range missing {
 		wantError(t, n.failed(answer), wire.ErrKeyNotFound, `"missing"`, "300ms", "executor.reference_wait")
 	}
-	late := n.begin(n.invocation("same", reference(t, "late", true)))
+	late := n.begin(n.invocation("same", reference("late", true)))
 	n.put(lww("late", encode(t, 7)))
 	equal(t, decode(t, within(t, late, "the key").Value), uint64(7))
 }
@@ -114,7 +114,7 @@ func TestAReferenceToARunUnderWay(t *testing.T) {
 		looked <- struct{}{}
 		return key == "result" && underWay.Load()
 	}})
-	answer := n.begin(n.invocation("same", reference(t, "result", true)))
+	answer := n.begin(n.invocation("same", reference("result", true)))
 	for range 5 { // waits, each as long as for any other key
 		<-looked
 	}
@@ -122,7 +122,7 @@ func TestAReferenceToARunUnderWay(t *testing.T) {
 	equal(t, decode(t, within(t, answer, "the result").Value), uint64(7))
 
 	underWay.Store(false)
-	wantError(t, n.fails("same", reference(t, "never", true)), wire.ErrKeyNotFound, `"never"`)
+	wantError(t, n.fails("same", reference("never", true)), wire.ErrKeyNotFound, `"never"`)
 }
 
 func TestAReferenceToAFailedRun(t *testing.T) {
@@ -133,7 +133,7 @@ func TestAReferenceToAFailedRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.put(lww("failed", failure))
-	wantError(t, n.fails("same", reference(t, "failed", true)), wire.ErrWorkerDied, "it died")
+	wantError(t, n.fails("same", reference("failed", true)), wire.ErrWorkerDied, "it died")
 }
 
 func TestMessages(t *testing.T) {

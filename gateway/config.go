@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/names"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -86,7 +87,7 @@ func (c Config) validate() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		faults = append(faults, fmt.Errorf("listen %q: give HOST:PORT, such as 127.0.0.1:7100", c.Listen))
-	} else if !loopback(host) && (c.Token == "" || c.CertificateFile == "") {
+	} else if !names.Loopback(host) && (c.Token == "" || c.CertificateFile == "") {
 		faults = append(faults, fmt.Errorf("listen %s: an address that other machines can reach needs a token and TLS (certificate_file and key_file); give both, or listen on 127.0.0.1", c.Listen))
 	}
 	if (c.CertificateFile == "") != (c.KeyFile == "") {
@@ -108,12 +109,6 @@ func (c Config) validate() error {
 		faults = append(faults, fmt.Errorf("header_timeout %v: must be at least 1ms", c.HeaderTimeout))
 	}
 	return errors.Join(faults...)
-}
-
-// loopback reports whether only this machine can reach a host. A name other than localhost may stand for anything.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // tls returns how the port speaks TLS, or nil when it does not.

@@ -183,17 +183,6 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestSnake(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"Workers": "workers", "WorkersMax": "workers_max", "DAGs": "dags", "MemoryBytes": "memory_bytes", "HTTPStatus": "http_status", "InFlight": "in_flight", "RPCs": "rpcs",
-	} {
-		if got := snake(name); got != want {
-			t.Errorf("%s: %s, want %s", name, got, want)
-		}
-	}
-}
-
 // partStats has every kind of field that a part of the node counts with.
 type partStats struct {
 	Deeper

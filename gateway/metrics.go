@@ -5,11 +5,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"cloudburst/names"
 	"cloudburst/wire/pb"
 )
 
@@ -205,11 +205,11 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value, labe
 		if label := field.Tag.Get("label"); label != "" {
 			for i := range value.Len() {
 				element := value.Index(i)
-				walk(out, prefix+"_"+snake(field.Name), element, prometheus.Labels{label: element.Field(0).String()})
+				walk(out, prefix+"_"+names.Snake(field.Name), element, prometheus.Labels{label: element.Field(0).String()})
 			}
 			continue
 		}
-		name := prefix + "_" + snake(field.Name)
+		name := prefix + "_" + names.Snake(field.Name)
 		help := field.Name + " of the part " + strings.TrimPrefix(prefix, namespace+"_") + "."
 		if h, ok := reflect.TypeAssert[histogram](value); ok {
 			cumulative, count, sum := h.Buckets()
@@ -249,19 +249,4 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value, labe
 		}
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, number)
 	}
-}
-
-// snake turns WorkersMax into workers_max and DAGs into dags.
-func snake(name string) string {
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		plural := i+2 == len(runes) && runes[i+1] == 's'
-		word := i+1 < len(runes) && unicode.IsLower(runes[i+1]) && !plural
-		if i > 0 && unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || word) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"cloudburst/names"
+
 	"github.com/BurntSushi/toml"
 )
 
@@ -188,7 +190,7 @@ func (c *Config) suggest(wrong string, called func(string) string) string {
 		if !strings.Contains(wrong, ".") {
 			candidate = s.key
 		}
-		if d := distance(wrong, candidate); d < least {
+		if d := names.Distance(wrong, candidate); d < least {
 			best, least = s.name(), d
 		}
 	}
@@ -196,27 +198,6 @@ func (c *Config) suggest(wrong string, called func(string) string) string {
 		return "; `cloudburst serve --dump-config` prints all there are"
 	}
 	return "; did you mean " + called(best) + "?"
-}
-
-// distance is the number of bytes to insert, remove or replace to get from a to b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // TOML returns the Config as a file that sets all of it, secrets hidden.

@@ -121,14 +121,3 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		t.Errorf("docs/configuration.md has %s, which is not a setting", name)
 	}
 }
-
-func TestSnake(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"CAFile": "ca_file", "ResultTTL": "result_ttl", "WorkersMax": "workers_max", "URL": "url", "Data": "data",
-	} {
-		if got := snake(name); got != want {
-			t.Errorf("%s: got %s, want %s", name, got, want)
-		}
-	}
-}

@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"cloudburst/names"
 )
 
 // setting is one field of one section of a Config, as files, the environment and flags name it.
@@ -50,7 +51,7 @@ func (c *Config) settings() []setting {
 		v := reflect.ValueOf(s.section).Elem()
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
-			key := snake(f.Name)
+			key := names.Snake(f.Name)
 			if !f.IsExported() || !settable(f.Type) || slices.Contains(s.hidden, key) {
 				continue
 			}
@@ -68,19 +69,6 @@ func settable(t reflect.Type) bool {
 		return t.Elem().Kind() == reflect.String
 	}
 	return false
-}
-
-// snake returns the name of a field as it is written in a file: CAFile is ca_file.
-func snake(name string) string {
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		if i > 0 && unicode.IsUpper(r) && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
 }
 
 const hidden = "hidden"

@@ -1,12 +1,12 @@
 package registry
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"strings"
 
+	"cloudburst/names"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -92,54 +92,20 @@ func ranges(live []*pb.Function) string {
 	return strings.Join(parts, ", ")
 }
 
-// suggestion names the registered names nearest to a wrong one.
-func suggestion(wrong string, names []string, total int, list string) string {
+// suggestion names the registered names nearest to a wrong one. Few names are all shown; among many, only those that look like a
+// slip of the finger.
+func suggestion(wrong string, known []string, total int, list string) string {
 	if total == 0 {
 		return "none is registered"
 	}
-	type candidate struct {
-		name     string
-		distance int
+	wrong = wrong[:min(len(wrong), NameMax)]
+	within := math.MaxInt
+	if total > suggestionsMax {
+		within = max(2, len(wrong)/3)
 	}
-	candidates := make([]candidate, 0, len(names))
-	for _, name := range names {
-		candidates = append(candidates, candidate{name, distance(wrong, name)})
-	}
-	slices.SortFunc(candidates, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
-	})
-	var near []string
-	for _, c := range candidates {
-		// Few names are all shown; among many, only those that look like a slip of the finger.
-		if len(near) == suggestionsMax || total > suggestionsMax && c.distance > max(2, len(wrong)/3) {
-			break
-		}
-		near = append(near, c.name)
-	}
+	near := names.Near(wrong, known, within, suggestionsMax)
 	if len(near) == 0 {
 		return fmt.Sprintf("%d others are registered (%s lists them)", total, list)
 	}
 	return fmt.Sprintf("registered: %s (%s lists all)", strings.Join(near, ", "), list)
-}
-
-// distance is the number of bytes to insert, remove or replace to get from a to b, looking at no more than NameMax of each.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), NameMax)], b[:min(len(b), NameMax)]
-	var row [NameMax + 1]int
-	for j := range len(b) + 1 {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

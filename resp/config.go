@@ -8,6 +8,8 @@ import (
 	"net"
 	"runtime"
 	"time"
+
+	"cloudburst/names"
 )
 
 // Config says where and how the endpoint listens. Listen is needed; the rest has defaults.
@@ -84,7 +86,7 @@ func (c Config) validate() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		faults = append(faults, fmt.Errorf("resp.listen %q: give HOST:PORT, such as 127.0.0.1:7379 (--resp)", c.Listen))
-	} else if !loopback(host) {
+	} else if !names.Loopback(host) {
 		faults = append(faults, fmt.Errorf("resp.listen %s: the Redis protocol is spoken without TLS here, so other machines must not reach it; "+
 			"listen on 127.0.0.1 and let them come through a tunnel (ssh -L, stunnel)", c.Listen))
 	}
@@ -125,10 +127,4 @@ func (c Config) validate() error {
 		faults = append(faults, fmt.Errorf("resp.idle_timeout %v: must not be negative", c.IdleTimeout))
 	}
 	return errors.Join(faults...)
-}
-
-// loopback reports whether only this machine can reach a host. A name other than localhost may stand for anything.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -1,12 +1,9 @@
 package resp
 
 import (
-	"encoding/binary"
 	"math"
 	"math/big"
 	"strconv"
-
-	"github.com/fxamacker/cbor/v2"
 
 	"cloudburst/codec"
 	"cloudburst/lattice"
@@ -36,7 +33,7 @@ func textForm(to, value []byte) ([]byte, error) {
 		return to, noTextForm(value)
 	}
 	var item any
-	if err := cbor.Unmarshal(value[1:], &item); err != nil {
+	if err := codec.Decode(value, &item); err != nil {
 		return to, noTextForm(value)
 	}
 	switch item := item.(type) {
@@ -44,11 +41,9 @@ func textForm(to, value []byte) ([]byte, error) {
 		return append(to, item...), nil
 	case []byte:
 		return append(to, item...), nil
-	case uint64:
-		return strconv.AppendUint(to, item, 10), nil
 	case int64:
 		return strconv.AppendInt(to, item, 10), nil
-	case big.Int:
+	case *big.Int:
 		return item.Append(to, 10), nil
 	case float64:
 		if math.IsNaN(item) {
@@ -89,32 +84,12 @@ func formOf(to, member []byte, form int) []byte {
 	case 0:
 		return member
 	case 1:
-		return append(appendHead(append(to, codec.KindPlain), 3, uint64(len(content))), content...)
+		return codec.AppendText(append(to, codec.KindPlain), content)
 	}
-	n, ok := parseInt(content)
-	switch {
-	case !ok:
-		return nil
-	case n < 0:
-		return appendHead(append(to, codec.KindPlain), 1, uint64(-1-n))
+	if n, ok := parseInt(content); ok {
+		return codec.AppendInt(append(to, codec.KindPlain), n)
 	}
-	return appendHead(append(to, codec.KindPlain), 0, uint64(n))
-}
-
-// appendHead appends the head of a CBOR item in its shortest form.
-func appendHead(to []byte, major byte, n uint64) []byte {
-	major <<= 5
-	switch {
-	case n < 24:
-		return append(to, major|byte(n))
-	case n <= math.MaxUint8:
-		return append(to, major|24, byte(n))
-	case n <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(to, major|25), uint16(n))
-	case n <= math.MaxUint32:
-		return binary.BigEndian.AppendUint32(append(to, major|26), uint32(n))
-	}
-	return binary.BigEndian.AppendUint64(append(to, major|27), n)
+	return nil
 }
 
 // typeName returns what TYPE says of a lattice.

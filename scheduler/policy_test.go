@@ -18,14 +18,7 @@ type slot struct {
 func (s *slot) Invoke(inv *wire.Invocation) { s.invoked = append(s.invoked, inv) }
 func (s *slot) Holds(key string) bool       { return slices.Contains(s.keys, key) }
 
-func reference(t *testing.T, key string) []byte {
-	t.Helper()
-	value, err := codec.EncodeReference(codec.Reference{Key: key, Deserialize: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
+func reference(key string) []byte { return codec.EncodeReference(codec.Ref{Key: key}) }
 
 func TestLocality(t *testing.T) {
 	t.Parallel()
@@ -37,11 +30,11 @@ func TestLocality(t *testing.T) {
 		values [][]byte
 		want   int
 	}{
-		{[][]byte{reference(t, "y")}, 1},                                                            // the one that holds it
-		{[][]byte{reference(t, "x")}, 0},                                                            // of two that hold it, the one with less to do
-		{[][]byte{tuple(text("1"), reference(t, "x"), reference(t, "y"))}, 1},                       // references in a list count as well
-		{[][]byte{text("1")}, 2},                                                                    // nothing to hold: the least load
-		{[][]byte{reference(t, "nowhere")}, 0},                                                      // no executor holds it
+		{[][]byte{reference("y")}, 1},                                   // the one that holds it
+		{[][]byte{reference("x")}, 0},                                   // of two that hold it, the one with less to do
+		{[][]byte{tuple(text("1"), reference("x"), reference("y"))}, 1}, // references in a list count as well
+		{[][]byte{text("1")}, 2},                                        // nothing to hold: the least load
+		{[][]byte{reference("nowhere")}, 0},                             // no executor holds it
 		{[][]byte{append([]byte{codec.KindReference}, "malformed"...), {codec.KindSequence, 1}}, 2}, // left to the executor to refuse
 	} {
 		before := len(slots[test.want].invoked)

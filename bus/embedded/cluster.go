@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"cloudburst/names"
+
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -194,7 +196,7 @@ func (c Cluster) tls() (*tls.Config, error) {
 // form waits until the cluster has a leader, and this member's replicas what it has missed. One that comes together for the first
 // time waits for as many members as a replicated log needs as well.
 func (s *Server) form(ctx context.Context, c Cluster, log *logBridge, first bool) error {
-	if c.CertificateFile == "" && !loopback(c.Listen) {
+	if host, _, _ := net.SplitHostPort(c.Listen); c.CertificateFile == "" && !names.Loopback(host) {
 		s.logger.Warn("what the members of the cluster say to each other is not encrypted; give them certificates, or a network of their own", "listen", c.Listen)
 	}
 	began := time.Now()
@@ -253,12 +255,6 @@ func (s *Server) behind() string {
 		}
 	}
 	return ""
-}
-
-func loopback(address string) bool {
-	host, _, _ := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Member is one member of a cluster.
