@@ -10,6 +10,7 @@ GO ?= go
 LISTEN ?= 127.0.0.1:7100
 DATA ?= .work/data
 FUZZTIME ?= 30s
+WHEEL_ARCHITECTURES ?= amd64 arm64
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 TOOLS := $(CURDIR)/.tools
@@ -23,7 +24,10 @@ export PATH := $(TOOLS):$(CURDIR)/$(VENV)/bin:$(PATH)
 
 ##@ Use
 build: $(SDK) ## bin/cloudburst, and .venv with the Python SDK
-	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BINARY) ./cmd/cloudburst
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BINARY) ./cmd/cloudburst
+
+wheel: $(SDK) ## dist/: Python wheels for Linux with the node inside, for WHEEL_ARCHITECTURES, and one with the client only
+	tools/wheel.sh $(CURDIR)/$(PY) $(GO) dist $(WHEEL_ARCHITECTURES)
 
 serve: build ## a node on DATA (.work/data), listening on LISTEN (127.0.0.1:7100)
 	@mkdir -p $(DATA)
@@ -90,7 +94,7 @@ generate-check: $(SDK) ## fails when the generated code is not that of proto/
 
 ##@ House
 clean: ## remove what was built and installed
-	rm -rf bin .tools .venv .work bench/results python/build
+	rm -rf bin dist .tools .venv .work bench/results python/build
 	find python e2e bench examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
@@ -118,4 +122,4 @@ $(TOOLS)/nats-server: go.mod | system
 	@mkdir -p $(@D)
 	$(GO) build -o $@ github.com/nats-io/nats-server/v2
 
-.PHONY: build serve demo test lint house go-lint py-lint fmt unit race py-test e2e soak bench generate generate-check clean help
+.PHONY: build wheel serve demo test lint house go-lint py-lint fmt unit race py-test e2e soak bench generate generate-check clean help

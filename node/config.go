@@ -176,17 +176,20 @@ func dataDefault() string {
 	return ""
 }
 
-// pythonDefault returns the interpreter that the workers use unless one is named: the one of CLOUDBURST_PYTHON, of the virtual
-// environment that stands beside the directory of this program, or of the PATH.
+// pythonDefault returns the interpreter that the workers use unless one is named: the one of CLOUDBURST_PYTHON, the one in the
+// directory of this program (where pip has installed both), the one of the virtual environment that stands next to that directory,
+// or the one of the PATH.
 func pythonDefault() string {
 	if python := os.Getenv("CLOUDBURST_PYTHON"); python != "" {
 		return python
 	}
 	if program, err := os.Executable(); err == nil {
 		if program, err = filepath.EvalSymlinks(program); err == nil {
-			python := filepath.Join(filepath.Dir(program), "..", ".venv", "bin", "python")
-			if info, err := os.Stat(python); err == nil && info.Mode()&0o111 != 0 {
-				return python
+			directory := filepath.Dir(program)
+			for _, python := range []string{filepath.Join(directory, "python"), filepath.Join(directory, "..", ".venv", "bin", "python")} {
+				if info, err := os.Stat(python); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+					return python
+				}
 			}
 		}
 	}

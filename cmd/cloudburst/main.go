@@ -88,6 +88,7 @@ func (c *cli) root() *cobra.Command {
 		Short: "Functions that share state, composed and called with little delay",
 		Long: `Cloudburst runs Python functions that share state, alone and composed into DAGs.
 
+  cloudburst dev                      run a node for the program that you write
   cloudburst serve                    run a node
   cloudburst fn ls                    what is registered there
   cloudburst call sq 4                call a function
@@ -104,7 +105,7 @@ Commands find the node that was last started on this machine by themselves; CLOU
 		return usage("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(), c.versionCommand(),
+		c.devCommand(), c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(), c.versionCommand(),
 	)
 	return root
 }

@@ -75,7 +75,7 @@ or Ctrl-C stops it at once.`,
 			if dump {
 				return c.write([]byte(cfg.TOML()))
 			}
-			return c.serve(cmd.Context(), cfg)
+			return c.serve(cmd.Context(), cfg, serveBanner)
 		},
 	}
 	flags := cmd.Flags()
@@ -126,20 +126,23 @@ func endingSignals() []os.Signal {
 	return ending
 }
 
-// serve runs a node until a signal drains it, or a second one cuts it.
-func (c *cli) serve(ctx context.Context, cfg node.Config) error {
+// serveBanner is the one line that says that a node is ready.
+func serveBanner(r node.Ready) string {
+	where := "at " + r.URL
+	if r.URL == "" {
+		where = "as " + strings.Join(r.Roles, ",")
+	}
+	return fmt.Sprintf("cloudburst ready %s (data %s, %s)", where, r.Data, plural(r.Functions, "function"))
+}
+
+// serve runs a node until a signal drains it, or a second one cuts it. It prints the banner when the node is ready.
+func (c *cli) serve(ctx context.Context, cfg node.Config, banner func(node.Ready) string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	cfg.Version = readBuild().Version
 	c.serveOutput(&cfg)
-	cfg.OnReady = func(r node.Ready) {
-		where := "at " + r.URL
-		if r.URL == "" {
-			where = "as " + strings.Join(r.Roles, ",")
-		}
-		_ = c.say("cloudburst ready %s (data %s, %s)", where, r.Data, plural(r.Functions, "function"))
-	}
+	cfg.OnReady = func(r node.Ready) { _ = c.say("%s", banner(r)) }
 	n, err := node.New(cfg)
 	if err != nil {
 		return err
