@@ -9,9 +9,10 @@ from cloudburst.cells import new_cell, value_of
 from cloudburst.connection import REQUEST_SECONDS, Connection
 from cloudburst.endpoint import locator
 from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
-from cloudburst.function import Function, P, R, new_function
+from cloudburst.function import Function, new_function
 from cloudburst.pipeline import Pipeline, described
 from cloudburst.session import Session
+from cloudburst.stage import P, R
 from cloudburst.v1 import store_pb2
 from cloudburst.watch import Change, watch
 
@@ -66,10 +67,21 @@ class App:
     # Functions.
 
     @overload
-    def function(self, function: Type[Runs[P, R]], /) -> Function[P, R]: ...
+    def function(
+        self,
+        function: Type[Runs[P, R]],
+        /,
+        *,
+        name: Optional[str] = None,
+        retries: int = 0,
+        timeout: Optional[float] = None,
+        init: Iterable[Any] = (),
+    ) -> Function[P, R]: ...
 
     @overload
-    def function(self, function: Callable[P, R], /) -> Function[P, R]: ...
+    def function(
+        self, function: Callable[P, R], /, *, name: Optional[str] = None, retries: int = 0, timeout: Optional[float] = None
+    ) -> Function[P, R]: ...
 
     @overload
     def function(
@@ -81,18 +93,6 @@ class App:
         timeout: Optional[float] = None,
         init: Iterable[Any] = (),
     ) -> _Decorator: ...
-
-    @overload
-    def function(
-        self,
-        function: Callable[P, R],
-        /,
-        *,
-        name: Optional[str] = None,
-        retries: int = 0,
-        timeout: Optional[float] = None,
-        init: Iterable[Any] = (),
-    ) -> Function[P, R]: ...
 
     def function(
         self,

@@ -7,44 +7,20 @@ import inspect
 import os
 import sys
 import threading
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Dict,
-    Generic,
-    List,
-    NamedTuple,
-    Optional,
-    Tuple,
-    TypeVar,
-    overload,
-)
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
 from cloudburst.cells import check_key, milliseconds
 from cloudburst.codec import encode_pickle
-from cloudburst.connection import RUN_SECONDS, Connection, current_connection
+from cloudburst.connection import RUN_SECONDS, Connection
 from cloudburst.errors import InvalidArgumentError, UnsupportedError
 from cloudburst.future import Future
+from cloudburst.stage import P, R, Stage
 from cloudburst.stateful import LocalObject, Stateful
 from cloudburst.v1 import frame_pb2, function_pb2
 
-if TYPE_CHECKING:
-    from typing_extensions import ParamSpec
-
-    from cloudburst.pipeline import Pipeline
-
-    P = ParamSpec("P")
-    P2 = ParamSpec("P2")
-else:
-    P = TypeVar("P")
-
-R = TypeVar("R")
-S = TypeVar("S")
-
-__all__ = ["Function", "Options", "Stage"]
+__all__ = ["Function", "Options"]
 
 LEVELS = ("lww", "repeatable_read", "single_key", "multi_key", "causal")
 """Names of the consistency levels."""
@@ -77,68 +53,6 @@ def checked_options(
     if not stored and (key or old.key):
         raise InvalidArgumentError("store=False and a key contradict each other")
     return Options(old.timeout if timeout is None else timeout, old.key if key is None else key, stored)
-
-
-class Stage(Generic[P, R]):
-    """What can be called on a node and composed with ``>>``: a function, or a pipeline of functions.
-
-    ``a >> b`` calls b with the result of a, after the arguments that b has been bound; a tuple is spread over several
-    parameters. ``(a, b) >> c`` calls c with the results of both, in this order, and ``a >> (b, c)`` calls both with that of a.
-    """
-
-    _connection: Optional[Connection]
-    _options: Options
-
-    def _owner(self) -> Connection:
-        if self._connection is None:
-            self._connection = current_connection()
-        return self._connection
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it here."""
-        result: R = self._here(args, kwargs)
-        return result
-
-    @overload
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
-
-    @overload
-    def remote(self, *args: Any, **kwargs: Any) -> Future[R]: ...
-
-    def remote(self, *args: Any, **kwargs: Any) -> Future[R]:
-        """Run it on the node, and return at once.
-
-        An argument may be a Future or a Ref, also inside a list: the function gets the value. What the function raises is
-        raised by the future. Raises UnpicklableError, naming what in an argument cannot travel, UnavailableError, or
-        NoResourcesError.
-        """
-        return self._there(args, kwargs)
-
-    def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
-        raise NotImplementedError
-
-    def map(self, *iterables: Any) -> List[Future[R]]:
-        """Call once for each element, or for the elements of several iterables side by side; return the futures in order."""
-        return [self.remote(*arguments) for arguments in zip(*iterables)]
-
-    @overload
-    def __rshift__(self, after: Stage[..., S]) -> Pipeline[P, S]: ...
-
-    @overload
-    def __rshift__(self, after: Tuple[Stage[..., Any], ...]) -> Pipeline[P, Any]: ...
-
-    def __rshift__(self, after: Any) -> Pipeline[P, Any]:
-        from cloudburst.pipeline import composed
-
-        return composed(self, after)
-
-    def __rrshift__(self, before: Tuple[Stage[P2, Any], ...]) -> Pipeline[P2, R]:
-        from cloudburst.pipeline import composed
-
-        return composed(before, self)
 
 
 class Function(Stage[P, R]):

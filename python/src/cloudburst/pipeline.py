@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
 from cloudburst.connection import RUN_SECONDS, Connection
 from cloudburst.errors import DagExistsError, InvalidArgumentError
-from cloudburst.function import Function, Options, P, Stage, call_head, checked_options
+from cloudburst.function import Function, Options, call_head, checked_options
 from cloudburst.future import Future
+from cloudburst.stage import P, R, Stage
 from cloudburst.v1 import frame_pb2, function_pb2
 
 __all__ = ["Pipeline", "composed"]
-
-R = TypeVar("R")
 
 _HEADS_MAX = 64
 _READABLE_CHARACTERS_MAX = 60

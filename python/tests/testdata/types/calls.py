@@ -1,0 +1,105 @@
+"""What a type checker says of calls. A line that must fail names what the error says."""
+
+from __future__ import annotations
+
+from typing import Any, Counter, List
+
+from typing_extensions import assert_type
+
+import cloudburst
+from cloudburst import Function, Future, Ref
+
+app = cloudburst.connect()
+
+
+@app.function
+def sq(x: int) -> int:
+    return x * x
+
+
+@app.function(retries=3, timeout=10)
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
+@app.function
+def name() -> str:
+    return ""
+
+
+@app.function
+def merged(counts: List[Counter[str]], most: int) -> str:
+    return ""
+
+
+@app.function
+def total(numbers: List[int]) -> float:
+    return sum(numbers)
+
+
+@app.function
+def untyped(x, y=1):  # type: ignore[no-untyped-def]
+    return x
+
+
+class Account:
+    def __init__(self, balance: int) -> None:
+        self.balance = balance
+
+    def run(self, amount: int) -> str:
+        return str(self.balance + amount)
+
+
+account = app.function(Account, init=(100,))
+
+# Calls.
+assert_type(sq(3), int)
+assert_type(sq.remote(3), Future[int])
+assert_type(sq.remote(x=3).get(), int)
+assert_type(add.remote(1, y=2).result(timeout=1), int)
+assert_type(account.remote(5), Future[str])
+assert_type(app.function(Account, name="a", init=(1,)).remote(amount=5), Future[str])
+assert_type(sq.options(timeout=3, key="k").remote(3), Future[int])
+assert_type(sq.bind(3).remote().get(), int)
+assert_type(app.lookup("sq"), Function[..., Any])
+app.lookup("sq").remote(1, "2", three=3)
+untyped.remote("anything", y=2)
+sq("a")  # error: incompatible type "str"
+sq.remote("a")  # error: argument type "str"
+sq.remote(1, 2)  # error: argument types "int", "int"
+sq.remote()  # error: require at least one argument
+sq.remote(y=1)  # error: argument type "int"
+add.remote(1, y="2")  # error: argument types "int", "str"
+account.remote("a")  # error: argument type "str"
+account.remote(1, 2)  # error: argument types "int", "int"
+sq.options(timeout=3).remote("a")  # error: argument type "str"
+
+# Futures and references as arguments.
+sq.remote(sq.remote(3))
+sq.remote(app.ref("key"))
+sq.remote(Ref[int]("key"))
+add.remote(1, sq.remote(3))
+add.remote(sq.remote(3), sq.remote(3))
+total.remote([1, 2])
+total.remote([sq.remote(1), app.ref("key")])
+total.remote(sq.map([1, 2]))
+counts: List[Future[Counter[str]]] = []
+merged.remote(counts, 10)
+sq.remote(name.remote())  # error: incompatible type "Future[str]"
+add.remote(1, name.remote())  # error: incompatible type "Future[str]"
+total.remote([name.remote()])  # error: incompatible type "Future[str]"
+
+# One call for each element.
+assert_type(sq.map([1, 2]), List[Future[int]])
+assert_type(add.map([1], range(3)), List[Future[int]])
+sq.map(["a"])  # error: incompatible type "str"
+add.map([1], ["a"])  # error: incompatible type "str"
+
+
+async def waiting() -> None:
+    assert_type(await sq.remote(3), int)
+
+
+def several() -> None:
+    futures = sq.map([1, 2])
+    assert_type([future.get() for future in cloudburst.as_completed(futures)], List[int])
