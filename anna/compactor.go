@@ -2,37 +2,43 @@ package anna
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"cloudburst/anna/compaction"
 	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
-// truncateLooks is for how many looks at the log that stays there which is not needed any more. So what has replaced it is on the disk
-// when it goes, also where that is not waited for (nats.sync_interval).
+// truncateLooks is for how many looks at the log what is not needed any more stays there. What has replaced it is on the disk when it
+// is cut off, also where writes do not wait for that (nats.sync_interval).
 const truncateLooks = 3
 
-// compactor keeps the streams of the log short. The one who leads the first slot of a stream looks after it: when the stream is too
-// long for what is needed of it, it makes known from where on it is to be needed; the kernels of all see to that (Kernel.sweep), and
-// every master says how far they are. What nobody needs is cut off. Owned by the goroutine in run.
+// compactor has compaction.Compactor decide when the streams of the log are cut off at their beginning, and carries that out. Owned by
+// the goroutine in run, but for the lengths.
 type compactor struct {
 	server  *Server
-	streams []streamLength
+	machine *compaction.Compactor
+	began   time.Time
+	lengths []streamLength
 }
 
-// streamLength is what is known of the length of a stream.
-type streamLength struct {
-	bytes, needed atomic.Int64 // as of the last look; 0 = somebody else looks after it
-	target        uint64       // what it is to be cut off to, 0 = it is short enough
-	cut           uint64       // from where on it is needed, as of since
-	since         time.Time
-}
+// streamLength is how long a stream was at the last look, in bytes; 0 = another node looks after it.
+type streamLength struct{ bytes, needed atomic.Int64 }
 
 func newCompactor(s *Server) *compactor {
-	return &compactor{server: s, streams: make([]streamLength, s.cfg.Streams)}
+	cfg := &s.cfg
+	return &compactor{
+		server: s, began: time.Now(), lengths: make([]streamLength, cfg.Streams),
+		machine: compaction.New(compaction.Config{
+			Slots: cfg.Slots, Streams: cfg.Streams, Ratio: cfg.CompactRatio, BytesMin: cfg.CompactBytesMin,
+			Wait: truncateLooks * cfg.CompactInterval.Microseconds(),
+		}),
+	}
 }
 
 func (c *compactor) run(ctx context.Context) {
@@ -42,137 +48,94 @@ func (c *compactor) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			for p := range c.streams {
-				if err := c.look(ctx, p, now); err != nil && ctx.Err() == nil {
-					c.server.cfg.Logger.Debug("the log is shortened later", "stream", c.server.cfg.streamName(p), "error", err)
+		case <-ticker.C:
+			for stream := range c.server.followers {
+				if err := c.look(ctx, stream); err != nil && ctx.Err() == nil {
+					c.server.cfg.Logger.Debug("the log is shortened later", "stream", c.server.cfg.streamName(stream), "error", err)
 				}
 			}
 		}
 	}
 }
 
-// look goes on with shortening a stream, if it is too long.
-func (c *compactor) look(ctx context.Context, partition int, now time.Time) error {
-	s, stream := c.server, &c.streams[partition]
-	shard := s.shards[partition%len(s.shards)]
-	first, held := c.mine(partition)
-	if !first {
-		stream.target, stream.cut = 0, 0
-		stream.bytes.Store(0)
-		stream.needed.Store(0)
-	} else {
-		shard.mu.RLock()
-		needed := shard.kernel.Needed(partition)
-		shard.mu.RUnlock()
-		e, err := s.log.end(ctx, partition)
-		if err != nil {
-			return err
-		}
-		c.judge(stream, &e, needed*s.slotsOf(partition)/held)
-		if stream.target != 0 {
-			if err := c.cut(ctx, partition, now); err != nil {
-				return err
+// look has the machine take one look at a stream, and does what it wants done.
+func (c *compactor) look(ctx context.Context, stream int) error {
+	look := compaction.Look{Stream: stream}
+	look.Leads, look.Held = c.mine(stream)
+	present := c.server.members.present()
+	for _, id := range slices.Sorted(maps.Keys(present)) {
+		p := present[id]
+		look.Members = append(look.Members, compaction.Member{
+			Guest: p.GetGuest(), Leads: p.GetLeads(), Floors: p.GetFloors(), Targets: p.GetTargets(),
+		})
+	}
+	var failed error
+	for events := []compaction.Event{look}; len(events) > 0; events = events[1:] {
+		for _, a := range c.machine.Step(time.Since(c.began).Microseconds(), events[0]) {
+			answer, err := c.perform(ctx, a)
+			if answer != nil {
+				events = append(events, answer)
+			}
+			if err != nil {
+				failed = err
 			}
 		}
 	}
-	target := stream.target
-	present := s.members.present()
-	for _, p := range present {
-		if partition < len(p.GetTargets()) {
-			target = max(target, p.GetTargets()[partition])
-		}
-	}
-	if target != 0 {
-		s.step(shard, &kernel.Compact{Partition: partition, Target: target})
-	}
-	s.members.change(func(p *pb.Presence) {
-		if p.Targets == nil {
-			p.Targets = make([]uint64, s.cfg.Streams)
-		}
-		p.Targets[partition] = stream.target
-		p.Floors = s.floors()
-	})
-	return nil
+	length := c.machine.Length(stream)
+	c.lengths[stream].bytes.Store(int64(length.Bytes))
+	c.lengths[stream].needed.Store(int64(length.Needed))
+	return failed
 }
 
-// judge decides whether a stream is too long.
-func (c *compactor) judge(stream *streamLength, e *extent, needed int) {
-	cfg := &c.server.cfg
-	stream.bytes.Store(int64(e.bytes))
-	stream.needed.Store(int64(needed))
-	if stream.target > e.first {
-		return // still to be done
-	}
-	stream.target, stream.cut = 0, 0
-	if e.bytes > uint64(cfg.CompactRatio*needed+cfg.CompactBytesMin) {
-		// The older a record the less likely is it needed. So half of them go, or more when twice of what is needed is less than half.
-		part := max(0.5, 1-2*float64(needed)/float64(e.bytes))
-		stream.target = e.first + uint64(part*float64(e.end-e.first)) + 1
-	}
-}
-
-// cut cuts off what nobody needs, once that has been so for some looks.
-func (c *compactor) cut(ctx context.Context, partition int, now time.Time) error {
-	s, stream := c.server, &c.streams[partition]
-	if stream.cut == 0 {
-		if floor := c.floor(partition); floor >= stream.target {
-			stream.cut, stream.since = floor, now
-		}
-		return nil
-	}
-	if now.Sub(stream.since) < truncateLooks*s.cfg.CompactInterval {
-		return nil
-	}
-	if err := s.log.truncate(ctx, partition, stream.cut); err != nil {
-		return err
-	}
-	s.stats.truncations.Add(1)
-	s.cfg.Logger.Debug("the log has been shortened", "stream", s.cfg.streamName(partition), "before", stream.cut)
-	stream.cut = 0
-	return nil
-}
-
-// floor returns from where on a stream is needed by anybody; 0 when that is not known.
-func (c *compactor) floor(partition int) uint64 {
+// perform does what the machine wants done, and returns the event that answers it, if there is one.
+func (c *compactor) perform(ctx context.Context, a compaction.Action) (compaction.Event, error) {
 	s := c.server
-	led := slots.NewBitmap(s.cfg.Slots)
-	floor := uint64(math.MaxUint64)
-	for _, p := range s.members.present() {
-		if p.GetGuest() {
-			continue
+	switch a := a.(type) {
+	case compaction.AskExtent:
+		shard := s.shardOfStream(a.Stream)
+		shard.mu.RLock()
+		needed := shard.kernel.Needed(a.Stream)
+		shard.mu.RUnlock()
+		e, err := s.log.end(ctx, a.Stream)
+		if err != nil {
+			return nil, err
 		}
-		if partition >= len(p.GetFloors()) {
-			return 0
+		return compaction.ExtentKnown{Stream: a.Stream, First: e.first, End: e.end, Bytes: e.bytes, Needed: needed}, nil
+	case compaction.Compact:
+		s.step(s.shardOfStream(a.Stream), &kernel.Compact{Partition: a.Stream, Target: a.Target})
+	case compaction.Announce:
+		s.members.change(func(p *pb.Presence) {
+			if p.Targets == nil {
+				p.Targets = make([]uint64, s.cfg.Streams)
+			}
+			p.Targets[a.Stream] = a.Target
+			p.Floors = s.floors()
+		})
+	case compaction.Truncate:
+		err := s.log.truncate(ctx, a.Stream, a.Before)
+		if err == nil {
+			s.stats.truncations.Add(1)
+			s.cfg.Logger.Debug("the log has been shortened", "stream", s.cfg.streamName(a.Stream), "before", a.Before)
 		}
-		floor = min(floor, p.GetFloors()[partition])
-		led.Add(p.GetLeads())
+		return compaction.Truncated{Stream: a.Stream, Err: err}, err
 	}
-	for slot := range uint16(s.cfg.Slots) {
-		if s.cfg.partitionOf(slot) == partition && !led.Has(slot) {
-			return 0 // nobody speaks for it
-		}
-	}
-	return floor
+	return nil, nil
 }
+
+func (s *Server) shardOfStream(stream int) *shard { return s.shards[stream%len(s.shards)] }
 
 // mine reports whether this node leads the first slot of a stream, and of how many of its slots it is a master.
-func (c *compactor) mine(partition int) (first bool, held int) {
+func (c *compactor) mine(stream int) (leads bool, held int) {
 	s := c.server
-	shard := s.shards[partition%len(s.shards)]
+	shard := s.shardOfStream(stream)
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
-	for slot := partition; slot < s.cfg.Slots; slot += s.cfg.Streams {
+	for slot := stream; slot < s.cfg.Slots; slot += s.cfg.Streams {
 		if shard.kernel.Tenure(uint16(slot)) < slots.Joining {
 			held++
 		}
 	}
-	return shard.kernel.Tenure(uint16(partition)) == slots.Leading, held
-}
-
-// slotsOf returns how many slots a stream has.
-func (s *Server) slotsOf(partition int) int {
-	return (s.cfg.Slots - partition + s.cfg.Streams - 1) / s.cfg.Streams
+	return shard.kernel.Tenure(uint16(stream)) == slots.Leading, held
 }
 
 // floors returns from where on each stream is needed by this node. It goes with what the node says that it leads: a slot is only led

@@ -96,7 +96,7 @@ func (s *Server) Metrics() Metrics {
 	for i, f := range s.followers {
 		total.Stream = append(total.Stream, StreamStats{
 			Number: strconv.Itoa(i), Lag: f.lag(),
-			LogBytes: int(s.compactor.streams[i].bytes.Load()), NeededBytes: int(s.compactor.streams[i].needed.Load()),
+			LogBytes: int(s.compactor.lengths[i].bytes.Load()), NeededBytes: int(s.compactor.lengths[i].needed.Load()),
 		})
 	}
 	for _, slot := range s.slotShares() {

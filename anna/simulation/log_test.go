@@ -34,6 +34,17 @@ const (
 // end returns the sequence of the last message that there has been.
 func (s *stream) end() uint64 { return uint64(len(s.records)) }
 
+// bytes returns what the messages that are there take.
+func (s *stream) bytes() (total uint64) {
+	for at := s.first; at <= s.end(); at++ {
+		total += recordBytes
+		for _, e := range s.records[at-1].entries {
+			total += uint64(e.State.Bytes())
+		}
+	}
+	return total
+}
+
 // lastRecord returns the sequence of the last record that is there, 0 without any.
 func (s *stream) lastRecord() uint64 {
 	for at := s.end(); at >= s.first; at-- {

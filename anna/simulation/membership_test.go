@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cloudburst/anna/compaction"
 	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
@@ -92,6 +93,7 @@ type membership struct {
 	heard  int64   // when the bucket was last reached
 
 	mover     *slots.Mover
+	compactor *compaction.Compactor
 	due       int64 // when the mover gets its next tick; 0 = not planned
 	serves    mask  // the slots that requests are taken for
 	transfers map[uint64]*transfer
@@ -119,7 +121,7 @@ func (n *node) enter() {
 	}
 	n.announce()
 	n.hear()
-	n.mover = n.newMover()
+	n.mover, n.compactor = n.newMover(), newCompactor()
 	n.look()
 }
 

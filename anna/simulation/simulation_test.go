@@ -38,6 +38,7 @@ func TestDefectsAreFound(t *testing.T) {
 		"merge in order of arrival":       mergeByArrival,
 		"whole without a guard":           unguardedWhole,
 		"cut off without asking":          cutAlone,
+		"cut off before it was replaced":  cutUnread,
 		"acknowledged before it is there": ackBeforePublish,
 		"served before the log was read":  servedUnread,
 		"served before it has settled":    servedUnsettled,

@@ -39,6 +39,7 @@ const (
 	mergeByArrival
 	unguardedWhole
 	cutAlone
+	cutUnread
 	ackBeforePublish
 	servedUnread
 	servedUnsettled
