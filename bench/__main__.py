@@ -1,4 +1,4 @@
-"""``make bench``: latency and throughput of sq(incr(x)) beside the floor under it, and what the node itself costs."""
+"""``make bench``: latency and throughput of sq(incr(x)), compared with a bare forwarder, and what the node itself costs."""
 
 from __future__ import annotations
 

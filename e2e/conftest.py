@@ -105,7 +105,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line for whoever runs the tests."""
+    """Print a line for those who run the tests."""
 
     def line(text: str) -> None:
         with capsys.disabled():

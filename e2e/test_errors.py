@@ -1,4 +1,4 @@
-"""What goes wrong in a function comes back as what it is, and harms nobody else."""
+"""A fault of a function is raised by its call as what it is, and harms no other call."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_slow_call_does_not_answer_another(cloud: CloudburstConnection, name: 
 def test_a_reference_to_a_missing_key(cloud: CloudburstConnection, name: str) -> None:
     f = cloud.register(lambda _, x: x, name)
     blocked = [f(CloudburstReference(f"{name}-missing", True)) for _ in range(20)]
-    assert [f(i).get() for i in range(100)] == list(range(100)), "nobody else is blocked"
+    assert [f(i).get() for i in range(100)] == list(range(100)), "no other call is blocked"
     for future in blocked:
         with pytest.raises(errors.KeyNotFoundError, match=f"{name}-missing"):
             future.get()

@@ -1,4 +1,4 @@
-"""What does not speak the protocol is cut off, and nobody else notices."""
+"""A peer that does not speak the protocol is cut off, and no other client notices."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ HOSTILE = {
     "a header above its limit": struct.pack("<II", HEADER_MAX + 1, 0),
     "a payload above its limit": struct.pack("<II", 0, PAYLOAD_MAX + 1),
     "the largest lengths": struct.pack("<II", 0xFFFFFFFF, 0xFFFFFFFF),
-    "a header that is no message": framed(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+    "a header that is not a message": framed(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
     "sizes that do not add up": framed(frame_pb2.Header(id=1, sizes=[5], put=frame_pb2.Put()).SerializeToString(), b"abc"),
     "sizes that overflow": framed(
         frame_pb2.Header(id=1, sizes=[2**32 - 1, 4], put=frame_pb2.Put()).SerializeToString(), b"abc"
     ),
     "payload without sizes": framed(frame_pb2.Header(id=1, get_status=frame_pb2.GetStatus()).SerializeToString(), b"abc"),
     "no body": framed(frame_pb2.Header(id=1).SerializeToString()),
-    "a reply that nobody asked for": framed(frame_pb2.Header(id=1, done=frame_pb2.Done()).SerializeToString()),
+    "a reply without a request": framed(frame_pb2.Header(id=1, done=frame_pb2.Done()).SerializeToString()),
     "a worker's request": framed(frame_pb2.Header(id=1, invoke=frame_pb2.Invoke(run_id=b"x" * 16)).SerializeToString()),
 }
 

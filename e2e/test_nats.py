@@ -1,4 +1,4 @@
-"""A node on NATS servers that somebody else runs: one, and three of a cluster."""
+"""A node on external NATS servers: one, and a cluster of three."""
 
 from __future__ import annotations
 

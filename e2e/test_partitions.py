@@ -208,7 +208,7 @@ def test_a_cable_is_pulled(hosted: Cluster, network: Network, report: Callable[[
 
 @pytest.mark.slow
 def test_all_are_cut_off(hosted: Cluster, network: Network, report: Callable[[str], None]) -> None:
-    """Nobody has a majority: nothing is acknowledged that could be lost, and all goes on afterwards."""
+    """No side has a majority: nothing is acknowledged that could be lost, and all goes on afterwards."""
     under_load(hosted, [], all_parted(network), "all cut off", report, [0, 1, 2])
 
 

@@ -1,4 +1,4 @@
-"""Push-sum gossip: running functions compute the average of their values by messages alone, without anybody in the middle.
+"""Push-sum gossip: running functions compute the average of their values by messages alone, without a coordinator.
 
 Each holds a sum and a weight, keeps half of both in each round and sends the other half to a random peer; sum / weight of
 every one goes to the average (Kempe, Dobra and Gehrke, 2003).
@@ -32,7 +32,7 @@ def actor(group: str, me: int, value: float) -> float:
         context.send(random.choice(peers), (total, weight))
         for _, (more, heavier) in context.recv(0.01):
             total, weight = total + more, weight + heavier
-    # Nobody leaves while others may still write to them.
+    # A function stays while others may still write to it.
     context.put(f"{group}/done/{me}", True)
     for i in range(ACTORS):
         context.get(f"{group}/done/{i}", wait=30)

@@ -1,4 +1,4 @@
-"""Count words in parallel: many functions read parts of a text, one puts their counts together.
+"""Count words in parallel: many functions each count a section of the words, one adds their counts up.
 
 make serve                                    # in another terminal
 .venv/bin/python examples/wordcount.py README.md ARCHITECTURE.md

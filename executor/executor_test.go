@@ -165,7 +165,7 @@ func TestADeadWorkersInvocationIsRunAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "attempts")
 	other := n.begin(n.invocation("wait_for", "k", 60))
 	equal(t, n.call("die", path, 2), uint64(3))
-	// Nobody else has noticed.
+	// No other call has noticed.
 	if err := n.cache.Put(t.Context(), []cache.Write{lww("k", encode(t, 5))}, pb.Ack_ACK_MEMORY); err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func TestAReferenceToAMissingKey(t *testing.T) {
 	for i := range missing {
 		missing[i] = n.begin(n.invocation("same", reference("missing", true)))
 	}
-	// Nobody is blocked meanwhile, though there is but one worker.
+	// No call is blocked meanwhile, though there is only one worker.
 	for i := range 10 {
 		equal(t, n.call("incr", i), uint64(i+1))
 	}
@@ -148,7 +148,7 @@ func TestMessages(t *testing.T) {
 	equal(t, decode(t, r.Value), []any{sender, "hello"})
 	equal(t, sender[0], "here")
 
-	// A message to nobody is dropped, one to another node is an error.
+	// A message to a function that does not run is dropped, one to another node is an error.
 	equal(t, n.call("send_to", "here", 1<<40, "x"), nil)
 	equal(t, n.Stats().Undelivered, uint64(1))
 	wantError(t, n.fails("send_to", "elsewhere", 1, "x"), wire.ErrExecution, "elsewhere")

@@ -81,7 +81,7 @@ func measureHops(here, there *nats.Conn) ([]time.Duration, error) {
 	return took, nil
 }
 
-// measureLog returns how long the log takes to store a record, in order. Its answer to a publish takes a hop beside that.
+// measureLog returns how long the log takes to store a record, in order. Its answer to a publish takes a hop in addition.
 func measureLog(ctx context.Context, here *nats.Conn, hop time.Duration) ([]time.Duration, error) {
 	js, err := jetstream.New(here)
 	if err != nil {

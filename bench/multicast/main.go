@@ -69,9 +69,9 @@ type result struct {
 	Each         spread `json:"each"`
 	Last         spread `json:"last"`
 	Acknowledged spread `json:"acknowledged"`
-	// Bare is until a message that was sent on the bus beside every update has arrived, with no store in between.
+	// Bare is until a message that was sent on the bus with every update has arrived, with no store in between.
 	Bare spread `json:"bare"`
-	// What the servers sent and received for one update, beside what they do while nothing is written.
+	// What the servers sent and received for one update, without what they do while nothing is written.
 	Messages float64 `json:"messages"`
 	Bytes    float64 `json:"bytes"`
 	// Quiet is the messages a second while nothing is written.

@@ -1,4 +1,4 @@
-"""``python -m bench.redis``: the endpoint beside Redis, on one machine, with one tool, turn by turn: the ratios count."""
+"""``python -m bench.redis``: the endpoint compared with Redis, on one machine, with one tool, in turn: the ratios count."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
     options.out.with_suffix(".svg").write_text(picture.svg(report))
-    print(f"written to {options.out}, and drawn beside it")
+    print(f"written to {options.out}, and drawn in the same folder")
 
 
 if __name__ == "__main__":

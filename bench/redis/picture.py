@@ -53,4 +53,4 @@ def svg(report: Dict[str, Any]) -> str:
     machine = report["machine"]
     redis = report["redis"].partition(" sha")[0]
     about = f"{machine['cores']} cores, {machine['processor']}; commit {report['commit'][:7]}; {redis}"
-    return bars("The Redis endpoint beside Redis", about, rows)
+    return bars("The Redis endpoint compared with Redis", about, rows)

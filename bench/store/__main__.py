@@ -1,4 +1,4 @@
-"""``python -m bench.store``: the store inside a Go program against its budgets, beside the log that it stands on."""
+"""``python -m bench.store``: the store inside a Go program, compared with its budgets and with the bare log below it."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ def puts(options: argparse.Namespace, directory: Path) -> List[Row]:
             rounds[-1].update(anna.run(pattern, f"{PUTS}x"))
     found = medians(rounds)
 
-    def beside(what: str, key: str, unit: str, budget: float = 0, scale: float = 1) -> Row:
+    def compared(what: str, key: str, unit: str, budget: float = 0, scale: float = 1) -> Row:
         bare = found[theirs][key] / scale
         return row(what, found[ours][key] / scale, unit, budget, bare, ratios(rounds, ours, theirs, key))
 
     return [
-        beside(f"durable puts of {CLIENTS} clients", "puts/s", "/s", 80_000),
-        beside("durable puts, p50", "p50-µs", " ms", 2, 1000),
-        beside("durable puts, p99", "p99-µs", " ms", 0, 1000),
-        beside("durable puts, processor, log included", "cpu-µs/put", " µs"),
+        compared(f"durable puts of {CLIENTS} clients", "puts/s", "/s", 80_000),
+        compared("durable puts, p50", "p50-µs", " ms", 2, 1000),
+        compared("durable puts, p99", "p99-µs", " ms", 0, 1000),
+        compared("durable puts, processor, log included", "cpu-µs/put", " µs"),
         row("durable puts to keys written 100 times before", found["Overwrite"]["puts/s"], "/s", 80_000),
         row("durable puts to keys written 100 times before, processor", found["Overwrite"]["cpu-µs/put"], " µs"),
         row("the bare log, 4,096 publishes at a time", found[most]["puts/s"], "/s"),
@@ -93,7 +93,9 @@ def recovery(options: argparse.Namespace, directory: Path) -> List[Row]:
 
 def resident(options: argparse.Namespace, _: Path) -> List[Row]:
     found = memory(options)
-    return [row("resident for a key of 100 B, beside Redis", found["cloudburst"], " B", 3 * found["redis"], found["redis"])]
+    return [
+        row("resident for a key of 100 B, compared with Redis", found["cloudburst"], " B", 3 * found["redis"], found["redis"])
+    ]
 
 
 PARTS: Dict[str, Callable[[argparse.Namespace, Path], List[Row]]] = {
@@ -140,7 +142,7 @@ def svg(result: Dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
-    parser.add_argument("--binary", type=Path, default=BINARY, help="the node, of which the resident memory is measured")
+    parser.add_argument("--binary", type=Path, default=BINARY, help="the node whose resident memory is measured")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured: the median counts")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the measurements")
     parser.add_argument("--out", type=Path, default=RESULTS)

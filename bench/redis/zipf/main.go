@@ -122,7 +122,7 @@ func converse(ctx context.Context, o options, draw []float64, value string, end 
 	random := rand.New(rand.NewPCG(seed, 1))
 	names := "zipf:"
 	if o.command == "INCR" {
-		names = "count:" // what SET has written is no number
+		names = "count:" // what SET has written is not a number
 	}
 	var took []time.Duration
 	var out []byte
