@@ -20,7 +20,7 @@ def blocks(language: str) -> List[str]:
 def test_first_five_minutes(own_node: Callable[..., Node], capsys: object) -> None:
     node = own_node()
     transcript = "\n".join(blocks("pycon"))
-    example = doctest.DocTestParser().get_doctest(transcript, {}, "README.md", "README.md", 0)
+    example = doctest.DocTestParser().get_doctest(transcript, {"__name__": "__main__"}, "README.md", "README.md", 0)
     results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example)
     assert results.attempted > 10
     assert results.failed == 0
