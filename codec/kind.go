@@ -21,6 +21,7 @@ const (
 	KindSequence  byte = 6
 	KindFailure   byte = 7
 	KindLattice   byte = 8
+	KindComposed  byte = 9
 )
 
 // sequenceElementsMax bounds the elements of one sequence.
@@ -77,7 +78,12 @@ func EncodeReference(r Ref) []byte {
 	return append(value, simpleTrue)
 }
 
-// SplitSequence returns the encoded elements of a value with KindSequence, sharing its bytes.
+// HasElements reports whether a value is made of elements, any of which may be a reference.
+func HasElements(value []byte) bool {
+	return len(value) > 0 && (value[0] == KindSequence || value[0] == KindComposed)
+}
+
+// SplitSequence returns the encoded elements of a value with KindSequence or KindComposed, sharing its bytes.
 func SplitSequence(value []byte) ([][]byte, error) {
 	var elements [][]byte
 	for rest := value[1:]; len(rest) > 0; {
@@ -94,9 +100,12 @@ func SplitSequence(value []byte) ([][]byte, error) {
 	return elements, nil
 }
 
-// JoinSequence is the inverse of SplitSequence.
-func JoinSequence(elements [][]byte) []byte {
-	value := []byte{KindSequence}
+// JoinSequence is the inverse of SplitSequence, for KindSequence.
+func JoinSequence(elements [][]byte) []byte { return JoinElements(KindSequence, elements) }
+
+// JoinElements is the inverse of SplitSequence.
+func JoinElements(kind byte, elements [][]byte) []byte {
+	value := []byte{kind}
 	for _, e := range elements {
 		value = binary.LittleEndian.AppendUint32(value, uint32(len(e)))
 		value = append(value, e...)

@@ -15,7 +15,7 @@ import (
 // referenceIn reports whether an argument has to be replaced before the function runs.
 func referenceIn(values [][]byte) bool {
 	for _, v := range values {
-		if len(v) > 0 && (v[0] == codec.KindReference || v[0] == codec.KindSequence) {
+		if len(v) > 0 && (v[0] == codec.KindReference || codec.HasElements(v)) {
 			return true
 		}
 	}
@@ -121,7 +121,7 @@ func references(values [][]byte) ([]codec.Ref, error) {
 			if err := collect(v); err != nil {
 				return nil, err
 			}
-		case v[0] == codec.KindSequence:
+		case codec.HasElements(v):
 			elements, err := codec.SplitSequence(v)
 			if err != nil {
 				return nil, err
@@ -143,10 +143,10 @@ func replace(v []byte, take func() ([]byte, error)) ([]byte, error) {
 	if len(v) == 0 {
 		return v, nil
 	}
-	switch v[0] {
-	case codec.KindReference:
+	switch {
+	case v[0] == codec.KindReference:
 		return take()
-	case codec.KindSequence:
+	case codec.HasElements(v):
 		elements, err := codec.SplitSequence(v)
 		if err != nil {
 			return nil, err
@@ -158,7 +158,7 @@ func replace(v []byte, take func() ([]byte, error)) ([]byte, error) {
 				}
 			}
 		}
-		return codec.JoinSequence(elements), nil
+		return codec.JoinElements(v[0], elements), nil
 	default:
 		return v, nil
 	}

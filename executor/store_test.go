@@ -77,6 +77,10 @@ func TestReferences(t *testing.T) {
 	list := raw(codec.JoinSequence([][]byte{encode(t, 1), reference("a", true), reference("b", false)}))
 	equal(t, n.call("same", list), []any{uint64(1), "one", []byte("two")})
 
+	numbered := []byte{codec.KindPickle, 0x80, 5, ']', '(', 'K', 0, 'Q', 'K', 1, 'Q', 'e', '.'} // a list of what is numbered 0 and 1
+	composed := raw(codec.JoinElements(codec.KindComposed, [][]byte{numbered, reference("b", true), encode(t, 5)}))
+	equal(t, n.call("same", composed), []any{[]byte("two"), uint64(5)})
+
 	// What a reference reads is what is there now.
 	n.put(lww("a", encode(t, "changed")))
 	equal(t, n.call("same", reference("a", true)), "changed")

@@ -24,7 +24,7 @@ func (w Work) References(visit func(key string)) {
 		}
 	}
 	for _, value := range w.Values {
-		if len(value) == 0 || value[0] != codec.KindSequence {
+		if !codec.HasElements(value) {
 			one(value)
 			continue
 		}

@@ -30,11 +30,12 @@ func TestLocality(t *testing.T) {
 		values [][]byte
 		want   int
 	}{
-		{[][]byte{reference("y")}, 1},                                   // the one that holds it
-		{[][]byte{reference("x")}, 0},                                   // of two that hold it, the one with less to do
-		{[][]byte{tuple(text("1"), reference("x"), reference("y"))}, 1}, // references in a list count as well
-		{[][]byte{text("1")}, 2},                                        // nothing to hold: the least load
-		{[][]byte{reference("nowhere")}, 0},                             // no executor holds it
+		{[][]byte{reference("y")}, 1},                                                               // the one that holds it
+		{[][]byte{reference("x")}, 0},                                                               // of two that hold it, the one with less to do
+		{[][]byte{tuple(text("1"), reference("x"), reference("y"))}, 1},                             // references in a list count as well
+		{[][]byte{codec.JoinElements(codec.KindComposed, [][]byte{text("1"), reference("y")})}, 1},  // and those within another value
+		{[][]byte{text("1")}, 2},                                                                    // nothing to hold: the least load
+		{[][]byte{reference("nowhere")}, 0},                                                         // no executor holds it
 		{[][]byte{append([]byte{codec.KindReference}, "malformed"...), {codec.KindSequence, 1}}, 2}, // left to the executor to refuse
 	} {
 		before := len(slots[test.want].invoked)

@@ -165,7 +165,7 @@ def test_context_outside_of_a_function() -> None:
 # Failures.
 
 
-class Unrebuildable(Exception):
+class OtherArguments(Exception):
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} and {b}")
 
@@ -211,7 +211,10 @@ def test_causes_travel_in_the_traceback(worker: WorkerProcess) -> None:
 
     with pytest.raises(ValueError, match="outer") as caught:
         worker.run(chained)
-    assert "KeyError: 'inner'" in str(caught.value.__cause__)
+    cause = caught.value.__cause__
+    assert isinstance(cause, KeyError), "as where it was raised"
+    assert isinstance(cause.__cause__, RemoteTraceback), "the traceback is at the end of the causes"
+    assert "KeyError: 'inner'" in str(cause.__cause__)
 
 
 def raise_(exception: BaseException) -> Any:
@@ -236,17 +239,29 @@ def test_a_class_of_the_users_own(worker: WorkerProcess) -> None:
         worker.run(raise_(OwnError("mine")))
 
 
+def test_an_exception_is_rebuilt_without_its_constructor(worker: WorkerProcess) -> None:
+    with pytest.raises(OtherArguments, match="1 and 2"):
+        worker.run(lambda _: (_ for _ in ()).throw(OtherArguments(1, 2)))
+
+
 def test_an_exception_that_cannot_be_rebuilt(worker: WorkerProcess) -> None:
-    with pytest.raises(ExecutionError, match="1 and 2") as caught:
-        worker.run(lambda _: (_ for _ in ()).throw(Unrebuildable(1, 2)))
-    assert caught.value.type == f"{__name__}.Unrebuildable"
+    def raises(_: Any) -> None:
+        class Unrebuildable(Exception):
+            def __reduce__(self) -> Any:
+                return int, ("no number",)
+
+        raise Unrebuildable("1 and 2")
+
+    with pytest.raises(ExecutionError, match=r"1 and 2 \(it is described here.*: ValueError: .*'no number'") as caught:
+        worker.run(raises)
+    assert caught.value.type.endswith("Unrebuildable")
 
 
 def test_an_exception_that_cannot_be_pickled(worker: WorkerProcess) -> None:
     def raises(_: Any) -> None:
         raise ValueError(threading.Lock())
 
-    with pytest.raises(ExecutionError) as caught:
+    with pytest.raises(ExecutionError, match=r"cannot travel itself: .*argument 0 is a _thread\.lock") as caught:
         worker.run(raises)
     assert caught.value.type == "ValueError"
 

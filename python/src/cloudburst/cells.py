@@ -7,7 +7,7 @@ from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst import codec
 from cloudburst.codec import Buffer, Encoded
-from cloudburst.errors import FrameError, InvalidArgumentError
+from cloudburst.errors import CodecError, FrameError, InvalidArgumentError
 from cloudburst.v1 import frame_pb2, store_pb2
 
 __all__ = [
@@ -81,10 +81,16 @@ def cut(cells: Iterable[store_pb2.Cell], values: Sequence[Buffer]) -> Iterator[T
 
 
 def value_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
-    """Return what a cell that is there reads as. Raises CodecError, or what the run failed with whose result it is."""
-    if cell.type == store_pb2.LATTICE_TYPE_SET:
-        return [codec.decode(value) for value in values]
-    return codec.decode(values[0])
+    """Return what a cell that is there reads as. Raises CodecError, with the key, or what the run failed with whose result it
+    is."""
+    try:
+        if cell.type == store_pb2.LATTICE_TYPE_SET:
+            return [codec.decode(value) for value in values]
+        return codec.decode(values[0])
+    except CodecError as e:
+        if values[0][0] == codec.FAILURE:
+            raise
+        raise CodecError(f"what is stored under key {cell.key!r:.200} cannot be read: {e}") from e
 
 
 def check_key(key: object) -> None:

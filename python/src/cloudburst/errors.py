@@ -3,8 +3,9 @@
 Every exception of this package derives from :class:`Error`; where Python has a built-in exception of the same meaning the
 class derives from that too, so that ``except KeyError`` and ``except TimeoutError`` do what they say.
 
-What user code raised comes back as the exception itself, with a :class:`RemoteTraceback` as its ``__cause__``; only when it
-cannot be rebuilt here does an :class:`ExecutionError` stand for it.
+What user code raised comes back as the exception itself, with a :class:`RemoteTraceback` as its ``__cause__``, or as that of
+the last of the causes that it has. Only when it cannot be rebuilt here does an :class:`ExecutionError` stand for it, which says
+why.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ class FrameError(InvalidArgumentError, ConnectionError):
 
 
 class RemoteTraceback(Exception):
-    """The ``__cause__`` of an exception that was raised on a worker; its text is the traceback there."""
+    """The last ``__cause__`` of an exception that was raised on a worker; its text is the traceback there."""
 
     def __init__(self, traceback: str) -> None:
         super().__init__(traceback)
@@ -259,17 +260,30 @@ def exception_from(error: error_pb2.Error, values: Sequence[Buffer] = ()) -> Exc
         return error_class(error.code)(error.message)
     remote = error.exception
     cause = RemoteTraceback(_quoted(remote)) if remote.traceback else None
-    exception = _unpickled(values[0]) if values else None
+    try:
+        exception = _unpickled(values[0]) if values else None
+        why = ""
+    except Exception as e:  # its class is not known here, say
+        exception, why = None, f" (it is described here, since it cannot be rebuilt: {type(e).__name__}: {e})"
     if exception is None:
         exception = ExecutionError(
-            error.message or f"{remote.type}: {remote.message}",
+            (error.message or f"{remote.type}: {remote.message}") + why,
             type=remote.type,
             exception_message=remote.message,
             traceback=remote.traceback,
             function=remote.function,
             version=remote.version,
         )
-    exception.__cause__ = cause
+    _first_cause(exception).__cause__ = cause
+    return exception
+
+
+def _first_cause(exception: BaseException) -> BaseException:
+    """Return the end of the chain of causes: the traceback goes there, so that a cause that was given stays the cause."""
+    met = {id(exception)}
+    while exception.__cause__ is not None and id(exception.__cause__) not in met:
+        exception = exception.__cause__
+        met.add(id(exception))
     return exception
 
 
@@ -280,10 +294,8 @@ def _quoted(remote: error_pb2.RemoteException) -> str:
 
 
 def _unpickled(value: Buffer) -> Optional[Exception]:
+    """Return the exception that a value holds. None for what may not be raised here; raises what loading it raises."""
     if len(value) < 2 or value[0] != _CODEC_PICKLE:
         return None
-    try:
-        exception = pickle.loads(memoryview(value)[1:])
-    except Exception:  # its class is not importable here, or its constructor wants other arguments
-        return None
+    exception = pickle.loads(memoryview(value)[1:])
     return exception if isinstance(exception, Exception) else None

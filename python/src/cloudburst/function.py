@@ -146,7 +146,7 @@ class Function(Stage[P, R]):
             self._registered.ref = f"{registered.name}@{registered.version}"
         return self._registered.ref
 
-    def bind(self, *args: Any, **kwargs: Any) -> Function[..., R]:
+    def bind(self, /, *args: Any, **kwargs: Any) -> Function[..., R]:
         """Return the function with its first arguments, and keyword arguments, given already, as ``functools.partial``."""
         bound: Function[..., R] = self._copy()
         bound._bound = self._bound + args
@@ -289,13 +289,33 @@ def new_function(
     if isinstance(target, type):
         if not callable(getattr(target, "run", None)):
             raise InvalidArgumentError(f"class {target.__qualname__} has no method run(self, ...), which calls of it would run")
+        _check_runs_to_an_end(target.run, f"{called}.run")  # type: ignore[attr-defined]
         description = described(called, function_pb2.CONVENTION_CLASS, target.__doc__, retries, timeout)
         local: Callable[..., Any] = LocalObject(target, init)
         return Function(connection, called, local, (Stateful, (target, init)), description)
     if init:
         raise InvalidArgumentError(f"init is what a class is built with, and {called!r} is none")
+    _check_runs_to_an_end(target, called)
     description = described(called, function_pb2.CONVENTION_PLAIN, target.__doc__, retries, timeout)
     return Function(connection, called, target, target, description)
+
+
+def _check_runs_to_an_end(target: Any, name: str) -> None:
+    """Raise UnsupportedError for a function whose call returns something that has yet to run."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not inspect.isroutine(target):
+        target = type(target).__call__
+    if inspect.iscoroutinefunction(target):
+        raise UnsupportedError(
+            f"{name!r} is a coroutine function (async def), which a node does not run yet; make it a plain function that calls "
+            "asyncio.run(...)"
+        )
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise UnsupportedError(
+            f"{name!r} is a generator function, whose values a node does not pass on yet; return a list of them, or send "
+            "them as messages"
+        )
 
 
 def _unpickled(

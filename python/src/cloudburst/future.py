@@ -10,7 +10,7 @@ from cloudburst.call import result_key
 from cloudburst.cells import cells_of, check_key, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, current_connection
-from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.errors import CodecError, DeadlineExceededError, FrameError, InvalidArgumentError
 from cloudburst.request import ANSWERED, DONE, Request
 from cloudburst.transport import ArgumentsGoneError
 from cloudburst.v1 import store_pb2
@@ -181,11 +181,7 @@ class Future(Argument, Generic[T]):
             if request.state != ANSWERED:
                 self._owner.transport.wait(request, request.deadline if deadline is None else deadline)
             if request.header is DONE and self._request is request:
-                try:
-                    self._size = len(request.values[0])
-                    self._value = decode(request.values[0])
-                except Exception as e:
-                    self._error = e
+                self._take_value(request)
                 return
         while not self._settled:
             before = self._request
@@ -215,11 +211,18 @@ class Future(Argument, Generic[T]):
         elif len(request.values) != 1:
             self._error = FrameError(f"{request.what}: the answer has {len(request.values)} values instead of one")
         else:
-            try:
-                self._size = len(request.values[0])
-                self._value = decode(request.values[0])
-            except Exception as e:
-                self._error = e
+            self._take_value(request)
+
+    def _take_value(self, request: Request) -> None:
+        value = request.values[0]
+        self._size = len(value)
+        try:
+            self._value = decode(value)
+        except CodecError as e:
+            self._error = CodecError(f"{request.what}: the result cannot be read: {e}")
+            self._error.__cause__ = e
+        except Exception as e:
+            self._error = e
 
     def _take_cell(self, request: Request) -> None:
         try:

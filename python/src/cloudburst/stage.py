@@ -53,13 +53,13 @@ class Stage(Generic[P, R]):
             self._connection = current_connection()
         return self._connection
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here, in this process, and return its result."""
         result: R = self._here(args, kwargs)
         return result
 
     @overload
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
 
     @overload
     def remote(self: Callable[[A], R], a: Arg[A], /) -> Future[R]: ...
@@ -91,13 +91,13 @@ class Stage(Generic[P, R]):
     @overload
     def remote(self: Callable[[A, B, C, D], R], a: Arg[A], b: Arg[B], c: Arg[C], d: Arg[D], /) -> Future[R]: ...
 
-    def remote(self, *args: Any, **kwargs: Any) -> Future[R]:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Future[R]:
         """Run it on the node, and return at once the future of its result.
 
-        An argument may be a Future or a Ref, also inside a list: the function gets the value. What the function raises is
-        raised by the future. Raises UnpicklableError, naming what in an argument cannot travel, TooLargeError for an argument
-        of more than 64 MiB, UnavailableError when the node is gone, and NoResourcesError when too many requests of this
-        client wait for their answers.
+        An argument may be a Future or a Ref, also inside lists, tuples, dictionaries, sets and data classes: the function gets
+        the value. What the function raises is raised by the future. Raises UnpicklableError, naming what in an argument cannot
+        travel, TooLargeError for an argument of more than 64 MiB, UnavailableError when the node is gone, and NoResourcesError
+        when too many requests of this client wait for their answers.
         """
         return self._there(args, kwargs)
 

@@ -14,7 +14,7 @@ class Stateful:
     def __init__(self, library: Any, cls: type, init: Tuple[Any, ...]) -> None:
         self._object = cls(*init)
 
-    def run(self, library: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(self, library: Any, /, *args: Any, **kwargs: Any) -> Any:
         return self._object.run(*args, **kwargs)
 
 
@@ -25,12 +25,20 @@ class LocalObject:
         self._cls = cls
         self._init = init
         self._object: Any = None
-        self.__name__, self.__qualname__ = cls.__name__, cls.__qualname__
-        self.__module__, self.__doc__ = cls.__module__, cls.__doc__
-        signature = inspect.signature(cls.run)  # type: ignore[attr-defined]
-        self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+        self.__name__, self.__qualname__, self.__module__ = cls.__name__, cls.__qualname__, cls.__module__
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    # The class may just be arriving in a process, and have no methods yet, when this is made: it may mention itself.
+
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
+        return self._cls.__doc__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self._cls.run)  # type: ignore[attr-defined]
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self._object is None:
             self._object = self._cls(*self._init)
         return self._object.run(*args, **kwargs)

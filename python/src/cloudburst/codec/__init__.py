@@ -8,13 +8,22 @@ simple form; :func:`encode_parts` leaves large arrays and byte strings where the
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any, Callable, Dict, List, Sequence, Union
+from types import ModuleType
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from cloudburst.codec import _plain
 from cloudburst.codec._array import decode_array, encode_array, is_array
 from cloudburst.codec._lattice import decode_state, encode_state, natural
-from cloudburst.codec._pickle import dumps, loads, pickle_modules_by_reference
-from cloudburst.errors import CodecError, TooLargeError, exception_from
+from cloudburst.codec._modules import arrived
+from cloudburst.codec._pickle import (
+    dumps,
+    dumps_unchained,
+    dumps_with_holes,
+    loads,
+    loads_with_holes,
+    pickle_modules_by_reference,
+)
+from cloudburst.errors import CodecError, Error, TooLargeError, exception_from
 from cloudburst.v1 import error_pb2
 
 __all__ = [
@@ -26,10 +35,15 @@ __all__ = [
     "StoredValue",
     "check_size",
     "decode",
+    "decode_definition",
     "decode_state",
     "encode",
+    "encode_composed",
+    "encode_exception",
+    "encode_other",
     "encode_parts",
     "encode_pickle",
+    "encode_plain",
     "encode_reference",
     "encode_sequence",
     "encode_state",
@@ -43,7 +57,7 @@ Buffer = Union[bytes, bytearray, memoryview]
 Encoded = Union[bytes, List[Buffer]]
 """An encoded value: its bytes, or the pieces of them in order."""
 
-PLAIN, ARRAY, PICKLE, BYTES, REFERENCE, SEQUENCE, FAILURE, LATTICE = 1, 2, 3, 4, 5, 6, 7, 8
+PLAIN, ARRAY, PICKLE, BYTES, REFERENCE, SEQUENCE, FAILURE, LATTICE, COMPOSED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 VALUE_BYTES_MAX = 64 << 20
 """The largest content of one value."""
 VALUE_OVERHEAD_MAX = 4 << 10
@@ -63,14 +77,14 @@ def encode(value: Any) -> bytes:
     Raises UnpicklableError for an object that cannot travel, naming the variable or attribute at fault, and TooLargeError.
     """
     encoder = _encoder(type(value))
-    encoded = encoder(value) if encoder is not None else _other(value)
+    encoded = encoder(value) if encoder is not None else encode_other(value)
     return encoded if isinstance(encoded, bytes) else b"".join(encoded)
 
 
 def encode_parts(value: Any) -> Encoded:
     """Like :func:`encode`, without copying large contents: the pieces may share memory with the value."""
     encoder = _encoder(type(value))
-    return encoder(value) if encoder is not None else _other(value)
+    return encoder(value) if encoder is not None else encode_other(value)
 
 
 def encode_pickle(value: Any) -> bytes:
@@ -80,6 +94,32 @@ def encode_pickle(value: Any) -> bytes:
     return encoded
 
 
+def encode_exception(exception: BaseException) -> bytes:
+    """Return an exception, with what it was raised from where that can travel. Raises UnpicklableError and TooLargeError."""
+    try:
+        return encode_pickle(exception)
+    except Error:
+        encoded = b"\x03" + dumps_unchained(exception)
+        check_size(encoded)
+        return encoded
+
+
+def encode_plain(value: Any) -> Optional[Encoded]:
+    """Return a list, tuple, dictionary or set in the form that every language reads, or None when it has to be pickled."""
+    try:
+        encoded = b"\x01" + _plain.encode_container(value)
+    except _plain.NotPlain:
+        return None
+    if len(encoded) > VALUE_BYTES_MAX:
+        check_size(encoded, f"a {type(value).__name__}")
+    return encoded
+
+
+def encode_composed(value: Any, holes: Sequence[Any], elements: Sequence[Encoded]) -> bytes:
+    """Return the argument that is a value in which some objects, the holes, are replaced by what the elements stand for."""
+    return _sequence(COMPOSED, [b"\x03" + dumps_with_holes(value, holes), *elements])
+
+
 def encode_reference(key: str, deserialize: bool = True) -> bytes:
     """Return the argument that is replaced by the value under a key before the function runs."""
     return b"\x05\x82" + _text(key) + (b"\xf5" if deserialize else b"\xf4")
@@ -87,7 +127,11 @@ def encode_reference(key: str, deserialize: bool = True) -> bytes:
 
 def encode_sequence(elements: Sequence[Encoded]) -> bytes:
     """Return the argument that is a list of encoded elements, of which any may be a reference."""
-    parts: List[Buffer] = [b"\x06"]
+    return _sequence(SEQUENCE, elements)
+
+
+def _sequence(codec: int, elements: Sequence[Encoded]) -> bytes:
+    parts: List[Buffer] = [bytes((codec,))]
     for element in elements:
         element = join(element)
         parts += (_length.pack(len(element)), element)
@@ -133,7 +177,7 @@ def _encode_text(value: str) -> Encoded:
     try:
         encoded = b"\x01" + _text(value)
     except _plain.NotPlain:
-        return _other(value)
+        return encode_other(value)
     if len(encoded) > VALUE_BYTES_MAX:
         check_size(encoded, "a text")
     return encoded
@@ -148,16 +192,12 @@ def _encode_bytes(value: bytes) -> Encoded:
 
 
 def _encode_container(value: Any) -> Encoded:
-    try:
-        encoded = b"\x01" + _plain.encode_container(value)
-    except _plain.NotPlain:
-        return _other(value)
-    if len(encoded) > VALUE_BYTES_MAX:
-        check_size(encoded, f"a {type(value).__name__}")
-    return encoded
+    encoded = encode_plain(value)
+    return encode_other(value) if encoded is None else encoded
 
 
-def _other(value: Any) -> Encoded:
+def encode_other(value: Any) -> Encoded:
+    """Return a value that is not plain: an array as its raw elements, anything else as a pickle."""
     if is_array(value):
         parts = encode_array(value)
         if parts is not None:
@@ -244,6 +284,8 @@ def _decode_other(codec: int, data: Union[bytes, memoryview], level: int) -> Any
         return decode_array(data)
     if codec == SEQUENCE:
         return _decode_sequence(memoryview(data), level + 1)
+    if codec == COMPOSED:
+        return _decode_composed(memoryview(data), level + 1)
     if codec == LATTICE:
         return _decode_lattice(data, level + 1)
     if codec == FAILURE:
@@ -254,9 +296,20 @@ def _decode_other(codec: int, data: Union[bytes, memoryview], level: int) -> Any
 
 
 def _decode_sequence(data: memoryview, level: int) -> List[Any]:
+    return [_decode_buffer(element, level) for element in _elements(data, level)]
+
+
+def _decode_composed(data: memoryview, level: int) -> Any:
+    elements = _elements(data, level)
+    if not elements or bytes(elements[0][:1]) != b"\x03":
+        raise CodecError("a composed value does not begin with a pickle")
+    return loads_with_holes(elements[0][1:], [_decode_buffer(element, level) for element in elements[1:]])
+
+
+def _elements(data: memoryview, level: int) -> List[memoryview]:
     if level > _LEVELS_MAX:
         raise CodecError(f"a sequence is nested more than {_LEVELS_MAX} levels deep")
-    values: List[Any] = []
+    values: List[memoryview] = []
     at, size = 1, len(data)
     while at < size:
         if size - at < 4:
@@ -267,7 +320,7 @@ def _decode_sequence(data: memoryview, level: int) -> List[Any]:
             raise CodecError("a sequence is cut off")
         if len(values) == SEQUENCE_ELEMENTS_MAX:
             raise CodecError(f"a sequence has more than {SEQUENCE_ELEMENTS_MAX} elements, the limit")
-        values.append(_decode_buffer(data[at : at + n], level))
+        values.append(data[at : at + n])
         at += n
     return values
 
@@ -276,6 +329,15 @@ def _decode_lattice(data: Buffer, level: int) -> Any:
     if level > _LEVELS_MAX:
         raise CodecError(f"lattices are nested in values of lattices more than {_LEVELS_MAX} levels deep")
     return natural(decode_state(data), lambda value: _decode_buffer(value, level))
+
+
+def decode_definition(data: Buffer) -> Tuple[Any, Optional[ModuleType]]:
+    """Return what a function's definition holds, and the ``__main__`` of its program, if the function comes from there."""
+    arrived.main = None
+    try:
+        return decode(data), arrived.main
+    finally:
+        arrived.main = None
 
 
 def _failure(data: Union[bytes, memoryview]) -> Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any, Iterator, List, Optional, Set, Tuple
 
+from cloudburst.codec._modules import Needed, policy
 from cloudburst.codec._pickle import raw_dumps
 
 _LEVELS_MAX = 8
@@ -24,6 +25,27 @@ def explain(value: Any, error: BaseException) -> str:
         "create it inside the function instead" if _through_function(value) else "leave it out, or give its class a __reduce__"
     )
     return f"cannot pickle {_describe(value)}: {steps} is {_describe(culprit)}, which cannot be pickled ({reason}); {hint}"
+
+
+def leave_out(needed: Needed) -> bool:
+    """Find attributes of the modules that a pickle takes along which cannot be pickled, and which the code may never use.
+
+    They are noted in ``needed``, with the reason. Report whether there is a new one.
+    """
+    found = False
+    for module in needed.written:
+        for name, value in needed.state(module)[0].items():
+            if needed.loads(module, name):
+                continue
+            attempt = Needed()
+            attempt.left_out = needed.left_out
+            try:
+                raw_dumps(value, attempt)
+            except Exception as e:
+                reasons = needed.left_out.setdefault(module.__name__, {})
+                reasons[name] = f"it is {_describe(value)}, which cannot be pickled ({type(e).__name__}: {e})"
+                found = True
+    return found
 
 
 def _through_function(value: Any) -> bool:
@@ -67,6 +89,11 @@ def _parts(value: Any) -> Iterator[Tuple[str, Any]]:
         for name, part in vars(value).items():
             if not name.startswith("__") or isinstance(part, types.FunctionType):
                 yield f"attribute {name!r}", getattr(part, "__func__", part)
+    elif isinstance(value, types.ModuleType):
+        if policy.is_own(value.__name__):
+            for name, part in vars(value).items():
+                if not name.startswith("__"):
+                    yield f"attribute {name!r} of module {value.__name__!r}", part
     elif isinstance(value, dict):
         for key, part in value.items():
             yield f"key {key!r:.80}", key

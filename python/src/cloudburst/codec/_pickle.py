@@ -1,94 +1,135 @@
-"""The pickle codec: cloudpickle, with the user's own modules by value.
+"""The pickle codec: cloudpickle, with the user's own modules by value, and with its gaps filled.
 
-A worker can import what is installed beside it, and nothing else. So functions and classes of ``__main__``, of a notebook,
-and of modules that are not part of an installation (a script's neighbours, a test module) are pickled by value: their code
-travels along. For such modules this calls ``cloudpickle.register_pickle_by_value`` when one of their functions or classes is
-first pickled. To have an *installed* module travel by value too, call that function yourself; to have one of your own taken
-by reference, install it where the workers run.
+Functions and classes of ``__main__``, of a notebook, and of modules that workers cannot import travel by value: their code
+goes along. To have an *installed* module travel by value too, call ``cloudpickle.register_pickle_by_value``; to have one of
+your own taken by reference, install it where the workers run, or put it on their search path. What a kind of object becomes
+is in ``docs/python-values.md``.
 """
 
 from __future__ import annotations
 
+import copyreg
 import io
-import os
 import pickle
-import site
 import sys
-import sysconfig
 import types
-from typing import Any, Dict, Set, Tuple
+from _io import _IOBase
+from typing import Any, Callable, Dict, Optional, Sequence, TypeVar
 
 import cloudpickle
+import cloudpickle.cloudpickle as cp
 
+from cloudburst.codec import _objects
+from cloudburst.codec._classes import InitSubclass, reduce_class, reduce_init_subclass
+from cloudburst.codec._exceptions import reduce_exception
+from cloudburst.codec._functions import make_function, set_function
+from cloudburst.codec._modules import Needed, SentModule, add_to_module, make_module, policy
 from cloudburst.errors import CodecError, Error, UnpicklableError
 
 PROTOCOL = 5
 
 _NO_FILE = "<dynamic-code>"  # what cloudpickle writes instead of the name of a file
 
-_OUR_PACKAGES = ("cloudburst", "anna")
 
-
-class _Policy:
-    """Which modules are pickled by value. One for the process; reads and writes of it are atomic."""
-
-    def __init__(self) -> None:
-        self.by_value = True
-        self.known: Dict[str, bool] = {}
-        self.prefixes: Tuple[str, ...] = ()
-
-    def is_local(self, name: str) -> bool:
-        """Report whether a module is the user's own: it has a file, and that lies in no installation."""
-        local = self.known.get(name)
-        if local is None:
-            local = self._is_local(name)
-            self.known[name] = local
-        return local
-
-    def _is_local(self, name: str) -> bool:
-        if name == "__main__" or name.partition(".")[0] in _OUR_PACKAGES:
-            return False
-        module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
-            return False
-        if not self.prefixes:
-            self.prefixes = _installation_prefixes()
-        return not os.path.realpath(file).startswith(self.prefixes)
-
-
-def _installation_prefixes() -> Tuple[str, ...]:
-    found: Set[str] = set()
-    paths = sysconfig.get_paths()
-    found.update(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib") if name in paths)
-    found.update(getattr(site, "getsitepackages", list)())
-    if site.ENABLE_USER_SITE:
-        found.add(site.getusersitepackages())
-    return tuple(os.path.realpath(path) + os.sep for path in sorted(found))
-
-
-_policy = _Policy()
+_REDUCERS: Dict[type, Callable[[Any], Any]] = {**_objects.REDUCERS, InitSubclass: reduce_init_subclass}
+_UNNAMED = (type(None), type(Ellipsis), type(NotImplemented))
 
 
 def pickle_modules_by_reference() -> None:
     """Pickle every importable module by reference from now on. A worker does this: what it returns is loaded by clients."""
-    _policy.by_value = False
+    policy.by_value = False
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
+    """Writes one pickle. ``chained`` says whether exceptions take along what they were raised from."""
+
+    def __init__(self, out: io.BytesIO, needed: Needed, chained: bool = True) -> None:
+        super().__init__(out, protocol=PROTOCOL)
+        self._needed = needed
+        self._chained = chained
+
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, types.CodeType):
+        kind = type(obj)
+        if kind is types.CodeType:
             return self._reduce_code(obj)
-        name = None
-        if isinstance(obj, (type, types.FunctionType)):
-            name = obj.__module__
-        elif isinstance(obj, types.ModuleType):
-            name = obj.__name__
-        if isinstance(name, str) and _policy.is_local(name):
-            module = sys.modules.get(name)
-            if module is not None and name not in cloudpickle.list_registry_pickle_by_value():
-                cloudpickle.register_pickle_by_value(module)
-        return super().reducer_override(obj)
+        if kind is types.FunctionType:
+            return self._reduce_function(obj)
+        if issubclass(kind, type):
+            return self._reduce_class(obj)
+        if isinstance(obj, types.ModuleType):
+            return self._reduce_module(obj)
+        if kind is TypeVar:
+            return self._reduce_type_variable(obj)
+        if isinstance(obj, BaseException):
+            return reduce_exception(obj, PROTOCOL, self._chained)
+        if isinstance(obj, _IOBase):
+            stream = _objects.standard_stream(obj)
+            if stream is not None:
+                return getattr, (sys, stream)
+        reducer = _REDUCERS.get(kind)
+        if reducer is not None:
+            reduced = reducer(obj)
+            if reduced is not NotImplemented:
+                return reduced
+        if kind in cp.Pickler._dispatch_table or kind in copyreg.dispatch_table:
+            return NotImplemented
+        reduced = obj.__reduce_ex__(PROTOCOL)
+        return self._reduce_named(obj, reduced) if isinstance(reduced, str) else reduced
+
+    def _reduce_function(self, function: types.FunctionType) -> Any:
+        own = policy.is_own(function.__module__)
+        if not own and cp._should_pickle_by_reference(function):
+            return NotImplemented
+        _, (code, globals, _, _, cells), state, *_ = self._dynamic_function_reduce(function)
+        _, slots = state
+        held = slots["__globals__"]
+        module = sys.modules.get(function.__module__)
+        if policy.by_value and module is not None and vars(module) is function.__globals__:
+            if own:
+                self._needed.globals_of(module, held)
+                globals, slots["__globals__"] = module, {}
+            elif function.__module__ == "__main__":
+                globals = module
+        imports = {}
+        if policy.by_value:
+            cells_held = map(cp._get_cell_contents, function.__closure__ or ())
+            imports = self._needed.by_function(function, {**held, **dict(zip(code.co_freevars, cells_held))})
+            if imports:
+                slots["__imports__"] = imports
+        return make_function, (code, globals, cells, bool(imports)), state, None, None, set_function
+
+    def _reduce_class(self, cls: type) -> Any:
+        if cls in _UNNAMED or cls in cp._BUILTIN_TYPE_NAMES:
+            return cp._class_reduce(cls)
+        if not _travels(cls):
+            return NotImplemented
+        return reduce_class(cls, next(each for each in type.mro(type(cls)) if not _travels(each)))
+
+    def _reduce_module(self, module: types.ModuleType) -> Any:
+        if isinstance(module, SentModule):
+            return make_module, (module.__name__,), module.state(), None, None, add_to_module
+        if policy.by_value and module.__name__ == "__main__":  # the functions bring their globals
+            return make_module, ("__main__",), ({"__file__": getattr(module, "__file__", None)}, {}), None, None, add_to_module
+        if not policy.is_own(module.__name__):
+            return NotImplemented
+        return make_module, (module.__name__,), self._needed.state(module), None, None, add_to_module
+
+    def _reduce_type_variable(self, variable: Any) -> Any:
+        if policy.is_own(variable.__module__):
+            return cp._make_typevar, cp._decompose_typevar(variable)
+        return NotImplemented
+
+    def _reduce_named(self, obj: Any, name: str) -> Any:
+        """Reduce what pickle would write as a name that is looked up where the pickle is read."""
+        module_name = getattr(obj, "__module__", None) or pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+        if module_name != "__main__" and not policy.is_own(module_name) and _found(module_name, name) is obj:
+            return name
+        reducer = _objects.NAMED.get(type(obj))
+        if reducer is not None:
+            return reducer(obj)
+        raise pickle.PicklingError(
+            f"it is known by its name only, {module_name}.{name}, and where it is read there is no {module_name!r}"
+        )
 
     def _reduce_code(self, code: types.CodeType) -> Any:
         """Reduce code as cloudpickle does, but with the name of its file, so that a traceback says where a line stands."""
@@ -96,32 +137,98 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
         return make, tuple(code.co_filename if argument == _NO_FILE else argument for argument in arguments)
 
 
-def raw_dumps(value: Any) -> bytes:
+def _travels(cls: type) -> bool:
+    return policy.is_own(cls.__module__) or not cp._should_pickle_by_reference(cls)
+
+
+def _found(module_name: str, name: str) -> Any:
+    found: Any = sys.modules.get(module_name)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+class _PicklerWithHoles(_Pickler):
+    """Leaves out some objects: where they stand the pickle has their number."""
+
+    def __init__(self, out: io.BytesIO, needed: Needed, numbers: Dict[int, int]) -> None:
+        super().__init__(out, needed)
+        self._numbers = numbers
+
+    def persistent_id(self, obj: Any) -> Optional[int]:
+        return self._numbers.get(id(obj))
+
+
+class _UnpicklerWithHoles(pickle.Unpickler):
+    def __init__(self, data: Any, values: Sequence[Any]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._values = values
+
+    def persistent_load(self, number: Any) -> Any:
+        return self._values[number]
+
+
+Open = Callable[[io.BytesIO, Needed], _Pickler]
+
+
+def _plain(out: io.BytesIO, needed: Needed) -> _Pickler:
+    return _Pickler(out, needed)
+
+
+def raw_dumps(value: Any, needed: Optional[Needed] = None, open: Open = _plain) -> bytes:
     """Return the pickle of a value; raises whatever pickling it raises."""
-    if not _policy.by_value:
-        pickled: bytes = cloudpickle.dumps(value, protocol=PROTOCOL)
-        return pickled
-    with io.BytesIO() as out:
-        _Pickler(out, protocol=PROTOCOL).dump(value)
-        return out.getvalue()
+    needed = needed or Needed()
+    while True:
+        needed.begin()
+        with io.BytesIO() as out:
+            open(out, needed).dump(value)
+            if not needed.grown:
+                return out.getvalue()
+
+
+def _dumps(value: Any, open: Open) -> bytes:
+    needed = Needed()
+    while True:
+        try:
+            return raw_dumps(value, needed, open)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except Exception as e:
+            from cloudburst.codec._explain import explain, leave_out
+
+            if not leave_out(needed):
+                raise UnpicklableError(explain(value, e)) from e
 
 
 def dumps(value: Any) -> bytes:
     """Return the pickle of a value. Raises UnpicklableError, naming what in it cannot be pickled."""
-    try:
-        return raw_dumps(value)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except Exception as e:
-        from cloudburst.codec._explain import explain
+    return _dumps(value, _plain)
 
-        raise UnpicklableError(explain(value, e)) from e
+
+def dumps_unchained(exception: BaseException) -> bytes:
+    """Return the pickle of an exception without what it was raised from. Raises UnpicklableError."""
+    return _dumps(exception, lambda out, needed: _Pickler(out, needed, chained=False))
+
+
+def dumps_with_holes(value: Any, holes: Sequence[Any]) -> bytes:
+    """Return the pickle of a value in which some objects have been replaced by their number. Raises UnpicklableError."""
+    numbers = {id(hole): number for number, hole in enumerate(holes)}
+    return _dumps(value, lambda out, needed: _PicklerWithHoles(out, needed, numbers))
 
 
 def loads(data: Any) -> Any:
     """Return the object of a pickle. Raises CodecError with the reason and what to do."""
+    return _loaded(lambda: pickle.loads(data))
+
+
+def loads_with_holes(data: Any, values: Sequence[Any]) -> Any:
+    """Return the object of a pickle with numbers, in whose places values are put. Raises CodecError."""
+    return _loaded(_UnpicklerWithHoles(data, values).load)
+
+
+def _loaded(load: Callable[[], Any]) -> Any:
     try:
-        return pickle.loads(data)
+        return load()
     except ModuleNotFoundError as e:
         raise CodecError(
             f"a pickled value needs the module {e.name!r}, which is not installed in this Python ({sys.executable}); install "

@@ -19,7 +19,8 @@ LEVELS_MAX = 128
 """How deep lists, dictionaries, tuples and sets may be nested in one another."""
 
 # What one value may spend, in bytes written plus a charge for each container. Data that refers to one object from many
-# places can be exponentially larger written out than it is in memory; such data is pickled, which keeps the sharing.
+# places can be exponentially larger written out than it is in memory; such data is pickled, which keeps the sharing. The list
+# that counts this also collects the identities of the lists, dictionaries and sets within the value.
 _BUDGET = 256 << 20
 _CONTAINER_CHARGE = 32
 
@@ -129,7 +130,12 @@ _scalar = _SCALARS.get
 
 def encode_container(value: Any) -> bytes:
     """Return the data item of a list, tuple, dictionary or set. Raises :class:`NotPlain` when pickle has to take it."""
-    return _container(value, 1, [_BUDGET])
+    spent = [_BUDGET]
+    item = _container(value, 1, spent)
+    if len(spent) > 2 and len(set(spent)) != len(spent):
+        # A container occurs twice in the value: who changes it changes both. A pickle keeps that; written out they are two.
+        raise NotPlain
+    return item
 
 
 def _container(value: Any, depth: int, budget: List[int]) -> bytes:
@@ -137,12 +143,16 @@ def _container(value: Any, depth: int, budget: List[int]) -> bytes:
         raise NotPlain
     kind = type(value)
     if kind is list:
+        if depth > 1:
+            budget.append(id(value))
         n = len(value)
         parts = [_LIST_HEADS[n] if n < 24 else head(4, n)]
     elif kind is tuple:
         n = len(value)
         parts = [_TUPLE_HEADS[n] if n < 24 else _TAG_TUPLE + head(4, n)]
     elif kind is dict:
+        if depth > 1:
+            budget.append(id(value))
         n = len(value)
         parts = [_MAP_HEADS[n] if n < 24 else head(5, n)]
         append = parts.append
@@ -153,6 +163,8 @@ def _container(value: Any, depth: int, budget: List[int]) -> bytes:
             append(scalar(element) if scalar is not None else _container(element, depth + 1, budget))
         return _joined(parts, budget)
     elif kind is set or kind is frozenset:
+        if depth > 1 and kind is set:
+            budget.append(id(value))
         parts = sorted(_elements(value, [], depth, budget))
         tag = _TAG_SET if kind is set else _TAG_FROZENSET
         parts.insert(0, tag + head(4, len(value)))

@@ -56,11 +56,16 @@ def _describe_result(reason: Error, function: str, version: int) -> Tuple[error_
 
 
 def _described(exception: BaseException, message: str, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
+    values: List[bytes] = []
+    try:
+        values.append(codec.encode_exception(exception))
+    except Error as e:
+        message = f"{message} (it is described here, since it cannot travel itself: {_message(e)})"
     error = error_pb2.Error(code=error_pb2.CODE_EXECUTION, message=message)
     remote = error.exception
     remote.type, remote.message, remote.traceback = _name(exception), _message(exception), _traceback(exception)
     remote.function, remote.version = function, version
-    return error, _pickled(exception)
+    return error, values
 
 
 def _undescribed(name: str, why: str, function: str, version: int) -> error_pb2.Error:
@@ -112,10 +117,3 @@ def _leave_out_ours(described: traceback.TracebackException, level: int) -> None
     for cause in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):
         if cause is not None:
             _leave_out_ours(cause, level + 1)
-
-
-def _pickled(exception: BaseException) -> List[bytes]:
-    try:
-        return [codec.encode_pickle(exception)]
-    except Exception:
-        return []

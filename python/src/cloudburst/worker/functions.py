@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from cloudburst import codec
@@ -21,6 +22,8 @@ class Function:
         self.plain = function.convention == function_pb2.CONVENTION_PLAIN
         """Whether it is called without the user library as its first argument."""
         self._class = function.convention == function_pb2.CONVENTION_CLASS
+        self.main: Optional[ModuleType] = None
+        """The ``__main__`` of the program that registered it, as far as it travelled: there pickle looks for that name."""
         self._definition: Optional[Buffer] = definition
         self._target: Optional[Callable[..., Any]] = None
 
@@ -28,7 +31,10 @@ class Function:
         """Return what is called with the arguments. What loading it raises is tried again at the next call."""
         if self._target is None:
             assert self._definition is not None
-            loaded = codec.decode(self._definition)
+            try:
+                loaded, self.main = codec.decode_definition(self._definition)
+            except CodecError as e:
+                raise CodecError(f"the definition of {self.name}@{self.version} cannot be read: {e}") from e
             self._target = self._instance(loaded, library) if self._class else self._callable(loaded)
             self._definition = None
         return self._target

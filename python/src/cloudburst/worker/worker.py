@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 
 from cloudburst import codec, frame
 from cloudburst.codec import Buffer
-from cloudburst.errors import Error, FrameError
+from cloudburst.errors import CodecError, Error, FrameError
 from cloudburst.frame import varint
 from cloudburst.v1 import frame_pb2
 from cloudburst.worker import failure
@@ -241,15 +241,21 @@ class Worker:
         following = False
         for step in steps:
             arguments = step.prefix.copy()
-            if step.spread:
-                for at in range(step.first, step.last):
-                    if at - step.first in step.spread:
-                        arguments += arguments_of(values[at], self._host)
-                    else:
+            try:
+                if step.spread:
+                    for at in range(step.first, step.last):
+                        if at - step.first in step.spread:
+                            arguments += arguments_of(values[at], self._host)
+                        else:
+                            arguments.append(_decode(values[at]))
+                else:
+                    for at in range(step.first, step.last):
                         arguments.append(_decode(values[at]))
-            else:
-                for at in range(step.first, step.last):
-                    arguments.append(_decode(values[at]))
+                at = step.keywords_at
+                named = {name: _decode(values[at + i]) for i, name in enumerate(step.keywords)} if step.keywords else None
+            except CodecError as e:
+                self._function = step.function
+                raise _unreadable(step, values, e) from e
             if following:
                 if not _immutable(result):
                     arguments += self._received(result)
@@ -259,12 +265,9 @@ class Worker:
                     arguments.append(result)
             following = True
             self._function = step.function
-            if step.keywords:
-                at = step.keywords_at
-                named = {name: _decode(values[at + i]) for i, name in enumerate(step.keywords)}
-                result = step.call(*arguments, **named)
-            else:
-                result = step.call(*arguments)
+            if step.function.main is not None:
+                sys.modules["__main__"] = step.function.main
+            result = step.call(*arguments) if named is None else step.call(*arguments, **named)
         return result
 
     def _received(self, result: Any) -> Tuple[Any, ...]:
@@ -330,6 +333,19 @@ class Worker:
         self._channel.leave()
         self.stdout.leave_to_descriptor()
         self.stderr.leave_to_descriptor()
+
+
+def _unreadable(step: _Step, values: List[Buffer], error: CodecError) -> CodecError:
+    """Return the error about an argument that cannot be read, with its place."""
+    place = "an argument"
+    for at in range(step.first, step.keywords_at + len(step.keywords)):
+        try:
+            _decode(values[at])
+        except CodecError:
+            named = at - step.keywords_at
+            place = f"argument {step.keywords[named]!r}" if named >= 0 else f"argument {at - step.first + 1}"
+            break
+    return CodecError(f"{place} of {step.function.name}@{step.function.version} cannot be read: {error}")
 
 
 _RUN_ID_BYTES = 16
