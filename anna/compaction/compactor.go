@@ -160,7 +160,7 @@ func (c *Compactor) extentKnown(now int64, e *ExtentKnown) []Action {
 	case s.target == 0 || s.cutting:
 	case s.cut == 0:
 		if floor >= s.target {
-			s.cut, s.since = floor, now
+			s.cut, s.since = min(floor, e.End+1), now // what comes from now on may be needed
 		}
 	case now-s.since >= c.cfg.Wait:
 		s.cutting = true

@@ -263,6 +263,10 @@ func (w *world) spread() error {
 			if got := n.kernel.Tenure(slot); got != want || n.takes(slot) != (want != slots.Stranger) {
 				return fmt.Errorf("%v is %d to slot %d, and serves it: %v; it is to be %d", n, got, slot, n.takes(slot), want)
 			}
+			p := w.bucket.find(n.id)
+			if leads, serves := p.leads.has(slot), p.serves.has(slot); leads != (want == slots.Leading) || serves != (want != slots.Stranger) {
+				return fmt.Errorf("%v is %d to slot %d, and says that it leads it: %v, and that it serves it: %v", n, want, slot, leads, serves)
+			}
 			for _, key := range keys {
 				if _, found := n.kernel.Held(key); want == slots.Stranger && slotOf(key) == slot && found != kernel.Absent {
 					return fmt.Errorf("%v is no master of %s and keeps it", n, key)

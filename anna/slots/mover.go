@@ -67,7 +67,8 @@ type Mover struct {
 	count     uint64  // of the transfers that have been
 	retry     []int64 // by stream: no slots of it are loaded before
 
-	said         Announce // what the others know, as far as that is known
+	said         Announce // what the others know
+	unsure       bool     // unless they know what was announced since, without an answer
 	saying       *Announce
 	sayAfter     int64
 	begun, leave int64 // when the first announcement was made, and when the member was told to leave
@@ -309,7 +310,7 @@ func (m *Mover) say() {
 	if m.saying != nil || m.now < m.sayAfter {
 		return
 	}
-	if what := m.statement(); m.phase == announcing || !what.equal(&m.said) {
+	if what := m.statement(); m.phase == announcing || m.unsure || !what.equal(&m.said) {
 		m.saying = &what
 		m.do(what)
 	}
@@ -322,7 +323,7 @@ func (m *Mover) announced(e Announced) {
 	}
 	m.saying = nil
 	if e.Err != nil {
-		m.sayAfter = m.now + m.cfg.AnnouncePause
+		m.unsure, m.sayAfter = true, m.now+m.cfg.AnnouncePause
 		switch {
 		case m.phase == announcing && m.now-m.begun > m.cfg.BeginTimeout:
 			m.fail(e.Err)
@@ -331,7 +332,7 @@ func (m *Mover) announced(e Announced) {
 		}
 		return
 	}
-	m.said, m.alive = *what, m.now
+	m.said, m.unsure, m.alive = *what, false, m.now
 	if m.phase == announcing {
 		m.phase = running
 		m.do(Ready{All: m.serves.Count() == m.cfg.Slots})
