@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
 	"time"
 
@@ -59,6 +60,10 @@ type Config struct {
 	StartTimeout time.Duration
 	// Member is the node's id among the members, which no other node has: the first half of the id of every invocation.
 	Member string
+	// Environment returns variables for the workers beyond those of this process, as NAME=VALUE. Default: none.
+	Environment func() []string
+	// Accept gets the connections that functions make to their node; it must not block. Default: they are closed.
+	Accept func(*net.UnixConn)
 	// Logger gets what the workers print. Default: discarded.
 	Logger *slog.Logger
 }
@@ -76,6 +81,12 @@ func (c Config) WithDefaults() Config {
 	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
 	if c.Expected == nil {
 		c.Expected = func(string) bool { return false }
+	}
+	if c.Environment == nil {
+		c.Environment = func() []string { return nil }
+	}
+	if c.Accept == nil {
+		c.Accept = func(conn *net.UnixConn) { _ = conn.Close() }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

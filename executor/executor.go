@@ -26,7 +26,8 @@ type Executor struct {
 	endLife   context.CancelFunc
 
 	mu      sync.Mutex
-	zygote  *zygote // nil while there is none: before Run, and between the end of one and the start of the next
+	clients *connections // nil before Run
+	zygote  *zygote      // nil while there is none: before Run, and between the end of one and the start of the next
 	stopped bool
 	shared  *lane // stateless functions
 	classes map[functionKey]*lane

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -18,7 +19,15 @@ const (
 // Run starts the workers and runs invocations until ctx ends. What runs then is stopped, so drain the callers first. It
 // fails when the workers cannot be started the first time; later they are started again.
 func (e *Executor) Run(ctx context.Context) error {
+	clients, err := newConnections()
+	if err != nil {
+		return fmt.Errorf("start the Python workers: %w", err)
+	}
+	defer clients.close()
 	defer e.stop()
+	e.mu.Lock()
+	e.clients = clients
+	e.mu.Unlock()
 	z, notice, err := startZygote(ctx, e.cfg)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -29,6 +38,8 @@ func (e *Executor) Run(ctx context.Context) error {
 	e.begin(z, notice)
 	close(e.ready)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { clients.serve(e.cfg.Accept); return nil })
+	defer context.AfterFunc(ctx, clients.end)()
 	group.Go(func() error { e.watch(ctx); return nil })
 	group.Go(func() error { e.supervise(ctx, z); return nil })
 	return group.Wait()

@@ -88,7 +88,7 @@ func (e *Executor) fork(l *lane, now time.Time) (*worker, error) {
 	sender, err := wire.NewSender(ours)
 	if err == nil {
 		e.numbers++
-		err = e.zygote.fork(e.numbers, e.cfg.Member, theirs, logsIn)
+		err = e.zygote.fork(e.numbers, e.cfg.Member, theirs, logsIn, e.clients.theirs)
 	}
 	if err != nil {
 		_, _ = ours.Close(), logs.Close()

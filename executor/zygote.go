@@ -33,7 +33,7 @@ const (
 // zygote is the warm Python process from which workers are forked. Its control socket carries one JSON object per packet:
 //
 //	zygote: {"ready": true, "python": "3.11", "pid": 12}
-//	us:     {"fork": 7, "member": "5HqX…"} with two descriptors: the worker's socket and its log pipe
+//	us:     {"fork": 7, "member": "5HqX…"} with three descriptors: the worker's socket, its log pipe, and what it sends connections over
 //	zygote: {"forked": 7, "pid": 34}, later {"exited": 7, "pid": 34, "signal": 9} or {… "code": 1} or {… "error": "…"}
 //	us:     {"kill": 7}
 //
@@ -78,7 +78,8 @@ func startZygote(ctx context.Context, cfg Config) (*zygote, zygoteNotice, error)
 		waited:  make(chan struct{}),
 	}
 	z.command.ExtraFiles = []*os.File{theirs} // descriptor 3
-	z.command.Env = append(os.Environ(), "CLOUDBURST_PRELOAD="+strings.Join(cfg.Preload, ","))
+	z.command.Env = append(os.Environ(), cfg.Environment()...)
+	z.command.Env = append(z.command.Env, "CLOUDBURST_PRELOAD="+strings.Join(cfg.Preload, ","))
 	if _, set := os.LookupEnv("PYTHONSAFEPATH"); !set {
 		// The node's working directory is no place for modules: one called like a part of Python would break every function.
 		// Programs that functions start are not to inherit this.
@@ -166,9 +167,9 @@ func (z *zygote) read() (zygoteNotice, error) {
 	return notice, nil
 }
 
-// fork asks for a worker that speaks on socket and prints to logs.
-func (z *zygote) fork(number uint64, member string, socket, logs *os.File) error {
-	return z.request(zygoteRequest{Fork: number, Member: member}, unix.UnixRights(int(socket.Fd()), int(logs.Fd())))
+// fork asks for a worker that speaks on socket, prints to logs, and sends connections to its node over clients.
+func (z *zygote) fork(number uint64, member string, socket, logs, clients *os.File) error {
+	return z.request(zygoteRequest{Fork: number, Member: member}, unix.UnixRights(int(socket.Fd()), int(logs.Fd()), int(clients.Fd())))
 }
 
 // killWorker ends a worker at once, with what it has started.

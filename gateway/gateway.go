@@ -28,6 +28,7 @@ type Gateway struct {
 	token    [sha256.Size]byte
 	tls      *tls.Config
 	listener net.Listener
+	workers  *handed // connections that functions of this node have made
 	server   *http.Server
 	metrics  *metrics
 	slots    chan struct{} // one for each request that waits in the background
@@ -62,6 +63,7 @@ func New(cfg Config, backend Backend) (*Gateway, error) {
 		tls:     secured,
 		slots:   make(chan struct{}, cfg.BackgroundMax),
 		quiet:   make(chan struct{}, 1),
+		workers: newHanded(),
 		streams: make(map[*stream]struct{}),
 	}
 	g.drains, g.drain = context.WithCancel(context.Background())
@@ -74,6 +76,7 @@ func New(cfg Config, backend Backend) (*Gateway, error) {
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    httpHeaderBytesMax,
 		ConnState:         g.connState,
+		ConnContext:       trusting,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
 	}
 	return g, nil
@@ -110,8 +113,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.tls != nil {
 		listener = tls.NewListener(listener, g.tls)
 	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = g.server.Serve(&boundedListener{Listener: g.workers, gateway: g}) // which ends with the other one
+	}()
 	err := g.server.Serve(listener)
 	g.close()
+	<-served
 	g.serving.Wait()
 	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
 		return nil
@@ -123,6 +132,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 func (g *Gateway) close() {
 	g.drain()
 	_ = g.server.Close()
+	_ = g.workers.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true

@@ -105,7 +105,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 
 // authorized reports whether a request bears the token. The comparison takes the same time wherever the two differ.
 func (g *Gateway) authorized(r *http.Request) bool {
-	if g.cfg.Token == "" {
+	if g.cfg.Token == "" || trusted(r.Context()) {
 		return true
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")

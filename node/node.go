@@ -239,6 +239,7 @@ func (n *Node) build() error {
 	}
 	if n.has(roleExecutor) {
 		c.Executor.Member = n.anna.ID()
+		c.Executor.Environment, c.Executor.Accept = n.workerEnvironment, n.acceptWorker
 		c.Executor.Expected = func(key string) bool { return n.scheduler != nil && n.scheduler.Expects(key) }
 		if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
 			return fmt.Errorf("executor settings: %w", err)

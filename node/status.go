@@ -28,6 +28,28 @@ func (n *Node) address() string {
 	return address
 }
 
+// workerEnvironment is what programs that functions start find the node by. Its token is not among it, and neither is one for another
+// node, which the user who started this node may have in the environment.
+func (n *Node) workerEnvironment() []string {
+	if !n.has(roleGateway) {
+		return nil
+	}
+	environment := []string{"CLOUDBURST_ADDRESS=" + n.address()}
+	if os.Getenv("CLOUDBURST_TOKEN") != n.cfg.Gateway.Token {
+		environment = append(environment, "CLOUDBURST_TOKEN=")
+	}
+	return environment
+}
+
+// acceptWorker takes the connection that a function has made to its node.
+func (n *Node) acceptWorker(conn *net.UnixConn) {
+	if !n.has(roleGateway) {
+		_ = conn.Close()
+		return
+	}
+	n.gateway.Accept(conn)
+}
+
 func (n *Node) url() string {
 	if n.cfg.Gateway.CertificateFile != "" {
 		return "https://" + n.gateway.Address()

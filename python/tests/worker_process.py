@@ -51,10 +51,14 @@ class ZygoteProcess:
         self.numbers += 1
         ours, theirs = socket.socketpair()
         logs, logs_in = os.pipe()
+        self.clients, clients = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         socket.send_fds(
-            self.control, [json.dumps({"fork": self.numbers, "member": "here"}).encode()], [theirs.fileno(), logs_in]
+            self.control,
+            [json.dumps({"fork": self.numbers, "member": "here"}).encode()],
+            [theirs.fileno(), logs_in, clients.fileno()],
         )
         theirs.close()
+        clients.close()
         os.close(logs_in)
         forked = self.notice()
         assert forked["forked"] == self.numbers

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mappi
 
 from cloudburst.argument import Ref
 from cloudburst.cells import new_cell, value_of
-from cloudburst.connection import REQUEST_SECONDS, Connection
-from cloudburst.endpoint import locator
+from cloudburst.codec import sent_as
+from cloudburst.connection import REQUEST_SECONDS, Connection, address_of, connection_of, current_connection
+from cloudburst.endpoint import locator, own_node
 from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
 from cloudburst.function import Function, new_function
 from cloudburst.pipeline import Pipeline, described
@@ -243,8 +244,12 @@ class App:
         return self._connection.endpoint.address
 
     def close(self) -> None:
-        """End the connection. What waits for an answer gets CancelledError; runs go on. A second call does nothing."""
-        self._connection.close()
+        """End the connection. What waits for an answer gets CancelledError; runs go on. A second call does nothing.
+
+        The app that a function has taken along is connected by its worker, for all functions, and stays so.
+        """
+        if own_node() is None or self._connection is not current_connection():
+            self._connection.close()
 
     def __enter__(self) -> App:
         return self
@@ -256,12 +261,15 @@ class App:
         return f"<App on {self.address}{' (closed)' if self._connection.transport.closed else ''}>"
 
     def __reduce__(self) -> Any:
-        # Inside the definition of a function, say: there it is a connection of its own, made when it is used.
-        return (_elsewhere, ())
+        return (_unpickled, (address_of(self._connection),))
 
 
-def _elsewhere() -> App:
-    return App(Connection(locator()))
+def _unpickled(address: Optional[str] = None) -> App:
+    return App(connection_of(address) or current_connection())
+
+
+# A function that is sent to a node finds that node by itself, and is the same function whatever its client calls the node.
+sent_as(App, lambda app: (_unpickled, ()))
 
 
 if TYPE_CHECKING:

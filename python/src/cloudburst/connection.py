@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
@@ -9,13 +10,13 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 from cloudburst.call import CallHead, keep, new_run_id
 from cloudburst.cells import ack_of, cells_of, check_key, few, increment_cell, milliseconds
 from cloudburst.codec import Buffer, Encoded, decode_state
-from cloudburst.endpoint import Endpoint, Locate, locator
+from cloudburst.endpoint import Endpoint, Locate, locator, own_node
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.request import Request, new_request
 from cloudburst.transport import Transport
 from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
 
-__all__ = ["GRACE_SECONDS", "REQUEST_SECONDS", "RUN_SECONDS", "Connection", "current_connection"]
+__all__ = ["GRACE_SECONDS", "REQUEST_SECONDS", "RUN_SECONDS", "Connection", "address_of", "connection_of", "current_connection"]
 
 REQUEST_SECONDS = 30.0
 """How long the answer to anything but a call may take, unless the caller says otherwise."""
@@ -39,7 +40,8 @@ class Connection:
         global _latest
         self.transport = Transport(locate)
         self.timeout = timeout
-        _latest = weakref.ref(self)
+        self._reference = _latest = weakref.ref(self)
+        _connections.add(self)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -51,6 +53,10 @@ class Connection:
 
     def close(self) -> None:
         self.transport.close()
+
+    def arrived(self) -> None:
+        """Note that what this thread unpickles next has come over this connection, and so belongs to its node."""
+        _arrived.over = self._reference
 
     def call(self, head: CallHead, values: Sequence[Encoded], seconds: float) -> Tuple[bytes, Request]:
         """Start a run that may take so many seconds, and return its id and the request that its result answers."""
@@ -70,6 +76,7 @@ class Connection:
         cells = list(cells_of(header, request.values))
         if [cell.key for cell, _ in cells] != list(keys):
             raise FrameError(f"{request.what}: the answer is about other keys")
+        self.arrived()
         return cells
 
     def new_get(self, keys: Sequence[str], wait: float = 0.0, timeout: Optional[float] = None) -> Request:
@@ -92,6 +99,7 @@ class Connection:
         cells = list(cells_of(self.transport.ask(request), request.values))
         if [cell.key for cell, _ in cells] != list(keys):
             raise FrameError(f"{request.what}: the answer is about other keys")
+        self.arrived()
         return [decode_state(values[0]) if values else store_pb2.State() for _, values in cells]
 
     def put(
@@ -199,18 +207,65 @@ class Connection:
         return time.monotonic() + (self.timeout if timeout is None else timeout)
 
 
+# The node that an unpickled object belongs to: in a worker the one that runs the function; elsewhere the one whose address the
+# pickle holds; for a pickle that a node has sent, which holds no address, that node.
+
+
+class _Arrived(threading.local):
+    over: Optional[weakref.ref[Connection]] = None
+
+
+_arrived = _Arrived()
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 _latest: Optional[weakref.ref[Connection]] = None
-_default: Dict[str, Connection] = {}
+_made: Dict[
+    str, Connection
+] = {}  # for unpickled objects, by address; "" is the node that the environment names, and "own" the one that runs this process
+
+
+def address_of(connection: Optional[Connection]) -> Optional[str]:
+    """Return what a pickle says of the connection of an object: the node's address, without the token.
+
+    None for the node that runs this process, which its own clients may know by other addresses.
+    """
+    if connection is None:
+        return None
+    own, endpoint = own_node(), connection.endpoint
+    return None if own is not None and endpoint.same_node(own()) else endpoint.url
+
+
+def connection_of(address: Optional[str]) -> Optional[Connection]:
+    """Return the connection that an object from a pickle has, given what :func:`address_of` said; None = the current one."""
+    if own_node() is not None:
+        return current_connection()
+    if address is None:
+        connection = _arrived.over() if _arrived.over is not None else None
+        return None if connection is None or connection.transport.closed else connection
+    locate = locator(address)
+    endpoint = locate()
+    for connection in list(_connections):
+        if not connection.transport.closed and connection.endpoint.same_node(endpoint):
+            return connection
+    return _remade(address, locate)
 
 
 def current_connection() -> Connection:
-    """Return the connection that unpickled functions and futures use: the one that this program made last.
+    """Return the connection of functions and futures that have none of their own.
 
-    A program that has made none gets one to the node that its environment names.
+    In a worker it is the one to the node that runs it, elsewhere the one that this program made last. A program that has made
+    none gets one to the node that its environment names.
     """
+    own = own_node()
+    if own is not None:
+        return _remade("own", own)
     connection = _latest() if _latest is not None else None
+    return _remade("", locator()) if connection is None or connection.transport.closed else connection
+
+
+def _remade(key: str, locate: Locate) -> Connection:
+    connection = _made.get(key)
     if connection is None or connection.transport.closed:
-        connection = _default["connection"] = Connection(locator())
+        connection = _made[key] = Connection(locate)
     return connection
 
 

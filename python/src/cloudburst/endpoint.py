@@ -2,12 +2,15 @@
 
 A node that is started leaves its address and its token in the user's configuration directory. They are read anew for each
 connection, since a node that was started again may have another port and another token; the token found there goes to the
-node that left it and to nobody else. The environment is read once, so that a client stays with its node.
+node that left it and to no other. The environment is read once, so that a client stays with its node.
+
+A worker has a way to the node that runs it which needs no address: see :func:`set_own_node`.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
@@ -15,7 +18,7 @@ from urllib.parse import urlsplit
 
 from cloudburst.errors import AuthenticationError, InvalidArgumentError
 
-__all__ = ["PORT_DEFAULT", "Endpoint", "Locate", "locator", "locator_of_host"]
+__all__ = ["PORT_DEFAULT", "Endpoint", "Locate", "locator", "locator_of_host", "own_node", "set_own_node"]
 
 PORT_DEFAULT = 7100
 
@@ -30,6 +33,8 @@ class Endpoint(NamedTuple):
     port: int
     secure: bool
     token: str
+    socket: Optional[Callable[[float], socket.socket]] = None
+    """Makes a connection within so many seconds without the network; None = over TCP."""
 
     def __repr__(self) -> str:
         # Without the token: what is shown may end up in a log.
@@ -40,9 +45,35 @@ class Endpoint(NamedTuple):
         """Host and port as one writes them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """The address with what it speaks, as :func:`locator` takes it."""
+        return f"{'https' if self.secure else 'http'}://{self.address}"
+
+    def same_node(self, other: Endpoint) -> bool:
+        """Report whether both are the same place. Whether the same node answers there is not known here."""
+        return (self.host, self.port) == (other.host, other.port)
+
 
 Locate = Callable[[], Endpoint]
 """Says where the node is, for one connection."""
+
+
+_own: Optional[Endpoint] = None
+
+
+def set_own_node(address: Optional[str], make_socket: Callable[[float], socket.socket]) -> None:
+    """Make this process one that runs functions of a node. The node is reached over such sockets, and needs
+    no token. ``address`` is what other programs of this machine reach it by.
+    """
+    global _own
+    _own = _parse(address or _HOST_DEFAULT)._replace(socket=make_socket)
+
+
+def own_node() -> Optional[Locate]:
+    """Return what finds the node that runs this process; None outside of a worker."""
+    own = _own
+    return None if own is None else lambda: own
 
 
 def locator(address: Optional[str] = None, token: Optional[str] = None) -> Locate:
@@ -55,6 +86,8 @@ def locator(address: Optional[str] = None, token: Optional[str] = None) -> Locat
     named = _parse(address) if address else None
 
     def locate() -> Endpoint:
+        if _own is not None and (named is None or named.same_node(_own)):
+            return _own
         found = named or _home() or _parse(_HOST_DEFAULT)
         return found._replace(token=_token(found, token))
 
@@ -79,6 +112,8 @@ def locator_of_host(host: str) -> Locate:
         home = None if has_port else _home()
         if home is not None and home.host == named.host:
             found = named._replace(port=home.port, secure=named.secure or home.secure)
+        if _own is not None and found.same_node(_own):
+            return _own
         return found._replace(token=_token(found, token))
 
     return locate

@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
 from cloudburst.cells import check_key, milliseconds
-from cloudburst.codec import encode_pickle
-from cloudburst.connection import RUN_SECONDS, Connection
+from cloudburst.codec import encode_pickle, sent_as
+from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import InvalidArgumentError, UnsupportedError
 from cloudburst.future import Future
 from cloudburst.stage import P, R, Stage
@@ -192,10 +192,13 @@ class Function(Stage[P, R]):
             return "(…)"
 
     def __reduce__(self) -> Any:
-        # Inside the definition of another function, say; its own code goes along, so that a plain call works there.
+        return _unpickled, (*self._pickled(), address_of(self._connection))
+
+    def _pickled(self) -> Tuple[Any, ...]:
+        # The code goes along, so that a plain call works there.
         description = self._description.SerializeToString()
         state = (self._registered.ref, self._options, self._bound, self._bound_keywords)
-        return (_unpickled, (self.name, self._local, self._definition, description, *state))
+        return self.name, self._local, self._definition, description, *state
 
     def _copy(self) -> Function[Any, Any]:
         copy: Function[Any, Any] = Function(self._connection, self.name, self._local, self._definition, self._description)
@@ -327,8 +330,16 @@ def _unpickled(
     options: Options,
     bound: Tuple[Any, ...],
     bound_keywords: Dict[str, Any],
+    address: Optional[str] = None,
 ) -> Function[Any, Any]:
-    function: Function[Any, Any] = Function(None, name, local, definition, function_pb2.Function.FromString(description), ref)
+    connection = connection_of(address)
+    function: Function[Any, Any] = Function(
+        connection, name, local, definition, function_pb2.Function.FromString(description), ref
+    )
     function._options = options
     function._bound, function._bound_keywords = bound, bound_keywords
     return function
+
+
+# Inside the definition of another function, say: there it is one of that function's node.
+sent_as(Function, lambda function: (_unpickled, function._pickled()))

@@ -8,8 +8,8 @@ from typing import Any, Generator, Generic, Optional, Type, TypeVar
 from cloudburst.argument import Argument
 from cloudburst.call import result_key
 from cloudburst.cells import cells_of, check_key, value_of
-from cloudburst.codec import Encoded, decode, encode_parts, encode_reference
-from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, current_connection
+from cloudburst.codec import Encoded, decode, encode_parts, encode_reference, sent_as
+from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, address_of, connection_of, current_connection
 from cloudburst.errors import CodecError, DeadlineExceededError, FrameError, InvalidArgumentError
 from cloudburst.request import ANSWERED, DONE, Request
 from cloudburst.transport import ArgumentsGoneError
@@ -150,9 +150,12 @@ class Future(Argument, Generic[T]):
         return f"<{type(self).__name__} {self.key} {state}>"
 
     def __reduce__(self) -> Any:
+        return _unpickled, (type(self), self._pickled_key(), address_of(self._connection))
+
+    def _pickled_key(self) -> str:
         if not self._stored:
             raise InvalidArgumentError("a future whose result is not stored cannot be pickled; call without store=False")
-        return (type(self), (self.key,))
+        return self.key
 
     @property
     def _settled(self) -> bool:
@@ -181,6 +184,7 @@ class Future(Argument, Generic[T]):
             if request.state != ANSWERED:
                 self._owner.transport.wait(request, request.deadline if deadline is None else deadline)
             if request.header is DONE and self._request is request:
+                self._connection.arrived()  # type: ignore[union-attr]
                 self._take_value(request)
                 return
         while not self._settled:
@@ -198,6 +202,7 @@ class Future(Argument, Generic[T]):
         """Take the answer of a request."""
         if self._request is not request or self._settled:
             return  # another thread was faster
+        self._owner.arrived()
         failure = request.failure()
         if isinstance(failure, ArgumentsGoneError) and self._stored:
             # The run goes on without this client, and leaves its result in the store.
@@ -245,3 +250,17 @@ class Future(Argument, Generic[T]):
         if not self._stored or (self._value is not _UNSET and self._size <= _EMBED_BYTES_MAX):
             return encode_parts(self.get())
         return encode_reference(self.key)
+
+
+def _unpickled(kind: Type[F], key: str, address: Optional[str] = None) -> F:
+    future = kind(key)
+    future._connection = connection_of(address)
+    return future
+
+
+def sent(future: Future[Any]) -> Any:
+    """Reduce a future that is sent to a node: there it is one of that node."""
+    return _unpickled, (type(future), future._pickled_key())
+
+
+sent_as(Future, sent)

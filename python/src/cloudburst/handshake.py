@@ -32,17 +32,14 @@ def dial(endpoint: Endpoint, deadline: float) -> Tuple[socket.socket, bytes]:
     """
     sock = None
     try:
-        sock = socket.create_connection((endpoint.host, endpoint.port), timeout=_left(deadline))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE:
-            option = getattr(socket, name, None)
-            if option is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        if endpoint.secure:
-            from cloudburst.secure import SecureSocket
+        if endpoint.socket is not None:
+            sock = endpoint.socket(_left(deadline))
+        else:
+            sock = _tcp(endpoint, deadline)
+            if endpoint.secure:
+                from cloudburst.secure import SecureSocket
 
-            sock = cast(socket.socket, SecureSocket.handshake(sock, endpoint.host, _left(deadline)))
+                sock = cast(socket.socket, SecureSocket.handshake(sock, endpoint.host, _left(deadline)))
         rest = _upgrade(sock, endpoint, deadline)
         sock.settimeout(None)
         return sock, rest
@@ -54,6 +51,17 @@ def dial(endpoint: Endpoint, deadline: float) -> Tuple[socket.socket, bytes]:
         if sock is not None:
             sock.close()
         raise _unreachable(endpoint, e) from e
+
+
+def _tcp(endpoint: Endpoint, deadline: float) -> socket.socket:
+    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=_left(deadline))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    return sock
 
 
 def _left(deadline: float) -> float:
@@ -138,7 +146,8 @@ def _refused(endpoint: Endpoint, status: int, reason: str, said: str) -> Error:
         where = (
             "the token is looked up in this order: the argument token, the variable CLOUDBURST_TOKEN, and, for the node that "
             "was last started on this machine by the same user, the file cloudburst/token in the user's configuration "
-            "directory; a node keeps its own in the file 'token' of its data directory"
+            "directory; a node keeps its own in the file 'token' of its data directory. A pickle never holds a token: give a "
+            "process that a program starts CLOUDBURST_TOKEN, or let it connect by itself"
         )
         if not endpoint.token:
             return AuthenticationError(f"the node at {endpoint.address} wants a token and none is known for it; {where}")

@@ -7,7 +7,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
-from cloudburst.connection import RUN_SECONDS, Connection
+from cloudburst.codec import sent_as
+from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import DagExistsError, InvalidArgumentError
 from cloudburst.function import Function, Options, call_head, checked_options
 from cloudburst.future import Future
@@ -188,8 +189,10 @@ class Pipeline(Stage[P, R]):
         return f"<Pipeline {name + ': ' if name else ''}{_shown(self._graph)}>"
 
     def __reduce__(self) -> Any:
-        state = (self._graph, self._name, self._options, self._registered, self._given, self._seconds)
-        return (_unpickled, state)
+        return _unpickled, (*self._pickled(), address_of(self._connection))
+
+    def _pickled(self) -> Tuple[Any, ...]:
+        return self._graph, self._name, self._options, self._registered, self._given, self._seconds
 
 
 def composed(before: Any, after: Any) -> Pipeline[Any, Any]:
@@ -269,8 +272,17 @@ def _shown(graph: Optional[Graph]) -> str:
 
 
 def _unpickled(
-    graph: Optional[Graph], name: str, options: Options, registered: str, given: List[_Given], seconds: float
+    graph: Optional[Graph],
+    name: str,
+    options: Options,
+    registered: str,
+    given: List[_Given],
+    seconds: float,
+    address: Optional[str] = None,
 ) -> Pipeline[Any, Any]:
-    pipeline: Pipeline[Any, Any] = Pipeline(None, graph, name)
+    pipeline: Pipeline[Any, Any] = Pipeline(connection_of(address), graph, name)
     pipeline._options, pipeline._registered, pipeline._given, pipeline._seconds = options, registered, given, seconds
     return pipeline
+
+
+sent_as(Pipeline, lambda pipeline: (_unpickled, pipeline._pickled()))

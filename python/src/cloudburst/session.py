@@ -197,6 +197,12 @@ class Session:
                 "the commit of this session has failed, and may have happened in part; call commit again, or abort"
             )
 
+    def __reduce__(self) -> Any:
+        raise InvalidArgumentError(
+            "a session cannot be pickled, since what it promises is about what one process has read; take the app along and "
+            "begin another: app.session(...)"
+        )
+
     def __enter__(self) -> Session:
         return self
 

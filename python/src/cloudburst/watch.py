@@ -105,6 +105,7 @@ def _watching(connection: Connection, keys: Sequence[str], seconds: float, *, st
                 raise DeadlineExceededError(f"{request.what}: no change in {seconds} s") from None
             while True:
                 channel = request.channel
+                connection.arrived()
                 with channel.lock if channel is not None else contextlib.nullcontext():
                     change = arrivals.take()
                 if change is None:

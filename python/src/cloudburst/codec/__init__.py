@@ -22,6 +22,7 @@ from cloudburst.codec._pickle import (
     loads,
     loads_with_holes,
     pickle_modules_by_reference,
+    sent_as,
 )
 from cloudburst.errors import CodecError, Error, TooLargeError, exception_from
 from cloudburst.v1 import error_pb2
@@ -50,6 +51,7 @@ __all__ = [
     "is_plain_immutable",
     "join",
     "pickle_modules_by_reference",
+    "sent_as",
     "size_of",
 ]
 

@@ -40,6 +40,13 @@ def pickle_modules_by_reference() -> None:
     policy.by_value = False
 
 
+def sent_as(kind: type, reduce: Callable[[Any], Any]) -> None:
+    """Reduce objects of a type, not of its subclasses, in this way when they are sent to a node. Other pickles call their
+    ``__reduce__``.
+    """
+    _REDUCERS[kind] = reduce
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
     """Writes one pickle. ``chained`` says whether exceptions take along what they were raised from."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from anna.client import AnnaTcpClient
+from cloudburst.codec import sent_as
 from cloudburst.connection import Connection
-from cloudburst.future import Future
+from cloudburst.future import Future, sent
 from cloudburst.shared.serializer import Serializer
 
 __all__ = ["CloudburstFuture"]
@@ -47,3 +48,6 @@ class CloudburstFuture(Future[Any]):
     def serializer(self) -> Serializer:
         """What loads the values of that store."""
         return _serializer
+
+
+sent_as(CloudburstFuture, sent)

@@ -26,7 +26,8 @@ import warnings
 from pathlib import Path
 from typing import Any, Dict, List, NoReturn
 
-from cloudburst import codec
+from cloudburst import codec, connection, endpoint, function
+from cloudburst.worker.clients import Clients
 from cloudburst.worker.worker import Worker, ignore_termination
 
 CONTROL = 3
@@ -39,6 +40,9 @@ _EXIT_SECONDS = 5
 # Threads do not survive a fork, so NumPy's linear algebra must start none in the zygote. As there are as many workers as
 # cores, one thread each is also what is fastest; a function can ask for more (threadpoolctl).
 _SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+# What functions use as clients of their node, which a zygote has loaded for its workers.
+_WARM = (connection, function)
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -78,7 +82,7 @@ class Zygote:
 
     def _serve(self) -> bool:
         try:
-            packet, fds, _, _ = socket.recv_fds(self._control, _PACKET_MAX, 2, socket.MSG_CMSG_CLOEXEC)
+            packet, fds, _, _ = socket.recv_fds(self._control, _PACKET_MAX, 3, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return False
         if not packet:
@@ -94,7 +98,7 @@ class Zygote:
                 os.close(fd)
         return True
 
-    def _fork(self, number: int, member: str, sock: int, logs: int) -> None:
+    def _fork(self, number: int, member: str, sock: int, logs: int, clients: int) -> None:
         zygote = os.getpid()
         try:
             with warnings.catch_warnings():
@@ -106,7 +110,7 @@ class Zygote:
         if pid == 0:
             for ours in (self._control, self._wake, self._waker):
                 ours.close()
-            _become_worker(number, member, sock, logs, zygote)
+            _become_worker(number, member, sock, logs, clients, zygote)
         self._workers[pid] = number
         self._notify(forked=number, pid=pid)
 
@@ -176,14 +180,14 @@ def _kill_group(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _become_worker(number: int, member: str, sock: int, logs: int, zygote: int) -> NoReturn:
+def _become_worker(number: int, member: str, sock: int, logs: int, clients: int, zygote: int) -> NoReturn:
     """Turn the process that has just been forked into a worker, and end it with the worker."""
     status = 70
     try:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != zygote:
             os._exit(status)
-        worker = _set_up(number, member, sock, logs)
+        worker = _set_up(number, member, sock, logs, clients)
         worker.run()
         status = 0
     except BaseException:
@@ -192,7 +196,7 @@ def _become_worker(number: int, member: str, sock: int, logs: int, zygote: int) 
         _exit(status)
 
 
-def _set_up(number: int, member: str, sock: int, logs: int) -> Worker:
+def _set_up(number: int, member: str, sock: int, logs: int, clients: int) -> Worker:
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -202,8 +206,10 @@ def _set_up(number: int, member: str, sock: int, logs: int) -> Worker:
     os.dup2(logs, 1)
     os.dup2(logs, 2)
     high = fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, _SOCKET_FROM)
-    os.close(logs)
-    os.close(sock)
+    to_node = fcntl.fcntl(clients, fcntl.F_DUPFD_CLOEXEC, _SOCKET_FROM)
+    for fd in (logs, sock, clients):
+        os.close(fd)
+    endpoint.set_own_node(os.environ.get("CLOUDBURST_ADDRESS"), Clients(socket.socket(fileno=to_node)).connect)
     # The program's own module is not what user code should find under this name.
     sys.modules["__main__"] = types.ModuleType("__main__")
     numpy_random = sys.modules.get("numpy.random")
