@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator
 
 import pytest
@@ -104,8 +105,10 @@ def test_what_is_not_there_says_so(endpoint: Endpoint) -> None:
         client.set("a", 1)
         with pytest.raises(redis.ResponseError, match="transaction"):
             client.pipeline(transaction=True).set("a", 2).execute()
-        with pytest.raises(redis.ResponseError):
+        with pytest.raises(redis.ResponseError, match="CLOUDBURST"):
             client.eval("return 1", 0)
+        with pytest.raises(redis.ResponseError, match="CLOUDBURST"):
+            client.register_script("return redis.call('get', KEYS[1])")(keys=["a"])
         with pytest.raises(redis.ResponseError):
             client.append("a", "b")
         assert client.get("a") == b"1", "the connection goes on"
@@ -145,6 +148,43 @@ def test_results_of_runs_are_not_listed(endpoint: Endpoint) -> None:
     assert endpoint.node.cli("kv", "ls").stdout == ""
     assert future.key in endpoint.node.cli("kv", "ls", "cloudburst/").stdout.splitlines()
     assert endpoint.node.cli("kv", "get", future.key).stdout == "7\n"
+
+
+def test_locks(client: Any, endpoint: Endpoint) -> None:
+    with client.lock("job", timeout=20) as lock:
+        assert lock.owned()
+        assert not client.lock("job", timeout=20).acquire(blocking=False)
+        assert 0 < client.pttl("job") <= 20_000
+        assert lock.extend(20)
+        assert 20_000 < client.pttl("job") <= 40_000
+        assert lock.extend(10, replace_ttl=True)
+        assert 0 < client.pttl("job") <= 10_000
+        assert lock.reacquire()
+        assert 10_000 < client.pttl("job") <= 20_000
+    assert client.exists("job") == 0, "released at the end of the block"
+    lock = client.lock("job", timeout=20)
+    assert lock.acquire()
+    client.set("job", "another owner's")
+    with pytest.raises(redis.exceptions.LockNotOwnedError):
+        lock.release()
+    with pytest.raises(redis.exceptions.LockError):
+        lock.extend(20)
+    assert client.execute_command("CLOUDBURST.CAD", "job", "mine") == 0
+    assert client.execute_command("CLOUDBURST.CAD", "job", "another owner's") == 1
+    assert client.get("job") is None
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        with endpoint.client() as own:
+            for _ in range(20):
+                with own.lock("count", timeout=20, sleep=0.001):
+                    counted = counted + 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(count) for _ in range(4)]:
+            done.result()
+    assert counted == 80
 
 
 def test_the_node_is_killed(endpoint: Endpoint) -> None:

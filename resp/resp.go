@@ -49,6 +49,7 @@ type Server struct {
 
 	tasks    tasks
 	cursors  *cursors
+	scripts  scripts
 	list     []command
 	commands map[string]*command
 	refusals map[string]string
@@ -77,6 +78,7 @@ func New(cfg Config, store Store) (*Server, error) {
 		token:    sha256.Sum256([]byte(cfg.Token)),
 		tasks:    tasks{max: cfg.BackgroundMax, timeout: cfg.CommandTimeout},
 		cursors:  newCursors(),
+		scripts:  scripts{named: make(map[string]*script)},
 		list:     commandList(),
 		commands: make(map[string]*command),
 		refusals: refusals(),

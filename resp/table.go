@@ -90,6 +90,10 @@ func commandList() []command {
 			summary: "Returns the length of a value.",
 		},
 		{
+			name: "cloudburst.cad", arity: 3, flags: writes, first: 1, last: 1, step: 1, group: "string", run: cadCommand,
+			summary: "Deletes a key if it holds a value.",
+		},
+		{
 			name: "dbsize", arity: 1, flags: reads, group: "generic", run: dbsizeCommand,
 			summary: "Returns the number of keys.",
 		},
@@ -226,6 +230,18 @@ func commandList() []command {
 			summary: "Returns the score of a member.",
 		},
 		{
+			name: "eval", arity: -3, flags: writes, group: "scripting", run: evalCommand,
+			summary: "Runs one of the known scripts of locks.",
+		},
+		{
+			name: "evalsha", arity: -3, flags: writes, group: "scripting", run: evalshaCommand,
+			summary: "Runs one of the known scripts of locks by its hash.",
+		},
+		{
+			name: "script", arity: -2, group: "scripting", run: scriptCommand,
+			summary: "Tells whether a script is known.",
+		},
+		{
 			name: "command", arity: -1, group: "server", run: commandCommand,
 			summary: "Tells what commands there are.",
 		},
@@ -244,6 +260,10 @@ func commandList() []command {
 	}
 }
 
+// noScripts is why a script is not run.
+const noScripts = "Lua is only recognised where it releases or extends a lock as client libraries do; CLOUDBURST.CAD key value deletes a key " +
+	"that holds a value; functions run in executors, in Python: register one with a client of Cloudburst"
+
 // refusals says of the commands of Redis that are not there why.
 func refusals() map[string]string {
 	all := make(map[string]string)
@@ -253,8 +273,8 @@ func refusals() map[string]string {
 			"its masters do not ask each other before they write, so there are no transactions; a pipeline does without one (redis-py: pipeline(transaction=False))",
 		},
 		{
-			"eval evalsha eval_ro evalsha_ro script fcall fcall_ro function",
-			"functions run in executors, in Python: register one with a client of Cloudburst",
+			"eval_ro evalsha_ro fcall fcall_ro function",
+			noScripts,
 		},
 		{
 			"publish subscribe unsubscribe psubscribe punsubscribe spublish ssubscribe sunsubscribe pubsub",

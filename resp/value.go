@@ -193,5 +193,6 @@ var (
 	errNotInteger = wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "value is not an integer or out of range")
 	errOverflow   = wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "increment or decrement would overflow")
 	errNotFloat   = wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "value is not a valid float")
+	errExpiry     = wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "invalid expire time in script")
 	errNotNumber  = wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "resulting score is not a number (NaN)")
 )
