@@ -31,7 +31,7 @@ func TestCalls(t *testing.T) {
 		{"neg", []any{2.5}, -2.5},
 		{"add@1", []any{[]any{1}, []string{"x"}}, []any{int64(1), "x"}},
 		{"sorted", []any{[]int{1, 3, 2}, client.Keywords{"reverse": true}}, []any{int64(3), int64(2), int64(1)}},
-		{"divmod", []any{7, 2}, []any{int64(3), int64(1)}},
+		{"divmod", []any{7, 2}, client.Tuple{int64(3), int64(1)}},
 		{"set", []any{[]int{2, 1, 2}}, client.Set{int64(1), int64(2)}},
 		{"repr", []any{map[string]any{"a": nil}}, "{'a': None}"},
 		{"repr", []any{map[int]struct{}{1: {}}}, "{1}"},

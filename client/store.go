@@ -37,8 +37,8 @@ type Write struct {
 }
 
 // Get reads a key and stores its value in what out points to. A pointer to any takes whatever there is: nil, bool, int64
-// (*big.Int when it does not fit), float64, string, []byte, []any for lists and tuples, [Set], map[string]any (map[any]any or
-// [Pairs] when keys are not all text), [Array], or [Pickle] for what only Python can read. Other pointers take what fits:
+// (*big.Int when it does not fit), float64, string, []byte, []any, [Tuple], [Set], [FrozenSet], map[string]any (map[any]any or
+// [Pairs] when keys are not all strings), [Array], or [Pickle] for what only Python can read. Other pointers take what fits:
 // integers into any integer type that holds them, lists into slices, dictionaries into maps and structs. It fails with
 // ErrKeyNotFound when nothing is there, and with what a run failed with when the key is that of its result.
 func (c *Client) Get(ctx context.Context, key string, out any) error {

@@ -36,7 +36,7 @@ func TestLatticesMerge(t *testing.T) {
 		{
 			"an ordered set",
 			[]any{client.AddScored(client.Scored{"a", 3}, client.Scored{"b", 1}, client.Scored{"c", 2}), client.AddScored(client.Scored{"a", 0.5}), client.RemoveScored("c")},
-			[]any{[]any{"a", 0.5}, []any{"b", 1.0}},
+			[]any{client.Tuple{"a", 0.5}, client.Tuple{"b", 1.0}},
 		},
 		{"a priority", []any{client.Prioritized(2, "two"), client.Prioritized(1, "one"), client.Prioritized(3, "three")}, "one"},
 		{

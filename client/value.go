@@ -5,6 +5,16 @@ import "cloudburst/codec"
 // Set is a set of distinct values. Put stores one as a set lattice, whose elements join those that are there.
 type Set = codec.Set
 
+// FrozenSet is a set that is a key or an element of another set.
+type FrozenSet = codec.FrozenSet
+
+// Tuple is a list that is not changed, as Python's tuple.
+type Tuple = codec.Tuple
+
+// Ordered holds any value, with all dictionaries in it as Pairs, in their order: a *Ordered is a target of Get that takes
+// whatever there is.
+type Ordered = codec.Ordered
+
 // Pair is one item of a dictionary.
 type Pair = codec.Pair
 

@@ -2,6 +2,10 @@ package codec
 
 import (
 	"encoding/binary"
+	"math"
+	"math/bits"
+	"regexp"
+	"strconv"
 
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -33,13 +37,27 @@ func (a Array) encode() ([]byte, error) {
 	if a.DType == "" || order != "C" && order != "F" {
 		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with dtype %q and order %q: give a NumPy dtype such as \"<f8\", and C or F", a.DType, a.Order)
 	}
-	head := []byte{0xa3}
-	head = AppendText(AppendText(head, "dtype"), a.DType)
-	head = appendHead(AppendText(head, "shape"), majorArray, uint64(len(a.Shape)))
+	item, ok := itemBytes(a.DType)
+	if !ok {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with dtype %q; give a simple NumPy dtype such as \"<f8\"", a.DType)
+	}
+	want := uint64(item)
 	for _, n := range a.Shape {
 		if n < 0 {
 			return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with a negative length, %d", n)
 		}
+		high, low := bits.Mul64(want, uint64(n))
+		if want = low; high > 0 {
+			want = math.MaxUint64
+		}
+	}
+	if want != uint64(len(a.Data)) {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an array with %d bytes of elements; its shape %v and dtype %q want %d", len(a.Data), a.Shape, a.DType, want)
+	}
+	head := []byte{0xa3}
+	head = AppendText(AppendText(head, "dtype"), a.DType)
+	head = appendHead(AppendText(head, "shape"), majorArray, uint64(len(a.Shape)))
+	for _, n := range a.Shape {
 		head = appendHead(head, majorUnsigned, uint64(n))
 	}
 	head = AppendText(AppendText(head, "order"), order)
@@ -52,6 +70,21 @@ func (a Array) encode() ([]byte, error) {
 	binary.LittleEndian.PutUint32(value[1:], uint32(len(head)))
 	copy(value[arrayPrefixBytes:], head)
 	return append(value, a.Data...), nil
+}
+
+var simpleDType = regexp.MustCompile(`^[<>|=][biufcmMSUV](\d{1,9})(\[[^\]]*\])?$`)
+
+// itemBytes returns the size of an element, as the name of a simple dtype says it.
+func itemBytes(dtype string) (int, bool) {
+	match := simpleDType.FindStringSubmatch(dtype)
+	if match == nil {
+		return 0, false
+	}
+	n, _ := strconv.Atoi(match[1])
+	if dtype[1] == 'U' {
+		n *= 4 // characters of 32 bits
+	}
+	return n, n > 0
 }
 
 func alignUp(n int) int { return (n + arrayAlignment - 1) / arrayAlignment * arrayAlignment }

@@ -133,7 +133,7 @@ func appendPlain(b []byte, v reflect.Value, levels int) ([]byte, error) {
 		return appendContainer(b, v, levels+1)
 	}
 	return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT,
-		"a %v cannot travel; use nil, booleans, numbers, strings, []byte, slices, maps and structs of these, Set, Array or Pickle", v.Type())
+		"a %v cannot travel; use nil, booleans, numbers, strings, []byte, slices, maps and structs of these, Set, FrozenSet, Tuple, Pairs, Array or Pickle", v.Type())
 }
 
 func tooDeep() error {
@@ -150,20 +150,29 @@ func appendSpecial(b []byte, v reflect.Value, levels int) ([]byte, bool, error) 
 		return appendBig(b, x), true, nil
 	case big.Int:
 		return appendBig(b, &x), true, nil
-	case Set, Pairs:
+	case Set, FrozenSet, Tuple, Pairs:
 		if levels >= levelsMax {
 			return nil, true, tooDeep()
 		}
 	}
 	switch x := v.Interface().(type) {
+	case Ordered:
+		encoded, err := appendPlain(b, reflect.ValueOf(x.Value), levels)
+		return encoded, true, err
 	case Set:
-		encoded, err := appendSet(b, len(x), func(i int) reflect.Value { return reflect.ValueOf(x[i]) }, levels+1)
+		encoded, err := appendSet(b, tagSet, len(x), func(i int) reflect.Value { return reflect.ValueOf(x[i]) }, levels+1)
+		return encoded, true, err
+	case FrozenSet:
+		encoded, err := appendSet(b, tagFrozenSet, len(x), func(i int) reflect.Value { return reflect.ValueOf(x[i]) }, levels+1)
+		return encoded, true, err
+	case Tuple:
+		encoded, err := appendList(appendHead(b, majorTag, tagTuple), reflect.ValueOf([]any(x)), levels+1)
 		return encoded, true, err
 	case Pairs:
 		b = appendHead(b, majorMap, uint64(len(x)))
 		for _, pair := range x {
 			var err error
-			if b, err = appendPlain(b, reflect.ValueOf(pair.Key), levels+1); err != nil {
+			if b, err = appendKey(b, reflect.ValueOf(pair.Key), levels+1); err != nil {
 				return nil, true, err
 			}
 			if b, err = appendPlain(b, reflect.ValueOf(pair.Value), levels+1); err != nil {
@@ -201,8 +210,12 @@ func appendContainer(b []byte, v reflect.Value, levels int) ([]byte, error) {
 		}
 		return b, nil
 	}
-	b = appendHead(b, majorArray, uint64(n))
-	for i := range n {
+	return appendList(b, v, levels)
+}
+
+func appendList(b []byte, v reflect.Value, levels int) ([]byte, error) {
+	b = appendHead(b, majorArray, uint64(v.Len()))
+	for i := range v.Len() {
 		var err error
 		if b, err = appendPlain(b, v.Index(i), levels); err != nil {
 			return nil, err
@@ -215,7 +228,7 @@ func appendContainer(b []byte, v reflect.Value, levels int) ([]byte, error) {
 func appendMap(b []byte, v reflect.Value, levels int) ([]byte, error) {
 	keys := v.MapKeys()
 	if element := v.Type().Elem(); element.Kind() == reflect.Struct && element.NumField() == 0 {
-		return appendSet(b, len(keys), func(i int) reflect.Value { return keys[i] }, levels)
+		return appendSet(b, tagSet, len(keys), func(i int) reflect.Value { return keys[i] }, levels)
 	}
 	type item struct {
 		key   []byte
@@ -223,7 +236,7 @@ func appendMap(b []byte, v reflect.Value, levels int) ([]byte, error) {
 	}
 	items := make([]item, len(keys))
 	for i, key := range keys {
-		encoded, err := appendPlain(nil, key, levels)
+		encoded, err := appendKey(nil, key, levels)
 		if err != nil {
 			return nil, err
 		}
@@ -240,19 +253,75 @@ func appendMap(b []byte, v reflect.Value, levels int) ([]byte, error) {
 	return b, nil
 }
 
-func appendSet(b []byte, n int, element func(int) reflect.Value, levels int) ([]byte, error) {
+func appendSet(b []byte, tag uint64, n int, element func(int) reflect.Value, levels int) ([]byte, error) {
 	elements := make([][]byte, n)
 	for i := range n {
 		var err error
-		if elements[i], err = appendPlain(nil, element(i), levels); err != nil {
+		if elements[i], err = appendKey(nil, element(i), levels); err != nil {
 			return nil, err
 		}
 	}
 	slices.SortFunc(elements, bytes.Compare)
 	elements = slices.CompactFunc(elements, bytes.Equal)
-	b = appendHead(b, majorTag, tagSet)
+	b = appendHead(b, majorTag, tag)
 	b = appendHead(b, majorArray, uint64(len(elements)))
 	return append(b, bytes.Join(elements, nil)...), nil
+}
+
+// appendKey appends a key of a dictionary or an element of a set. There Python has only what does not change: slices and arrays
+// travel as tuples, and sets as frozen ones.
+func appendKey(b []byte, v reflect.Value, levels int) ([]byte, error) {
+	for v.IsValid() && (v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer) && !v.IsNil() {
+		if _, text := reflect.TypeAssert[encoding.TextMarshaler](v); text {
+			return appendPlain(b, v, levels)
+		}
+		v = v.Elem()
+	}
+	if !v.IsValid() || !v.CanInterface() {
+		return appendPlain(b, v, levels)
+	}
+	if levels >= levelsMax {
+		return nil, tooDeep()
+	}
+	switch x := v.Interface().(type) {
+	case encoding.TextMarshaler, big.Int:
+		return appendPlain(b, v, levels)
+	case Set:
+		return appendSet(b, tagFrozenSet, len(x), func(i int) reflect.Value { return reflect.ValueOf(x[i]) }, levels+1)
+	case FrozenSet:
+		return appendSet(b, tagFrozenSet, len(x), func(i int) reflect.Value { return reflect.ValueOf(x[i]) }, levels+1)
+	case Ordered:
+		return appendKey(b, reflect.ValueOf(x.Value), levels)
+	case Pairs:
+		return nil, notHashable(v)
+	}
+	switch v.Kind() {
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return appendPlain(b, v, levels)
+		}
+		b = appendHead(appendHead(b, majorTag, tagTuple), majorArray, uint64(v.Len()))
+		for i := range v.Len() {
+			var err error
+			if b, err = appendKey(b, v.Index(i), levels+1); err != nil {
+				return nil, err
+			}
+		}
+		return b, nil
+	case reflect.Map:
+		if element := v.Type().Elem(); element.Kind() == reflect.Struct && element.NumField() == 0 {
+			keys := v.MapKeys()
+			return appendSet(b, tagFrozenSet, len(keys), func(i int) reflect.Value { return keys[i] }, levels+1)
+		}
+		return nil, notHashable(v)
+	case reflect.Struct:
+		return nil, notHashable(v)
+	}
+	return appendPlain(b, v, levels)
+}
+
+func notHashable(v reflect.Value) error {
+	return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a %v cannot be a key or an element of a set: Python has no dictionaries there", v.Type())
 }
 
 // appendStruct appends a struct as a dictionary of its exported fields, named as encoding/json names them.

@@ -11,21 +11,9 @@ import (
 // decodeLattice stores what the state of a lattice shows, as docs/internals/protocol.md says: a program that does not know lattices finds
 // the integer of a counter, the dictionary of a map, and so on.
 func decodeLattice(value []byte, target reflect.Value) error {
-	state, err := DecodeLattice(value)
-	if err != nil {
-		return malformed("its lattice: %v", err)
-	}
-	v, err := shown(state)
+	v, err := decodeAny(value, false)
 	if err != nil {
 		return err
-	}
-	if isAny(target) {
-		if v == nil {
-			target.SetZero()
-		} else {
-			target.Set(reflect.ValueOf(v))
-		}
-		return nil
 	}
 	// What is shown fits where the same value would, had it been put as it is.
 	plain, err := appendPlain(nil, reflect.ValueOf(v), 0)
@@ -37,11 +25,8 @@ func decodeLattice(value []byte, target reflect.Value) error {
 }
 
 // shown returns what a state shows; nil for nothing. Whether it has expired is for the node to say.
-func shown(state *lattice.State) (any, error) {
-	decode := func(value []byte) (any, error) {
-		var v any
-		return v, decodeTo(value, reflect.ValueOf(&v).Elem())
-	}
+func shown(state *lattice.State, inOrder bool) (any, error) {
+	decode := func(value []byte) (any, error) { return decodeAny(value, inOrder) }
 	switch l := state.Live(0).(type) {
 	case *lattice.LWW:
 		return decode(l.Value)
@@ -62,7 +47,7 @@ func shown(state *lattice.State) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, []any{v, member.Score})
+			list = append(list, Tuple{v, member.Score})
 		}
 		return list, nil
 	case *lattice.Counter:
@@ -76,7 +61,7 @@ func shown(state *lattice.State) (any, error) {
 	case *lattice.Map:
 		fields := make(map[string]any, l.Len())
 		for name, field := range l.Fields() {
-			v, err := shown(field)
+			v, err := shown(field, inOrder)
 			if err != nil {
 				return nil, err
 			}

@@ -74,6 +74,8 @@ func loosely(v any) any {
 		return float64(v)
 	case Set:
 		return loosely([]any(v))
+	case Tuple:
+		return loosely([]any(v))
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {

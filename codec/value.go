@@ -14,6 +14,12 @@ import (
 // Set is a set of distinct values. Put stores one as a set lattice, whose elements join those that are there.
 type Set []any
 
+// FrozenSet is a set that is a key or an element of another set. What is put into a Set or a key as a Set travels as one.
+type FrozenSet []any
+
+// Tuple is a list that is not changed, as Python's tuple. Slices and arrays that are keys or elements of sets travel as tuples.
+type Tuple []any
+
 // Pair is one item of a dictionary.
 type Pair struct{ Key, Value any }
 
@@ -26,6 +32,9 @@ type Ref struct {
 	// Raw gives the function the stored bytes instead of the value.
 	Raw bool
 }
+
+// Ordered holds any value, with all dictionaries in it as Pairs, in their order. As the target of Decode it takes whatever there is.
+type Ordered struct{ Value any }
 
 // Pickle is a value that only Python can read: a pickled object. It can be put back, or given to a function, as it is.
 type Pickle []byte
@@ -40,6 +49,8 @@ func Encode(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case []byte:
 		value = append(append(make([]byte, 0, 1+len(v)), KindBytes), v...)
+	case Ordered:
+		return Encode(v.Value)
 	case Pickle:
 		value = append(append(make([]byte, 0, 1+len(v)), KindPickle), v...)
 	case Array:
@@ -72,20 +83,28 @@ func DecodeSet(values [][]byte, out any) error {
 		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "the result goes to a pointer, not to a %T", out)
 	}
 	target = target.Elem()
-	if isAny(target) {
-		set := reflect.ValueOf(make(Set, len(values)))
+	if holdsAny(target) {
+		set := make(Set, len(values))
 		for i, value := range values {
-			if err := decodeTo(value, set.Index(i)); err != nil {
+			var err error
+			if set[i], err = decodeAny(value, target.Type() == ordered); err != nil {
 				return fmt.Errorf("element %d: %w", i, err)
 			}
 		}
-		target.Set(set)
+		setAny(target, set)
 		return nil
 	}
 	return fill(target, len(values), func(i int, element reflect.Value) error { return decodeTo(values[i], element) })
 }
 
 func decodeTo(value []byte, target reflect.Value) error {
+	if holdsAny(target) {
+		v, err := decodeAny(value, target.Type() == ordered)
+		if err == nil {
+			setAny(target, v)
+		}
+		return err
+	}
 	if len(value) == 0 {
 		return malformed("it is empty")
 	}
@@ -105,10 +124,40 @@ func decodeTo(value []byte, target reflect.Value) error {
 		return assign(target, array, "an array")
 	case KindLattice:
 		return decodeLattice(value, target)
-	case KindFailure:
-		return DecodeFailure(value)
 	}
-	return malformed("it begins with %d, which is not a kind of value", value[0])
+	_, err := decodeAny(value, false)
+	return err
+}
+
+// decodeAny returns a value as what it is in Go; with inOrder, dictionaries as Pairs.
+func decodeAny(value []byte, inOrder bool) (any, error) {
+	if len(value) == 0 {
+		return nil, malformed("it is empty")
+	}
+	switch value[0] {
+	case KindPlain:
+		d := decoder{data: value[1:], ordered: inOrder}
+		v, err := d.natural(0)
+		if err != nil {
+			return nil, err
+		}
+		return v, d.end()
+	case KindBytes:
+		return value[1:], nil
+	case KindPickle:
+		return Pickle(value[1:]), nil
+	case KindArray:
+		return decodeArray(value)
+	case KindLattice:
+		state, err := DecodeLattice(value)
+		if err != nil {
+			return nil, malformed("its lattice: %v", err)
+		}
+		return shown(state, inOrder)
+	case KindFailure:
+		return nil, DecodeFailure(value)
+	}
+	return nil, malformed("it begins with %d, which is not a kind of value", value[0])
 }
 
 // assign stores v as it is, if the target can take it.
@@ -133,4 +182,21 @@ func mismatch(what string, t reflect.Type) error {
 	return fmt.Errorf("%w: %w", wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%s does not fit into a %v", what, t), errMismatch)
 }
 
-func isAny(v reflect.Value) bool { return v.Kind() == reflect.Interface && v.NumMethod() == 0 }
+var ordered = reflect.TypeFor[Ordered]()
+
+// holdsAny reports whether a target takes whatever there is.
+func holdsAny(target reflect.Value) bool {
+	return target.Type() == ordered || target.Kind() == reflect.Interface && target.NumMethod() == 0
+}
+
+// setAny stores v in a target that takes whatever there is.
+func setAny(target reflect.Value, v any) {
+	switch {
+	case target.Type() == ordered:
+		target.Set(reflect.ValueOf(Ordered{v}))
+	case v == nil:
+		target.SetZero()
+	default:
+		target.Set(reflect.ValueOf(v))
+	}
+}

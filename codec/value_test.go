@@ -37,9 +37,8 @@ func equal(a, b any) string {
 var golden = []struct {
 	name    string
 	bytes   string
-	value   any  // what it decodes to
-	oneWay  bool // Go has no value of its own for it, and encodes another
-	encodes any  // what encodes to it, if that is something else
+	value   any // what it decodes to
+	encodes any // what encodes to it as well
 }{
 	{name: "null", bytes: "01f6", value: nil},
 	{name: "true", bytes: "01f5", value: true},
@@ -65,12 +64,12 @@ var golden = []struct {
 	{name: "empty list", bytes: "0180", value: []any{}},
 	{name: "list", bytes: "01820183026178f6", value: []any{int64(1), []any{int64(2), "x", nil}}},
 	{name: "bytes in a list", bytes: "01814178", value: []any{[]byte("x")}},
-	{name: "tuple", bytes: "01d9c350820102", value: []any{int64(1), int64(2)}, oneWay: true},
+	{name: "tuple", bytes: "01d9c350820102", value: Tuple{int64(1), int64(2)}},
 	{name: "dictionary", bytes: "01a2616101616281f5", value: map[string]any{"a": int64(1), "b": []any{true}}},
 	{name: "dictionary of integers", bytes: "01a10102", value: map[any]any{int64(1): int64(2)}, encodes: map[int]int{1: 2}},
-	{name: "dictionary of tuples", bytes: "01a1d9c3508201026178", value: Pairs{{[]any{int64(1), int64(2)}, "x"}}, oneWay: true},
+	{name: "dictionary of tuples", bytes: "01a1d9c3508201026178", value: Pairs{{Tuple{int64(1), int64(2)}, "x"}}},
 	{name: "set", bytes: "01d9010283010203", value: Set{int64(1), int64(2), int64(3)}, encodes: map[int]struct{}{3: {}, 1: {}, 2: {}}},
-	{name: "frozen set", bytes: "01d9c351816161", value: Set{"a"}, oneWay: true},
+	{name: "frozen set", bytes: "01d9c351816161", value: FrozenSet{"a"}},
 	{name: "set of large integers", bytes: "01d901028224c249400000000000000000", value: Set{int64(-5), new(big.Int).Lsh(big.NewInt(1), 70)}},
 	{name: "pickle", bytes: "0380054b012e", value: Pickle("\x80\x05K\x01.")},
 	{
@@ -79,24 +78,27 @@ var golden = []struct {
 	},
 }
 
+func unhex(t testing.TB, text string) []byte {
+	t.Helper()
+	encoded, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
 func TestGoldenValues(t *testing.T) {
 	t.Parallel()
 	for _, test := range golden {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			encoded, err := hex.DecodeString(test.bytes)
-			if err != nil {
-				t.Fatal(err)
-			}
+			encoded := unhex(t, test.bytes)
 			var got any
 			if err := Decode(encoded, &got); err != nil {
 				t.Fatal(err)
 			}
 			if diff := equal(test.value, got); diff != "" {
 				t.Errorf("decoded (-want +got):\n%s", diff)
-			}
-			if test.oneWay {
-				return
 			}
 			for _, v := range []any{test.value, test.encodes} {
 				if v == nil && test.value != nil {
@@ -257,6 +259,10 @@ func TestWhatCannotTravel(t *testing.T) {
 		{"not UTF-8", "\xff", "send it as []byte"},
 		{"array inside", []any{Array{DType: "<f8"}}, "not lie inside"},
 		{"array without dtype", Array{}, "dtype"},
+		{"array of objects", Array{DType: "|O8", Data: make([]byte, 8), Shape: []int{1}}, "simple NumPy dtype"},
+		{"array that is cut off", Array{DType: "<f8", Data: make([]byte, 8), Shape: []int{2}}, "want 16"},
+		{"array of no size", Array{DType: "<f8", Shape: []int{-1}}, "negative length"},
+		{"array that is too large", Array{DType: "<f8", Shape: []int{1 << 40, 1 << 40}}, "shape"},
 		{"too large", bytes.Repeat([]byte{1}, wire.ValueBytesMax+wire.ValueOverheadMax+1), "64 MiB"},
 	}
 	for _, test := range tests {
@@ -352,11 +358,7 @@ func TestValuesRoundTrip(t *testing.T) {
 // the same bytes.
 func FuzzDecode(f *testing.F) {
 	for _, test := range golden {
-		value, err := hex.DecodeString(test.bytes)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(value)
+		f.Add(unhex(f, test.bytes))
 	}
 	f.Add([]byte{1, 0xfa, 0x3f, 0x80, 0, 0})
 	f.Add([]byte{1, 0xf9, 0x3c, 0})

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"cloudburst/names"
+	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
 
@@ -158,17 +159,10 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for k := kindUnknown; k < kinds; k++ {
 		for code := range pb.Code(codesMax) {
 			if n := m.requests[k][code].Load(); n > 0 {
-				counter(requestsDesc, n, k.String(), codeName(code))
+				counter(requestsDesc, n, k.String(), wire.CodeName(code))
 			}
 		}
 	}
-}
-
-func codeName(code pb.Code) string {
-	if code == pb.Code_CODE_UNSPECIFIED {
-		return "ok"
-	}
-	return strings.ToLower(strings.TrimPrefix(code.String(), "CODE_"))
 }
 
 // partsCollector turns the Stats structs of the node's parts into metrics. An unsigned field is a counter, any other number a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"cloudburst/wire/pb"
 )
@@ -165,4 +166,12 @@ func HTTPStatus(code pb.Code) int {
 		}
 	}
 	return http.StatusInternalServerError
+}
+
+// CodeName returns the name of a code as programs read it, such as "key_not_found"; "ok" for none.
+func CodeName(code pb.Code) string {
+	if code == pb.Code_CODE_UNSPECIFIED {
+		return "ok"
+	}
+	return strings.ToLower(strings.TrimPrefix(code.String(), "CODE_"))
 }

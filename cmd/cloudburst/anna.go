@@ -16,15 +16,15 @@ import (
 const slotsShown = 8
 
 func (c *cli) annaCommand() *cobra.Command {
-	anna := c.toClient(&cobra.Command{Use: "anna", Short: "The store and its nodes", RunE: group, Args: cobra.ArbitraryArgs})
+	anna := c.toClient(&cobra.Command{Use: "anna", Short: "Look at the store: how it is spread over its nodes", RunE: group, Args: cobra.ArbitraryArgs})
 	var slots bool
 	status := &cobra.Command{
-		Use: "status", Short: "Show how the store is spread over its nodes, how far they are, and what is moving",
+		Use: "status", Short: "Show which nodes hold the store, how far they have followed the log, and what is moving",
 		Long: `Show how the store is spread over its nodes, how far each of them has followed the log, and what is moving.
 
-What is counted is counted since a node began: keys and memory as each node holds them, reads that its store has answered, of its
-clients and for other nodes (those that caches answered are not among them), and those that had to be read through from the
-log. Reads of slots and keys are those of clients, estimated from a sample.`,
+The counters start with each node. KEYS and MEMORY say what the node holds. READS counts the reads that its store answered, for its own
+clients and for other nodes; reads that a cache answered are not among them. COLD counts the keys that are only in the log, and
+THROUGH the reads of such keys. The reads of slots and of hot keys are reads of clients, estimated from a sample.`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(ctx context.Context, cloud *client.Client) error {
@@ -32,7 +32,7 @@ log. Reads of slots and keys are those of clients, estimated from a sample.`,
 			})
 		},
 	}
-	status.Flags().BoolVar(&slots, "slots", false, "show all slots, with their masters; as JSON they always are")
+	status.Flags().BoolVar(&slots, "slots", false, "show all slots with their masters; -o json always does")
 	anna.AddCommand(status)
 	return anna
 }

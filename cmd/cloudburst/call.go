@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cloudburst/client"
+	"cloudburst/codec"
 )
 
 // invocation is a command line of `cloudburst call`.
@@ -26,14 +26,17 @@ func (c *cli) callCommand() *cobra.Command {
 	var i invocation
 	cmd := c.toClient(&cobra.Command{
 		Use:   "call NAME [ARG…]",
-		Short: "Call a function or a DAG and print the result",
-		Long: `Call a function or a DAG and print the result.
+		Short: "Call a function or a DAG and print its result",
+		Long: `Call a function or a DAG and print its result.
 
-Arguments are JSON; NAME=JSON is a keyword argument. The arguments of a DAG are those of the function that it begins with,
-or one object that maps its functions to their arguments.`,
+Each argument is JSON, and NAME=JSON is a keyword argument. A DAG takes the arguments of the function that it begins with, or
+one object that maps names of its functions to lists of arguments. NAME is the whole name; NAME@3 calls version 3.
+
+` + notation,
 		Example: `  cloudburst call sq 4
   cloudburst call greet '"Ada"' punctuation='"!"'
   cloudburst call sq@3 4
+  cloudburst call transfer -5
   cloudburst call f 3
   cloudburst call f '{"incr": [3]}'`,
 		Args:              between(1, -1, "the name of a function or a DAG"),
@@ -43,8 +46,8 @@ or one object that maps its functions to their arguments.`,
 			return c.with(cmd.Context(), func(ctx context.Context, cloud *client.Client) error { return c.call(ctx, cloud, i) })
 		},
 	})
-	cmd.Flags().BoolVar(&i.dag, "dag", false, "NAME is a DAG, even if a function has that name too")
-	cmd.Flags().DurationVar(&i.timeout, "timeout", 5*time.Minute, "how long the run may take")
+	cmd.Flags().BoolVar(&i.dag, "dag", false, "call the DAG of this name, even if there is a function of the same name")
+	cmd.Flags().DurationVar(&i.timeout, "timeout", 5*time.Minute, "how long the run may take, such as 500ms or 2m")
 	return cmd
 }
 
@@ -76,41 +79,37 @@ func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) erro
 			return err
 		}
 	}
-	result, err := client.Get[any](ctx, future)
+	result, err := client.Get[client.Ordered](ctx, future)
 	if err != nil {
 		return err
 	}
-	return c.show(result)
+	return c.show(result.Value)
 }
 
-// resolve completes the name and finds out whether it is a function's or a DAG's; dag is nil when it is a function's.
+// resolve finds out whether the name is a function's or a DAG's; dag is nil when it is a function's.
 func (i *invocation) resolve(ctx context.Context, cloud *client.Client) (dag *client.DAG, err error) {
 	if strings.Contains(i.name, "@") {
-		i.name, err = functionNamed(ctx, cloud, i.name)
-		return nil, err
+		return nil, nil // the node knows the versions
+	}
+	var known []string
+	kind, list := "DAG", "cloudburst dag ls"
+	if !i.dag {
+		kind, list = "function or DAG", "cloudburst fn ls"
+		if known, err = functionNames(ctx, cloud, ""); err != nil || slices.Contains(known, i.name) {
+			return nil, err
+		}
 	}
 	dags, err := cloud.DAGs(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	if !i.dag {
-		if names, err = functionNames(ctx, cloud, ""); err != nil {
-			return nil, err
-		}
-	}
-	kind, list, byName := "function or dag", "cloudburst fn ls", map[string]*client.DAG{}
-	if i.dag {
-		kind, list = "dag", "cloudburst dag ls"
-	}
 	for n := range dags {
-		if !slices.Contains(names, dags[n].Name) {
-			byName[dags[n].Name] = &dags[n]
+		if dags[n].Name == i.name {
+			return &dags[n], nil
 		}
+		known = append(known, dags[n].Name)
 	}
-	names = slices.AppendSeq(names, maps.Keys(byName))
-	i.name, err = resolve(kind, i.name, names, list)
-	return byName[i.name], err
+	return nil, unknown(kind, i.name, known, list)
 }
 
 // arguments returns those of a function.
@@ -124,9 +123,9 @@ func (i *invocation) arguments() ([]any, error) {
 		if match != nil {
 			where, text = "argument "+match[1], match[2]
 		}
-		v, err := parseJSON(text)
+		v, err := codec.ParseJSON(text)
 		if err != nil {
-			return nil, usage("%s, %s, is no JSON: %w; a text wants quotes that the shell leaves alone: '\"%s\"'", where, text, err, strings.Trim(text, `"`))
+			return nil, usage("%s, %s, is not JSON: %w; a string needs quotes that the shell leaves alone: '\"%s\"'", where, text, err, strings.Trim(text, `"`))
 		}
 		switch {
 		case match != nil:
@@ -143,39 +142,36 @@ func (i *invocation) arguments() ([]any, error) {
 	return args, nil
 }
 
-// dagArguments returns those of the functions of a DAG: from one object that has its functions as keys, or else they are all
-// the one source's.
+// dagArguments returns those of the functions of a DAG. One object maps functions to their arguments; all else is for the one
+// function that the DAG begins with.
 func (i *invocation) dagArguments(dag *client.DAG) (map[string][]any, error) {
 	args, err := i.arguments()
 	if err != nil || len(args) == 0 {
 		return nil, err
 	}
-	if object, ok := args[0].(map[string]any); ok && len(args) == 1 && allIn(dag.Functions, object) {
-		byFunction := make(map[string][]any, len(object))
-		for function, v := range object {
-			if list, ok := v.([]any); ok {
-				byFunction[function] = list
-			} else {
-				byFunction[function] = []any{v}
-			}
-		}
-		return byFunction, nil
-	}
 	sources := slices.DeleteFunc(slices.Clone(dag.Functions), func(name string) bool {
 		return slices.ContainsFunc(dag.Links, func(l client.Link) bool { return l.Sink == name })
 	})
-	if len(sources) != 1 {
-		return nil, usage("dag %q begins with %s; say whose arguments they are with one JSON object: '{\"%s\": […], …}'",
-			i.name, strings.Join(sources, " and "), sources[0])
+	object, ok := args[0].(client.Pairs)
+	if !ok || len(args) > 1 {
+		if len(sources) != 1 {
+			return nil, usage("DAG %q begins with %s; say whose arguments they are with one JSON object: '{\"%s\": […], …}'",
+				i.name, strings.Join(sources, " and "), sources[0])
+		}
+		return map[string][]any{sources[0]: args}, nil
 	}
-	return map[string][]any{sources[0]: args}, nil
-}
-
-func allIn(functions []string, object map[string]any) bool {
-	for name := range object {
-		if !slices.Contains(functions, name) {
-			return false
+	byFunction := make(map[string][]any, len(object))
+	for _, pair := range object {
+		function, _ := pair.Key.(string)
+		if !slices.Contains(dag.Functions, function) {
+			return nil, usage("DAG %q has no function %q; its functions are %s; an object that is itself an argument is written '{\"%s\": [{…}]}'",
+				i.name, fmt.Sprint(pair.Key), strings.Join(dag.Functions, ", "), sources[0])
+		}
+		if list, ok := pair.Value.([]any); ok {
+			byFunction[function] = list
+		} else {
+			byFunction[function] = []any{pair.Value}
 		}
 	}
-	return true
+	return byFunction, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"cloudburst/client"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 // requestTimeout bounds what a command asks of the node, runs left out.
@@ -95,4 +98,24 @@ func explain(err error) string {
 		return text
 	}
 	return text + "\n" + traceback
+}
+
+// failJSON writes an error as JSON. The code is that of the error table, as in the metrics of the node.
+func (c *cli) failJSON(err error) {
+	code := wire.CodeOf(err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		code = pb.Code_CODE_INVALID_ARGUMENT
+	}
+	failure := struct {
+		Code      string `json:"code"`
+		Message   string `json:"message"`
+		Type      string `json:"type,omitempty"`      // of the exception that user code raised
+		Traceback string `json:"traceback,omitempty"` // of the worker
+	}{Code: wire.CodeName(code), Message: err.Error()}
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		failure.Type, failure.Traceback = e.Exception.GetType(), e.Exception.GetTraceback()
+	}
+	encoder := json.NewEncoder(c.stderr)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(failure) // there is nowhere else to say it
 }

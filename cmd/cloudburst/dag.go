@@ -11,10 +11,10 @@ import (
 )
 
 func (c *cli) dagCommand() *cobra.Command {
-	dag := c.toClient(&cobra.Command{Use: "dag", Short: "Registered compositions of functions", RunE: group, Args: cobra.ArbitraryArgs})
+	dag := c.toClient(&cobra.Command{Use: "dag", Short: "List, describe and delete DAGs, which are compositions of functions", RunE: group, Args: cobra.ArbitraryArgs})
 	dag.AddCommand(
 		&cobra.Command{
-			Use: "ls [PREFIX]", Short: "List DAGs",
+			Use: "ls [PREFIX]", Short: "List the DAGs that begin with a prefix",
 			Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, dagNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.listDAGs(args)) },
 		},
@@ -25,7 +25,9 @@ func (c *cli) dagCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "rm NAME…", Short: "Delete DAGs; their functions stay",
-			Args: between(1, -1, "the names of DAGs"), ValidArgsFunction: c.completing(true, dagNames),
+			Long:    "Delete DAGs; their functions stay registered. Names are whole.",
+			Example: "  cloudburst dag rm f",
+			Args:    between(1, -1, "the names of DAGs"), ValidArgsFunction: c.completing(true, dagNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.removeDAGs(args)) },
 		},
 	)
@@ -68,7 +70,7 @@ func shape(d client.DAG) string {
 
 func (c *cli) describeDAG(name string) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, cloud *client.Client) error {
-		name, err := dagNamed(ctx, cloud, name)
+		name, err := dagLooked(ctx, cloud, name)
 		if err != nil {
 			return err
 		}
@@ -89,27 +91,12 @@ func (c *cli) describeDAG(name string) func(context.Context, *client.Client) err
 	}
 }
 
-func (c *cli) removeDAGs(names []string) func(context.Context, *client.Client) error {
+func (c *cli) removeDAGs(wanted []string) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, cloud *client.Client) error {
-		removed := []string{}
-		for _, name := range names {
-			name, err := dagNamed(ctx, cloud, name)
-			if err != nil {
-				return err
-			}
-			if err := cloud.DeleteDAG(ctx, name); err != nil {
-				return err
-			}
-			removed = append(removed, name)
-			if c.output == "table" {
-				if err := c.say("dag %s deleted", name); err != nil {
-					return err
-				}
-			}
+		known, err := dagNames(ctx, cloud, "")
+		if err != nil {
+			return err
 		}
-		if c.output == "json" {
-			return c.json(map[string]any{"deleted": removed})
-		}
-		return nil
+		return c.remove("DAG", wanted, known, func(name string) error { return cloud.DeleteDAG(ctx, name) })
 	}
 }

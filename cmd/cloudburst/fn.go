@@ -12,15 +12,16 @@ import (
 )
 
 func (c *cli) fnCommand() *cobra.Command {
-	fn := c.toClient(&cobra.Command{Use: "fn", Short: "Registered functions", RunE: group, Args: cobra.ArbitraryArgs})
+	fn := c.toClient(&cobra.Command{Use: "fn", Short: "List, describe and delete registered functions", RunE: group, Args: cobra.ArbitraryArgs})
 	fn.AddCommand(
 		&cobra.Command{
-			Use: "ls [PREFIX]", Short: "List functions, the latest version of each",
+			Use: "ls [PREFIX]", Short: "List the functions that begin with a prefix, the latest version of each",
 			Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, functionNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.listFunctions(args)) },
 		},
 		&cobra.Command{
 			Use: "describe NAME[@VERSION]", Short: "Show a function, its versions and the DAGs that use it",
+			Long: "Show a function, its versions and the DAGs that use it. The beginning of a name is enough if no other function begins so.",
 			Args: between(1, 1, "the name of a function"), ValidArgsFunction: c.completing(false, functionNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return c.with(cmd.Context(), c.describeFunction(args[0]))
@@ -28,7 +29,9 @@ func (c *cli) fnCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "rm NAME…", Short: "Delete functions, all versions of each",
-			Args: between(1, -1, "the names of functions"), ValidArgsFunction: c.completing(true, functionNames),
+			Long:    "Delete functions, all versions of each. Names are whole. A function that a DAG uses is not deleted; delete the DAG first.",
+			Example: "  cloudburst fn rm sq incr",
+			Args:    between(1, -1, "the names of functions"), ValidArgsFunction: c.completing(true, functionNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.removeFunctions(args)) },
 		},
 	)
@@ -54,7 +57,7 @@ func (c *cli) listFunctions(args []string) func(context.Context, *client.Client)
 
 func (c *cli) describeFunction(ref string) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, cloud *client.Client) error {
-		ref, err := functionNamed(ctx, cloud, ref)
+		ref, err := functionLooked(ctx, cloud, ref)
 		if err != nil {
 			return err
 		}
@@ -108,28 +111,44 @@ func (c *cli) describeFunction(ref string) func(context.Context, *client.Client)
 
 func (c *cli) removeFunctions(refs []string) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, cloud *client.Client) error {
-		removed := []string{}
 		for _, ref := range refs {
-			if strings.Contains(ref, "@") {
-				return usage("%q names one version; a function is deleted with all its versions: `cloudburst fn rm %s`", ref, strings.Split(ref, "@")[0])
-			}
-			name, err := functionNamed(ctx, cloud, ref)
-			if err != nil {
-				return err
-			}
-			if err := cloud.DeleteFunction(ctx, name); err != nil {
-				return err
-			}
-			removed = append(removed, name)
-			if c.output == "table" {
-				if err := c.say("function %s deleted", name); err != nil {
-					return err
-				}
+			if name, _, version := strings.Cut(ref, "@"); version {
+				return usage("%q names one version; a function is deleted with all its versions: `cloudburst fn rm %s`", ref, name)
 			}
 		}
-		if c.output == "json" {
-			return c.json(map[string]any{"deleted": removed})
+		known, err := functionNames(ctx, cloud, "")
+		if err != nil {
+			return err
 		}
-		return nil
+		return c.remove("function", refs, known, func(name string) error { return cloud.DeleteFunction(ctx, name) })
 	}
+}
+
+// remove deletes functions or DAGs; none, when one of the names is not known.
+func (c *cli) remove(kind string, wanted, known []string, remove func(name string) error) error {
+	list := "cloudburst fn ls"
+	if kind == "DAG" {
+		list = "cloudburst dag ls"
+	}
+	for _, name := range wanted {
+		if err := whole(kind, name, known, list); err != nil {
+			return err
+		}
+	}
+	removed := []string{}
+	for _, name := range wanted {
+		if err := remove(name); err != nil {
+			return err
+		}
+		removed = append(removed, name)
+		if c.output == "table" {
+			if err := c.say("%s %s deleted", kind, name); err != nil {
+				return err
+			}
+		}
+	}
+	if c.output == "json" {
+		return c.json(map[string]any{"deleted": removed})
+	}
+	return nil
 }

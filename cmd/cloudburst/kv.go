@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cloudburst/client"
+	"cloudburst/codec"
 )
 
 // inputMax is one byte more than the largest value, so that a larger one is refused with its reason by the client.
@@ -25,26 +26,29 @@ type storing struct {
 }
 
 func (c *cli) kvCommand() *cobra.Command {
-	kv := c.toClient(&cobra.Command{Use: "kv", Short: "Keys and what is stored under them", RunE: group, Args: cobra.ArbitraryArgs})
+	kv := c.toClient(&cobra.Command{Use: "kv", Short: "Read and write the store: get, put, list and delete keys", RunE: group, Args: cobra.ArbitraryArgs})
 	limit := 1000
 	ls := &cobra.Command{
-		Use: "ls [PREFIX]", Short: "List keys in order",
+		Use: "ls [PREFIX]", Short: "List the keys that begin with a prefix, in order",
+		Long: "List the keys that begin with a prefix, in order. The results of calls are keys too, and are not listed.",
 		Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, keyNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd.Context(), c.listKeys(strings.Join(args, ""), limit))
 		},
 	}
-	ls.Flags().IntVar(&limit, "limit", limit, "list no more than this many; 0 = all")
+	ls.Flags().IntVar(&limit, "limit", limit, "list at most this many keys; 0 lists all")
 	kv.AddCommand(
 		&cobra.Command{
-			Use: "get KEY", Short: "Print what is stored under a key",
-			Long: "Print what is stored under a key: texts and bytes as they are, the rest as JSON.",
-			Args: between(1, 1, "one key"), ValidArgsFunction: c.completing(false, keyNames),
+			Use: "get KEY", Short: "Print the value of a key",
+			Long:    "Print the value of a key: strings and bytes as they are, and other values as JSON. With -o json every value is JSON that\n`cloudburst kv put --as json` stores unchanged.",
+			Example: "  cloudburst kv get visits\n  cloudburst kv get picture > cat.png\n  cloudburst kv get users -o json",
+			Args:    between(1, 1, "one key"), ValidArgsFunction: c.completing(false, keyNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.getKey(args[0])) },
 		},
 		c.putCommand(),
 		&cobra.Command{
-			Use: "del KEY…", Short: "Delete keys",
+			Use: "rm KEY…", Aliases: []string{"del"}, Short: "Delete keys",
+			Long: "Delete keys. A key that is not there is not an error.", Example: "  cloudburst kv rm visits\n  cloudburst kv rm -- -1",
 			Args: between(1, -1, "the keys to delete"), ValidArgsFunction: c.completing(true, keyNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.deleteKeys(args)) },
 		},
@@ -56,8 +60,12 @@ func (c *cli) kvCommand() *cobra.Command {
 func (c *cli) putCommand() *cobra.Command {
 	var s storing
 	put := &cobra.Command{
-		Use: "put KEY VALUE", Short: "Store a value",
-		Long: "Store a value: JSON, or with - the bytes that come from stdin, or with --file those of a file.",
+		Use: "put KEY VALUE", Short: "Store a value under a key",
+		Long: `Store a value under a key; the last value stored wins, except that the elements of a $set join those that are there.
+
+The value is JSON on the command line, the bytes from stdin if it is -, or the bytes of a file with --file.
+
+` + notation,
 		Example: `  cloudburst kv put answer 42
   cloudburst kv put greeting --as text 'good morning'
   cloudburst kv put picture --file cat.png
@@ -87,10 +95,10 @@ func (c *cli) putCommand() *cobra.Command {
 			})
 		},
 	}
-	put.Flags().StringVar(&s.as, "as", "", "what the value is: json, text or bytes (default: json on the command line, bytes from stdin or a file)")
+	put.Flags().StringVar(&s.as, "as", "", "how to read the value: json, text or bytes (default: json on the command line, bytes from stdin or a file)")
 	put.Flags().StringVar(&s.file, "file", "", "store the content of this file")
-	put.Flags().DurationVar(&s.ttl, "ttl", 0, "how long it is kept; 0 = for ever")
-	put.Flags().StringVar(&s.ack, "ack", "durable", "return when the write is durable, or only in memory: durable or memory")
+	put.Flags().DurationVar(&s.ttl, "ttl", 0, "delete the key after this time, such as 90s or 24h; 0 keeps it")
+	put.Flags().StringVar(&s.ack, "ack", "durable", "when to return: durable (it is in the log) or memory (it is in the memory of a node)")
 	completes(put, "as", "json", "text", "bytes")
 	completes(put, "ack", "durable", "memory")
 	return put
@@ -124,9 +132,9 @@ func (c *cli) input(args []string, s storing) (any, error) {
 	case "bytes":
 		return []byte(content), nil
 	case "json":
-		v, err := parseJSON(content)
+		v, err := codec.ParseJSON(content)
 		if err != nil {
-			return nil, usage("%s is no JSON: %w; use --as text for a text as it is", what, err)
+			return nil, usage("%s is not JSON: %w; --as text stores a string as it is", what, err)
 		}
 		return v, nil
 	}
@@ -149,11 +157,11 @@ func read(r io.Reader) (string, error) {
 
 func (c *cli) getKey(key string) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, cloud *client.Client) error {
-		var value any
+		var value client.Ordered
 		if err := cloud.Get(ctx, key, &value); err != nil {
 			return err
 		}
-		return c.show(value)
+		return c.show(value.Value)
 	}
 }
 

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const (
@@ -28,36 +30,82 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr, flush: func() {}}
+	c := &cli{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := c.root()
-	root.SetArgs(negative(args))
+	root.SetArgs(negative(root, args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	defer c.flush()
 	if err == nil {
 		return 0
 	}
 	if exit, ok := errors.AsType[exitError](err); ok {
 		return int(exit)
 	}
-	fmt.Fprintf(c.stderr, "cloudburst: %s\n", explain(err))
+	status := exitFailure
 	if _, ok := errors.AsType[usageError](err); ok || strings.HasPrefix(err.Error(), "unknown command") {
-		return exitUsage
+		status = exitUsage
 	}
-	return exitFailure
+	if c.output == "json" || slices.Contains(args, "--output=json") {
+		c.failJSON(err)
+	} else {
+		fmt.Fprintf(stderr, "cloudburst: %s\n", explain(err))
+	}
+	return status
 }
 
-// negative lets numbers below zero through as arguments: no flag begins with a digit, and JSON may begin with a space.
-func negative(args []string) []string {
-	args = slices.Clone(args)
-	for i, arg := range args {
-		if len(arg) > 1 && arg[0] == '-' && arg[1] >= '0' && arg[1] <= '9' {
-			args[i] = " " + arg
+var number = regexp.MustCompile(`^-[0-9]`)
+
+// negative lets numbers below zero through as arguments, although they look like flags: it moves the arguments of the command
+// behind a "--". Without such a number, and after a "--", everything stays as it is.
+func negative(root *cobra.Command, args []string) []string {
+	end := slices.Index(args, "--")
+	if end < 0 {
+		end = len(args)
+	}
+	if !slices.ContainsFunc(args[:end], number.MatchString) || strings.HasPrefix(args[0], "__") {
+		return args
+	}
+	cmd, rest, err := root.Find(args)
+	if err != nil {
+		return args
+	}
+	path := strings.Fields(cmd.CommandPath())[1:]
+	var flags, arguments []string
+	for i := 0; i < len(rest); i++ {
+		arg := rest[i]
+		switch {
+		case arg == "--":
+			arguments = append(arguments, rest[i+1:]...)
+			i = len(rest)
+		case len(arg) < 2 || arg[0] != '-' || number.MatchString(arg):
+			arguments = append(arguments, arg)
+		default:
+			flags = append(flags, arg)
+			if i+1 < len(rest) && wantsValue(cmd, arg) {
+				i++
+				flags = append(flags, rest[i])
+			}
 		}
 	}
-	return args
+	return slices.Concat(path, flags, []string{"--"}, arguments)
+}
+
+// wantsValue reports whether the value of a flag is the next argument.
+func wantsValue(cmd *cobra.Command, arg string) bool {
+	name, long := strings.CutPrefix(arg, "--")
+	var flag *pflag.Flag
+	switch {
+	case strings.Contains(arg, "="):
+	case long:
+		flag = cmd.Flag(name)
+	case len(arg) == 2:
+		if flag = cmd.Flags().ShorthandLookup(arg[1:]); flag == nil {
+			flag = cmd.InheritedFlags().ShorthandLookup(arg[1:])
+		}
+	}
+	return flag != nil && flag.NoOptDefVal == ""
 }
 
 // cli is one execution of the program.
@@ -85,17 +133,20 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e))
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cloudburst",
-		Short: "Functions that share state, composed and called with little delay",
+		Short: "Run and call Python functions that share state",
 		Long: `Cloudburst runs Python functions that share state, alone and composed into DAGs.
 
-  cloudburst dev                      run a node for the program that you write
-  cloudburst serve                    run a node
-  cloudburst fn ls                    what is registered there
-  cloudburst call sq 4                call a function
-  cloudburst call f '{"incr": [3]}'   call a DAG
+Run a node, register functions from Python, and call them from anywhere:
 
-Commands find the node that was last started on this machine by themselves; CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN, or
---address and --token, name another. Of the name of a function or DAG, as much as tells it from the others is enough.`,
+  cloudburst dev                      run a node for the program that you write
+  cloudburst fn ls                    list the functions that are registered
+  cloudburst call sq 4                call a function
+  cloudburst call f '{"incr": [3]}'   call a DAG, with the arguments of its functions
+  cloudburst kv get visits            print the value of a key
+
+Commands find the node that was started last on this machine; CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN, or --address and
+--token, name another. With -o json, results go to stdout and errors to stderr as JSON. The exit status is 1 when the node
+refuses something and 2 when the command line is wrong.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          group,

@@ -39,6 +39,7 @@ var registered = []struct{ name, pickle, doc string }{
 	{"sorted", "cbuiltins\nsorted\n.", "Return a sorted list."},
 	{"repr", "cbuiltins\nrepr\n.", ""},
 	{"bytes", "cbuiltins\nbytes\n.", ""},
+	{"divmod", "cbuiltins\ndivmod\n.", ""},
 	{"divide", "coperator\ntruediv\n.", ""},
 	{"complex", "cbuiltins\ncomplex\n.", ""},
 	{"sleep", "ctime\nsleep\n.", ""},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -10,19 +11,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"cloudburst/client"
+	"cloudburst/names"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 const (
 	// candidatesShown is how many names an error lists.
 	candidatesShown = 8
+	// wantedMax is how much of a wrong name is compared with those that are registered.
+	wantedMax = 128
 	// completionTimeout bounds the wait for names while a shell completes a word.
 	completionTimeout = 2 * time.Second
 )
 
-// resolve returns the one of the names that is wanted: the same, or the only one that starts so.
-func resolve(kind, wanted string, names []string, list string) (string, error) {
+// looked returns the one of the names that is to be looked at: the same, or the only one that starts so.
+func looked(kind, wanted string, known []string, list string) (string, error) {
 	var matching []string
-	for _, name := range names {
+	for _, name := range known {
 		if name == wanted {
 			return name, nil
 		}
@@ -30,15 +36,37 @@ func resolve(kind, wanted string, names []string, list string) (string, error) {
 			matching = append(matching, name)
 		}
 	}
-	switch {
-	case len(matching) == 1:
+	switch len(matching) {
+	case 0:
+		return "", unknown(kind, wanted, known, list)
+	case 1:
 		return matching[0], nil
-	case len(matching) > 1:
-		return "", fmt.Errorf("%q may be any of %d: %s; write more of its name", wanted, len(matching), some(matching))
-	case len(names) == 0:
-		return "", fmt.Errorf("no %s %q: none is registered", kind, wanted)
 	}
-	return "", fmt.Errorf("no %s %q; registered: %s (`%s` lists all)", kind, wanted, some(names), list)
+	return "", fmt.Errorf("%q may be any of %d: %s; write more of its name", wanted, len(matching), some(matching))
+}
+
+// whole returns an error unless a name is one of those that are known. Names that are called or deleted are never completed.
+func whole(kind, wanted string, known []string, list string) error {
+	if slices.Contains(known, wanted) {
+		return nil
+	}
+	return unknown(kind, wanted, known, list)
+}
+
+func unknown(kind, wanted string, known []string, list string) error {
+	code := pb.Code_CODE_FUNCTION_NOT_FOUND
+	if kind == "DAG" {
+		code = pb.Code_CODE_DAG_NOT_FOUND
+	}
+	if len(known) == 0 {
+		return wire.Errorf(code, "no %s %q: none is registered", kind, wanted)
+	}
+	near := names.Near(wanted[:min(len(wanted), wantedMax)], known, math.MaxInt, candidatesShown)
+	more := ""
+	if len(known) > len(near) {
+		more = ", …"
+	}
+	return wire.Errorf(code, "no %s %q; registered: %s%s (`%s` lists all)", kind, wanted, strings.Join(near, ", "), more, list)
 }
 
 func some(names []string) string {
@@ -49,26 +77,26 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// functionNamed completes the name in a reference to a function; a version stays as it is.
-func functionNamed(ctx context.Context, cloud *client.Client, ref string) (string, error) {
+// functionLooked completes the name in a reference to a function; a version stays as it is.
+func functionLooked(ctx context.Context, cloud *client.Client, ref string) (string, error) {
 	name, version, chosen := strings.Cut(ref, "@")
 	names, err := functionNames(ctx, cloud, "")
 	if err != nil {
 		return "", err
 	}
-	name, err = resolve("function", name, names, "cloudburst fn ls")
+	name, err = looked("function", name, names, "cloudburst fn ls")
 	if chosen {
 		name += "@" + version
 	}
 	return name, err
 }
 
-func dagNamed(ctx context.Context, cloud *client.Client, name string) (string, error) {
+func dagLooked(ctx context.Context, cloud *client.Client, name string) (string, error) {
 	names, err := dagNames(ctx, cloud, "")
 	if err != nil {
 		return "", err
 	}
-	return resolve("dag", name, names, "cloudburst dag ls")
+	return looked("DAG", name, names, "cloudburst dag ls")
 }
 
 func functionNames(ctx context.Context, cloud *client.Client, prefix string) ([]string, error) {

@@ -29,18 +29,18 @@ var flagSettings = []struct{ flag, setting, usage string }{
 	{"listen", "gateway.listen", "address of the one port; port 0 takes a free one (default 127.0.0.1:7100)"},
 	{"resp", "resp.listen", "address for Redis clients, such as 127.0.0.1:7379 (default: none)"},
 	{"python", "executor.python", "Python interpreter of the workers, with the cloudburst package"},
-	{"nats-url", "nats.url", "NATS servers to use instead of the one inside the process, separated by commas"},
-	{"nats-replicas", "nats.replicas", "how many servers hold what is logged: 1, 3 or 5 (default 3 in a cluster, else 1)"},
+	{"nats-url", "nats.url", "addresses of NATS servers to use instead of the one inside the process, separated by commas"},
+	{"nats-replicas", "nats.replicas", "how many servers keep a copy of the log: 1, 3 or 5 (default 3 in a cluster, else 1)"},
 	{"nats-credentials", "nats.credentials_file", "NATS credentials file"},
 	{"role", "node.roles", "parts to run, separated by commas: gateway, scheduler, executor, anna (default all)"},
 	{"join", "cluster.join", "addresses of all members of the cluster, this node's too, separated by commas"},
-	{"cluster-listen", "cluster.listen", "address that the other members of the cluster reach this node at"},
-	{"cluster-secret-file", "cluster.secret_file", "file with the secret that members prove themselves to each other with"},
+	{"cluster-listen", "cluster.listen", "address at which the other members of the cluster reach this node"},
+	{"cluster-secret-file", "cluster.secret_file", "file with the secret that all members of the cluster share"},
 	{"cluster-name", "cluster.name", "name of the cluster (default cloudburst)"},
 	{"cluster-member", "cluster.member", "this node's name in the cluster (default: made with the data directory)"},
-	{"tls-certificate", "gateway.certificate_file", "PEM file with the node's certificate: the port speaks TLS"},
+	{"tls-certificate", "gateway.certificate_file", "PEM file with the node's certificate; with one, the port speaks TLS"},
 	{"tls-key", "gateway.key_file", "PEM file with the certificate's key"},
-	{"drain-timeout", "node.drain_timeout", "how long what runs may go on when the node is told to stop"},
+	{"drain-timeout", "node.drain_timeout", "how long running functions may go on after the node is told to stop"},
 	{"log-level", "log.level", "debug, info, warn or error"},
 	{"log-format", "log.format", "text or json"},
 }
@@ -54,9 +54,9 @@ func (c *cli) serveCommand() *cobra.Command {
 		Long: `Run a node: all parts of Cloudburst in this process, with a NATS server embedded.
 
 Settings come from a TOML file (--config, or cloudburst.toml in the data directory), then the environment
-(CLOUDBURST_EXECUTOR__WORKERS_MAX=8), then flags; the later one wins. --dump-config prints all there are.
+(CLOUDBURST_EXECUTOR__WORKERS_MAX=8), then flags; the later one wins. --dump-config prints every setting with its value.
 
-SIGTERM, Ctrl-C or the end of the terminal (SIGHUP) drains: the node takes no new requests and finishes what runs. A second SIGTERM
+SIGTERM, Ctrl-C or the end of the terminal (SIGHUP) drains: the node takes no new requests and finishes the runs under way. A second SIGTERM
 or Ctrl-C stops it at once.`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

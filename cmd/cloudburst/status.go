@@ -13,7 +13,7 @@ import (
 
 func (c *cli) statusCommand() *cobra.Command {
 	return c.toClient(&cobra.Command{
-		Use: "status", Short: "Show how the node is doing",
+		Use: "status", Short: "Show the state of the node: its workers, runs, memory and members",
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.with(cmd.Context(), c.status) },
 	})

@@ -2,66 +2,36 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"math"
-	"math/big"
-	"strings"
 
 	"cloudburst/client"
+	"cloudburst/codec"
 )
 
-// parseJSON returns the value that a JSON text stands for. Integers keep all their digits.
-func parseJSON(text string) (any, error) {
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more follows after the value")
-	}
-	return exact(v)
-}
+// notation is what help texts say about values.
+const notation = `Values are JSON. What JSON cannot say is an object with one key:
 
-// exact replaces the numbers in a decoded value by integers of any size and floats.
-func exact(v any) (any, error) {
-	switch v := v.(type) {
-	case json.Number:
-		if n, ok := new(big.Int).SetString(v.String(), 10); ok {
-			return n, nil
-		}
-		f, err := v.Float64()
-		if err != nil {
-			return nil, fmt.Errorf("%s is out of the range of a float", v)
-		}
-		return f, nil
-	case []any:
-		for i := range v {
-			var err error
-			if v[i], err = exact(v[i]); err != nil {
-				return nil, err
-			}
-		}
-	case map[string]any:
-		for key := range v {
-			var err error
-			if v[key], err = exact(v[key]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return v, nil
-}
+  {"$bytes": "aGk="}              bytes, in base64
+  {"$float": "nan"}               also "inf" and "-inf"
+  {"$tuple": [1, 2]}              a tuple; likewise $set and $frozenset
+  {"$dict": [[1, "one"]]}         a dictionary whose keys are not all strings
+  {"$array": {"dtype": "<f8", "shape": [1], "order": "C", "data": "AAAAAAAA8D8="}}
+  {"$pickle": "gAVLAS4="}         an object of Python, as pickle writes it
 
-// show writes a value: with -o json as JSON, otherwise texts and bytes as they are and the rest as JSON on one line.
+1 is an integer and 1.0 a float. With -o json every value is printed so that it can be given back unchanged.`
+
+// show writes a value: with -o json as JSON, otherwise strings and bytes as they are and the rest as JSON on one line.
 func (c *cli) show(v any) error {
 	if c.output == "json" {
-		return c.json(jsonable(v))
+		text, err := codec.FormatJSON(v)
+		if err != nil {
+			return err
+		}
+		var indented bytes.Buffer
+		if err := json.Indent(&indented, []byte(text), "", "  "); err != nil {
+			return err
+		}
+		return c.say("%s", indented.String())
 	}
 	switch v := v.(type) {
 	case string:
@@ -73,56 +43,30 @@ func (c *cli) show(v any) error {
 	case client.Array:
 		return c.say("an array %s of shape %v, %s", v.DType, v.Shape, bytesText(uint64(len(v.Data))))
 	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(jsonable(v)); err != nil {
+	text, err := codec.FormatJSON(readable(v))
+	if err != nil {
 		return err
 	}
-	return c.write(b.Bytes())
+	return c.say("%s", text)
 }
 
-// jsonable returns a value as JSON can have it. What JSON has no word for becomes an object with a $ in its key.
-func jsonable(v any) any {
+// readable returns a value with its tuples as lists, which read better where nothing is to be given back.
+func readable(v any) any {
 	switch v := v.(type) {
-	case []byte:
-		return map[string]any{"$bytes": base64.StdEncoding.EncodeToString(v)}
-	case client.Pickle:
-		return map[string]any{"$pickle": base64.StdEncoding.EncodeToString(v)}
-	case client.Array:
-		return map[string]any{"$array": map[string]any{
-			"dtype": v.DType, "shape": v.Shape, "order": v.Order, "data": base64.StdEncoding.EncodeToString(v.Data),
-		}}
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return map[string]any{"$float": fmt.Sprint(v)}
-		}
-	case client.Set:
-		return map[string]any{"$set": jsonable([]any(v))}
+	case client.Tuple:
+		return readable([]any(v))
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
-			list[i] = jsonable(v[i])
+			list[i] = readable(v[i])
 		}
 		return list
-	case map[string]any:
-		object := make(map[string]any, len(v))
-		for key, element := range v {
-			object[key] = jsonable(element)
-		}
-		return object
-	case map[any]any:
-		pairs := make(client.Pairs, 0, len(v))
-		for key, element := range v {
-			pairs = append(pairs, client.Pair{Key: key, Value: element})
-		}
-		return jsonable(pairs)
 	case client.Pairs:
-		pairs := make([]any, len(v))
+		pairs := make(client.Pairs, len(v))
 		for i, pair := range v {
-			pairs[i] = []any{jsonable(pair.Key), jsonable(pair.Value)}
+			pairs[i] = client.Pair{Key: pair.Key, Value: readable(pair.Value)}
 		}
-		return map[string]any{"$dict": pairs}
+		return pairs
 	}
 	return v
 }
