@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
-	"cloudburst/anna/kernel"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -187,7 +186,7 @@ func (a *asker) answered(m *nats.Msg) {
 			return
 		}
 		if q.member != "" {
-			a.finish(q, nil, kernel.ErrMoved) // it is gone
+			a.finish(q, nil, errMoved) // it is gone
 			return
 		}
 		a.later(q, "no node serves its slot")
@@ -208,11 +207,11 @@ func (a *asker) answered(m *nats.Msg) {
 	case answer.GetMoved() && q.member == "":
 		a.later(q, "its slot is moving")
 	case answer.GetMoved():
-		a.finish(q, nil, kernel.ErrMoved)
+		a.finish(q, nil, errMoved)
 	case answer.GetChanged():
-		a.finish(q, nil, kernel.ErrChanged)
+		a.finish(q, nil, errChanged)
 	case answer.GetBehind():
-		a.finish(q, answer, kernel.ErrBehind) // who says so is asked again
+		a.finish(q, answer, errBehind) // who says so is asked again
 	case answer.GetError() != nil:
 		a.finish(q, nil, &wire.Error{Code: answer.GetError().GetCode(), Message: answer.GetError().GetMessage()})
 	default:

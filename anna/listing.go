@@ -51,7 +51,7 @@ func (s *Server) scanHere(prefix, after string, limit int, only slots.Bitmap) (k
 	for i, shard := range s.shards {
 		shard.mu.Lock()
 		var rest bool
-		lists[i], rest = shard.kernel.ScanSlots(now, prefix, after, limit, in)
+		lists[i], rest = shard.kernel.Scan(now, prefix, after, limit, in)
 		shard.mu.Unlock()
 		more = more || rest
 	}

@@ -121,7 +121,7 @@ func (s *Server) forsakeAbsent(present map[string]*pb.Presence) {
 		}
 		box.mu.Unlock()
 		for _, shard := range s.shards {
-			s.step(shard, &kernel.Forsake{Caches: numbers})
+			s.step(shard, &kernel.CachesGone{Caches: numbers})
 		}
 		s.disjoin(numbers)
 	}

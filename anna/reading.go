@@ -84,7 +84,7 @@ func (f *follower) read(ctx context.Context, from uint64, loading slots.Bitmap, 
 }
 
 var (
-	errBehind  = errors.New("the server that it is followed from does not bring what its leader has")
+	errLagging = errors.New("the server that it is followed from does not bring what its leader has")
 	errSkipped = errors.New("records were lost on the way")
 )
 
@@ -201,7 +201,7 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 			still = 0
 		default:
 			if still++; still >= followLooks {
-				return errBehind
+				return errLagging
 			}
 		}
 	}

@@ -112,7 +112,7 @@ func (s *Server) changeThere(w *kernel.Write, stamp lattice.Timestamp, once bool
 	}
 	q.done = func(answer *pb.Answer, err error) {
 		value := answer.GetValue()
-		if err == error(kernel.ErrBehind) && !stamp.IsZero() { //nolint:errorlint // it is never wrapped here
+		if err == error(errBehind) && !stamp.IsZero() { //nolint:errorlint // it is never wrapped here
 			if !overwrites || !s.borrowed.overwrittenSince(w.Key, stamp.Time) {
 				// Somebody else has written it with a later stamp. Who says so stamps this later than that.
 				s.changeThere(w, lattice.Timestamp{}, true, answer.GetMember(), done)
@@ -181,7 +181,7 @@ func (s *Server) makeThere(w *kernel.Write, done Completion, attempts int) {
 				}
 				s.replicas.written(w.Key)
 				done.Complete(value, nil)
-			case attempts > 1 && err == error(kernel.ErrChanged): //nolint:errorlint // it is never wrapped here
+			case attempts > 1 && err == error(errChanged): //nolint:errorlint // it is never wrapped here
 				s.makeThere(w, done, attempts-1)
 			default:
 				fail(err)
@@ -206,7 +206,10 @@ func (s *Server) make(w *kernel.Write, held *lattice.State) (delta *lattice.Stat
 		return nil, value, err
 	}
 	delta, err = w.Complete(delta, held, now, s.stamp(w.Slot))
-	if err == nil && delta != nil && news != nil {
+	if err != nil {
+		return nil, 0, coded(err)
+	}
+	if delta != nil && news != nil {
 		news.Merge(delta)
 		delta = news
 	}

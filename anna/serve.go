@@ -2,7 +2,6 @@ package anna
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -122,18 +121,6 @@ func (s *Server) answer(to string, id uint64, answer *pb.Answer) {
 	}
 }
 
-func failure(err error) *pb.Answer {
-	switch {
-	case errors.Is(err, kernel.ErrMoved):
-		return &pb.Answer{Moved: true}
-	case errors.Is(err, kernel.ErrChanged):
-		return &pb.Answer{Changed: true}
-	case errors.Is(err, kernel.ErrBehind):
-		return &pb.Answer{Behind: true}
-	}
-	return &pb.Answer{Error: wire.AsError(err).Proto()}
-}
-
 // asked does what another node asks for. Answer is called at most once, now or later.
 func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 	switch what := ask.GetWhat().(type) {
@@ -204,7 +191,7 @@ func (s *Server) askedRead(key string, replica bool, answer func(*pb.Answer)) {
 		reply.State = wire.AppendState(nil, state)
 	}
 	if found != kernel.InLog {
-		reply.Fingerprint = kernel.Fingerprint(state)
+		reply.Fingerprint = fingerprint(state)
 	}
 	shard.mu.RUnlock()
 	if found != kernel.InLog {

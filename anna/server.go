@@ -152,6 +152,8 @@ func (s *Server) newShard(number int) *shard {
 		Writer:            writer,
 		Partitions:        partitions,
 		PartitionOf:       s.cfg.partitionOf,
+		Fingerprint:       fingerprint,
+		Reserved:          wire.Reserved,
 		PublishesMax:      s.cfg.PublishesMax,
 		RecordKeysMax:     recordKeysMax,
 		RecordBytesMax:    recordBytesAim,
@@ -354,6 +356,9 @@ func (s *Server) stepIf(shard *shard, m kernel.Message, condition func(*kernel.K
 // perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write
 // is there finds it.
 func (s *Server) perform(shard *shard, out *kernel.Effects) {
+	for i := range out.Pushes {
+		out.Pushes[i].Err = coded(out.Pushes[i].Err)
+	}
 	s.push(out.Pushes)
 	for i := range out.Publishes {
 		if m := &out.Publishes[i]; recordFits(m) {
@@ -364,7 +369,7 @@ func (s *Server) perform(shard *shard, out *kernel.Effects) {
 	}
 	for i := range out.Replies {
 		if r := &out.Replies[i]; r.Ticket != nil {
-			r.Ticket.(Completion).Complete(r.Value, r.Err)
+			r.Ticket.(Completion).Complete(r.Value, coded(r.Err))
 		}
 	}
 	for _, load := range out.Loads {
@@ -411,8 +416,6 @@ func (s *Server) upload(shard *shard, m kernel.Publish) {
 		s.step(shard, &kernel.Failed{Publish: m.ID, Err: errStopping})
 	}
 }
-
-var errStopping = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is stopping")
 
 // check returns an error while the server cannot take a request.
 func (s *Server) check() error {

@@ -5,92 +5,109 @@ import (
 
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
-	"cloudburst/wire"
 )
 
-// expiries is a heap of the items whose content expires, soonest first.
-type expiries []*item
+// expiries knows when the content of items expires.
+type expiries struct {
+	keys    *keys
+	tenures *tenures
+	soonest expiryHeap
 
-func (e expiries) Len() int           { return len(e) }
-func (e expiries) Less(i, j int) bool { return e[i].busy.at < e[j].busy.at }
+	reserved func(key string) bool
+	expiring int // keys that are not reserved
+}
 
-func (e expiries) Swap(i, j int) {
-	e[i], e[j] = e[j], e[i]
-	e[i].busy.place, e[j].busy.place = i+1, j+1
+// expireDelayMillis is how long a master that does not lead lets a key be past its time before it makes a tombstone itself.
+const expireDelayMillis = 10_000
+
+// schedule takes note of when an item's content expires, if it does.
+func (e *expiries) schedule(it *item) {
+	at := it.state.ExpiresAt()
+	if at != 0 && e.tenures.of(it.slot) == slots.Serving {
+		at += expireDelayMillis
+	}
+	switch {
+	case at == 0:
+		e.remove(it)
+	case it.busy == nil || it.busy.place == 0:
+		e.keys.busy(it).at = at
+		heap.Push(&e.soonest, it)
+		e.count(it, 1)
+	case it.busy.at != at:
+		it.busy.at = at
+		heap.Fix(&e.soonest, it.busy.place-1)
+	}
+}
+
+func (e *expiries) remove(it *item) {
+	if it.busy != nil && it.busy.place != 0 {
+		heap.Remove(&e.soonest, it.busy.place-1)
+		e.count(it, -1)
+		e.keys.release(it)
+	}
+}
+
+func (e *expiries) count(it *item, by int) {
+	if !e.reserved(it.key) {
+		e.expiring += by
+	}
+}
+
+// next returns the item that expires first, and when it does, in Unix milliseconds; nil = there is none.
+func (e *expiries) next() (*item, int64) {
+	if len(e.soonest) == 0 {
+		return nil, 0
+	}
+	return e.soonest[0], e.soonest[0].busy.at
+}
+
+// expiryHeap holds the items whose content expires, soonest first.
+type expiryHeap []*item
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].busy.at < h[j].busy.at }
+
+func (h expiryHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].busy.place, h[j].busy.place = i+1, j+1
 }
 
 // Push implements heap.Interface.
-func (e *expiries) Push(x any) {
+func (h *expiryHeap) Push(x any) {
 	it := x.(*item)
-	*e = append(*e, it)
-	it.busy.place = len(*e)
+	*h = append(*h, it)
+	it.busy.place = len(*h)
 }
 
 // Pop implements heap.Interface.
-func (e *expiries) Pop() any {
-	last := len(*e) - 1
-	it := (*e)[last]
-	(*e)[last] = nil
-	*e = (*e)[:last]
+func (h *expiryHeap) Pop() any {
+	last := len(*h) - 1
+	it := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
 	it.busy.place, it.busy.at = 0, 0
 	return it
 }
 
-// secondMillis is how long a master that does not lead lets a key be past its time before it makes a tombstone itself.
-const secondMillis = 10_000
-
-// schedule keeps the heap true to when an item's content expires.
-func (k *Kernel) schedule(it *item) {
-	at := it.state.ExpiresAt()
-	if at != 0 && k.Tenure(it.slot) == slots.Serving {
-		at += secondMillis
-	}
-	switch {
-	case at == 0:
-		k.unexpire(it)
-	case it.busy == nil || it.busy.place == 0:
-		k.more(it).at = at
-		heap.Push(&k.expiries, it)
-		k.countExpiring(it, 1)
-	case it.busy.at != at:
-		it.busy.at = at
-		heap.Fix(&k.expiries, it.busy.place-1)
-	}
-}
-
-// countExpiring counts a key that expires in, or out; not those that are Cloudburst's own.
-func (k *Kernel) countExpiring(it *item, by int) {
-	if !wire.Reserved(it.key) {
-		k.stats.Expiring += by
-	}
-}
-
-func (k *Kernel) unexpire(it *item) {
-	if it.busy != nil && it.busy.place != 0 {
-		heap.Remove(&k.expiries, it.busy.place-1)
-		k.countExpiring(it, -1)
-		k.settleDown(it)
-	}
-}
-
-// expiredPerTick bounds the keys that one tick removes, so that a kernel is not held up by a million that expire together.
+// expiredPerTick bounds the keys that one tick removes, so that a million that expire together do not hold up a kernel.
 const expiredPerTick = 1024
 
-func (k *Kernel) expireDue(now int64, out *Effects) {
+func (k *Kernel) expireDue(at Moment, out *Effects) {
 	for range expiredPerTick {
-		if len(k.expiries) == 0 || k.expiries[0].busy.at > now/1000 {
+		it, due := k.expiries.next()
+		if it == nil || due > at.Wall/1000 {
 			return
 		}
-		k.expire(now, k.expiries[0], out)
+		k.expire(at, it, out)
 	}
 }
 
 // expire makes a tombstone of what has expired. It covers just what is known here: if another master has put off the expiry or
-// written anew, what it has written stays.
-func (k *Kernel) expire(now int64, it *item, out *Effects) {
-	k.unexpire(it)
+// written something, that stays.
+func (k *Kernel) expire(at Moment, it *item, out *Effects) {
+	k.expiries.remove(it)
 	if it.flags.has(cold) {
-		k.load(it, out) // and then it will be due again
+		k.loads.ask(it, out) // and then it will be due again
 		return
 	}
 	delta := lattice.Delete(it.state.Latest())
@@ -98,59 +115,65 @@ func (k *Kernel) expire(now int64, it *item, out *Effects) {
 	if !it.state.Merge(delta) {
 		return
 	}
-	k.stats.Expired++
-	k.merged(now, it, delta, !logged, out)
+	k.expired++
+	k.merged(at, it, delta, !logged, out)
 	if !logged {
-		k.vanish(it)
+		k.dropVolatile(it)
 		return
 	}
-	p := k.partition(it.slot)
-	k.enqueue(p, it, false)
-	k.pump(now, p, out)
+	k.changes.enqueue(k.partitions.of(it.slot), it, false)
+	k.changes.pumpKey(at, it, out)
 }
 
-// fade is when a tombstone is collected.
-type fade struct {
+// tombstones are kept for a grace, and collected then.
+type tombstones struct {
+	grace   int64
+	waiting queue[tombstoneDue]
+}
+
+type tombstoneDue struct {
 	it *item
 	at int64
 }
 
-// fade lets a tombstone be collected after the grace.
-func (k *Kernel) fade(now int64, it *item) {
-	if it.flags.has(fading) {
+// add lets a tombstone be collected after the grace.
+func (t *tombstones) add(at Moment, it *item) {
+	if it.flags.has(collecting) {
 		return
 	}
-	it.flags |= fading
-	k.stats.Tombstones++
-	k.fading.push(fade{it, k.elapsed + k.cfg.TombstoneGrace})
+	it.flags |= collecting
+	t.waiting.push(tombstoneDue{it, at.Elapsed + t.grace})
 }
 
-// collectDue forgets tombstones. What they delete is in the log for some time after that, always before them: so one that is not
-// the key's last record is first written again.
-func (k *Kernel) collectDue(now int64, out *Effects) {
+// due takes a tombstone out of the queue whose grace is over.
+func (t *tombstones) due(at Moment) (*item, bool) {
+	next, ok := t.waiting.peek()
+	if !ok || next.at > at.Elapsed {
+		return nil, false
+	}
+	t.waiting.pop()
+	next.it.flags &^= collecting
+	return next.it, true
+}
+
+// collectDue forgets tombstones. The log holds what they delete for some time after that, always before them: so one that is not
+// the key's last record is written again first.
+func (k *Kernel) collectDue(at Moment, out *Effects) {
 	for range expiredPerTick {
-		f, ok := k.fading.peek()
-		if !ok || f.at > k.elapsed {
+		it, ok := k.tombstones.due(at)
+		switch {
+		case !ok:
 			return
-		}
-		k.fading.pop()
-		it := f.it
-		it.flags &^= fading
-		k.stats.Tombstones--
-		if !tombstone(&it.state) || it.dirty() || it.flags.has(cold|loading) || k.items[it.key] != it {
-			continue
-		}
-		if it.base != it.sequence {
+		case !tombstone(&it.state) || it.dirty() || it.flags.has(cold|loading) || k.keys.items[it.key] != it:
+		case it.base != it.sequence:
 			k.rewrite(it, out)
-			k.pump(now, k.partition(it.slot), out)
-			continue
+			k.changes.pumpKey(at, it, out)
+		case it.watched():
+			k.tombstones.add(at, it)
+		default:
+			k.collected++
+			k.keys.release(it)
+			k.forget(it)
 		}
-		if it.watched() {
-			k.fade(now, it)
-			continue
-		}
-		k.stats.Collected++
-		k.settleDown(it)
-		k.forget(it)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/google/btree"
-
-	"cloudburst/wire"
 )
 
 const (
@@ -17,8 +15,8 @@ const (
 	freshMax      = 16384
 )
 
-// index knows the order of the keys that can be listed. New keys only enter it when somebody scans or when there is time: most
-// are never scanned for, and taken in by the thousand and sorted they cost half.
+// index knows the order of the keys that can be listed. New keys enter it only when a scan needs them or when many wait: most keys are
+// never scanned for, and a sorted batch of a thousand costs half of a thousand single insertions.
 type index struct {
 	tree  *btree.BTreeG[*item]
 	fresh []*item
@@ -55,26 +53,21 @@ func (x *index) settle(limit int) {
 	}
 }
 
-// remove takes a key out that is settled; one that is not is left out when its turn comes.
+// remove takes a key out of the index. It reports false for a key that is still fresh; settle leaves that one out.
 func (x *index) remove(it *item) bool {
 	_, ok := x.tree.Delete(it)
 	return ok
 }
 
-// Scan returns up to limit keys in order that have a prefix and come after a key, and whether there are more. It may be called
-// by one goroutine at a time, and not during a Step.
-func (k *Kernel) Scan(now int64, prefix, after string, limit int) (keys []string, more bool) {
-	return k.ScanSlots(now, prefix, after, limit, nil)
-}
-
-// ScanSlots is Scan for the keys of some slots; nil = all.
-func (k *Kernel) ScanSlots(now int64, prefix, after string, limit int, in func(slot uint16) bool) (keys []string, more bool) {
-	k.index.settle(len(k.index.fresh))
+// Scan returns up to limit keys in order that have a prefix, come after a key and are of some slots (nil = all), and whether there are
+// more. It may be called by one goroutine at a time, and not during a Step.
+func (k *Kernel) Scan(now int64, prefix, after string, limit int, in func(slot uint16) bool) (keys []string, more bool) {
+	k.keys.index.settle(len(k.keys.index.fresh))
 	from := &item{key: prefix}
 	if after >= prefix {
 		from.key = after + "\x00"
 	}
-	k.index.tree.AscendGreaterOrEqual(from, func(it *item) bool {
+	k.keys.index.tree.AscendGreaterOrEqual(from, func(it *item) bool {
 		if !strings.HasPrefix(it.key, prefix) {
 			return false
 		}
@@ -92,41 +85,4 @@ func (k *Kernel) ScanSlots(now int64, prefix, after string, limit int, in func(s
 		return true
 	})
 	return keys, more
-}
-
-// list takes note of whether a key has something to show.
-func (k *Kernel) list(now int64, it *item) {
-	if it.state.Live(now/1000) == nil {
-		k.unlist(it)
-		return
-	}
-	if it.flags.has(listed) {
-		return
-	}
-	it.flags |= listed
-	k.count(it, 1)
-	if !it.flags.has(indexed) {
-		it.flags |= indexed
-		k.index.add(it)
-	}
-}
-
-// count counts a key that has something to show in, or out.
-func (k *Kernel) count(it *item, by int) {
-	k.stats.Keys += by
-	k.slots[it.slot].Keys += by
-	if wire.Reserved(it.key) {
-		k.stats.Reserved += by
-	}
-}
-
-func (k *Kernel) unlist(it *item) {
-	if !it.flags.has(listed) {
-		return
-	}
-	it.flags &^= listed
-	k.count(it, -1)
-	if it.flags.has(indexed) && k.index.remove(it) {
-		it.flags &^= indexed
-	}
 }

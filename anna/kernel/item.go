@@ -8,18 +8,18 @@ import (
 	"cloudburst/lattice"
 )
 
-// item is a key in a kernel. There are millions of them, so what few have at a time is in busy.
+// item is a key in a kernel. There are millions of them, so what few of them need at a time is in busy.
 type item struct {
 	key   string
 	state lattice.State
 	busy  *busy
-	// sequence is that of the last record in the log that holds something of the key, and base one before which the log holds nothing
-	// of it that is needed: 0 = it holds nothing. Where more than that one record is needed they are in Kernel.places.
+	// sequence is that of the last record in the log that holds something of the key; 0 = there is none. No record before base is
+	// needed for the key. Where more than that one record is needed they are in places.scattered.
 	sequence, base uint64
 	logged         uint32        // about how many bytes of the log are needed
 	bytes          uint32        // of the state, as accounted; in units of accountUnit
-	place          uint32        // in Kernel.ring
-	used           atomic.Uint32 // not zero = read since the last sweep
+	place          uint32        // in keys.ring
+	used           atomic.Uint32 // not zero = read since evict came by; readers set it, several at once
 	cache          uint16        // the one cache that watches the key; further ones are in busy
 	slot           uint16
 	flags          flags
@@ -38,18 +38,18 @@ const (
 	cold
 	// coldLWW: what is cold is a last-writer-wins value, and the clock is ahead of its stamp.
 	coldLWW
-	// loading: a Load is under way.
+	// loading: a Load has not been answered.
 	loading
 	// listed: there is something to show, or was when the key became cold.
 	listed
 	// indexed: in the index, or on its way into it.
 	indexed
-	// rewrite: the whole state is to be published again, so that what the log holds of the key is not needed any more.
+	// rewrite: the whole state is to be published again, so that no earlier record of the key is needed.
 	rewrite
 	// hurried: in the urgent queue.
 	hurried
-	// fading: waits for its tombstone to be collected.
-	fading
+	// collecting: waits for its tombstone to be collected.
+	collecting
 	// scattered: more than one record in the log is needed.
 	scattered
 )
@@ -61,19 +61,19 @@ const ItemBytes = int(unsafe.Sizeof(item{})) + 64
 
 func (f flags) has(g flags) bool { return f&g != 0 }
 
-// busy is what an item has while something is going on with it.
+// busy is what an item needs while something waits for it or it waits for something.
 type busy struct {
-	// delta is what changed since the last publish, unless the whole state is to be published.
+	// delta is what has changed since the last publish, unless the whole state is to be published.
 	delta *lattice.State
-	// pending is the size of what changed since the last publish.
+	// pending is the size of what has changed since the last publish.
 	pending int
 	flight  *flight
-	// waiters wait for what changed since the last publish to be durable.
+	// waiters wait for what has changed since the last publish to be durable.
 	waiters []*waiter
 	caches  []uint16
 	parked  []parked
 	uploads []string
-	// heard is of other masters, and has not come by the log.
+	// heard has been merged from other masters, and the log has not brought it.
 	heard []heard
 	// at is when the content expires, in Unix milliseconds, and place is where in the heap, plus one.
 	at    int64
@@ -84,34 +84,6 @@ func (b *busy) idle() bool {
 	return b.delta == nil && b.pending == 0 && b.flight == nil &&
 		len(b.waiters) == 0 && len(b.caches) == 0 && len(b.parked) == 0 &&
 		len(b.uploads) == 0 && len(b.heard) == 0 && b.place == 0
-}
-
-// flight is what a publish that has not been answered says of an item.
-type flight struct {
-	publication *publication
-	delta       *lattice.State // nil when it was the whole state
-	bytes       int
-	whole       bool // it was the whole state, in which every record of the key up to publication.since is merged
-	waiters     []*waiter
-}
-
-// publication is a publish that has not been answered.
-type publication struct {
-	id    uint64
-	items []*item // each has a flight with it
-	since uint64  // nothing of it lies before
-	large bool    // one that takes long, and does not count
-	alive int64   // when it was last heard of, if it takes long; 0 = it does not
-}
-
-// waiter is a durable write that has not been answered, or one to memory that waits because writers are far ahead of the log.
-type waiter struct {
-	it       *item
-	ticket   any
-	value    int64
-	deadline int64
-	memory   bool
-	answered bool
 }
 
 // parked is what waits for a key to be loaded.
@@ -129,24 +101,50 @@ func (it *item) dirty() bool {
 // inLog reports whether the log holds something of the key, or will.
 func (it *item) inLog() bool { return it.sequence != 0 || it.dirty() }
 
-// named takes note that a record names pieces. The item must have a busy.
-func (it *item) named(upload string) {
+// addUpload takes note that a record of the key names chunks. The item must have a busy.
+func (it *item) addUpload(upload string) {
 	if !slices.Contains(it.busy.uploads, upload) {
 		it.busy.uploads = append(it.busy.uploads, upload)
 	}
 }
 
-// pieces reports whether a record that is needed may name pieces.
-func (it *item) pieces() bool { return it.busy != nil && len(it.busy.uploads) > 0 }
-
-func (it *item) watched() bool { return it.cache != 0 }
-
-func (it *item) watchedBy(cache uint16) bool {
-	return it.cache == cache || it.busy != nil && slices.Contains(it.busy.caches, cache)
+// supersede asks for the removal of the chunks of records that are not needed any more. Those of the record that has replaced them, if
+// it has any, are kept: the log may have brought that record already.
+func (it *item) supersede(partition int, own string, out *Effects) {
+	if it.busy == nil || len(it.busy.uploads) == 0 {
+		return
+	}
+	for _, name := range it.busy.uploads {
+		if name != own {
+			out.Superseded = append(out.Superseded, Upload{Slot: it.slot, Partition: partition, Name: name})
+		}
+	}
+	it.busy.uploads = nil
 }
 
+// touch makes evict spare the item once.
 func (it *item) touch() {
 	if it.used.Load() == 0 {
 		it.used.Store(1)
 	}
 }
+
+// tombstone reports whether a state holds nothing but its deletion, or not even that: what was removed member by member.
+func tombstone(s *lattice.State) bool { return s.Lattice == nil }
+
+// simple reports whether a state is no more than a value, which the next one replaces.
+func simple(s *lattice.State) bool {
+	return len(s.Others()) == 0 && (s.Lattice == nil || s.Lattice.Type() == lattice.TypeLWW)
+}
+
+// whole reports whether a state is one that is published whole, since its deltas are no smaller.
+func whole(s *lattice.State) bool {
+	if simple(s) {
+		return true
+	}
+	c, ok := s.Lattice.(*lattice.Counter)
+	return ok && len(s.Others()) == 0 && c.Len() <= wholeCountsMax
+}
+
+// wholeCountsMax is up to how many writers a counter is published whole.
+const wholeCountsMax = 4

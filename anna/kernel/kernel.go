@@ -4,39 +4,41 @@ package kernel
 
 import (
 	"math"
-	"strings"
 
-	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 )
 
 // Config is what a kernel must know. All of it is needed. Times are in microseconds.
 type Config struct {
-	// Writer names the kernel. No two that are ever alive at the same time may have the same.
+	// Writer names the kernel. No two kernels that are alive at the same time may have the same.
 	Writer uint64
 	// Partitions are the kernel's; a Message never names another.
 	Partitions []int
 	// PartitionOf returns the partition of a slot.
 	PartitionOf func(slot uint16) int
+	// Fingerprint returns a number that stands for what a key holds, never 0, so that a write can be made to depend on it. The state may
+	// be nil.
+	Fingerprint func(*lattice.State) uint64
+	// Reserved reports whether a key is Cloudburst's own. Such keys are counted apart.
+	Reserved func(key string) bool
 	// PublishesMax bounds the publishes of a partition that have not been answered. What changes meanwhile goes out together.
 	PublishesMax int
-	// RecordKeysMax is how many keys one publish may have, and RecordBytesMax how many bytes it has at most before no further key is
-	// added.
+	// RecordKeysMax is how many keys one publish may have. A publish gets no further key once it has RecordBytesMax bytes.
 	RecordKeysMax, RecordBytesMax int
-	// LazyRate is how many publishes a second a partition makes at least of what nobody waits for, and LazyInterval the time in
-	// which all that waits is published when that is more: so that writes of which many fall on one key cost one publish in
-	// that time. A rate of 0 is no bound.
+	// LazyRate is how many changes a second a partition may at least publish that no durable write waits for. When more of them wait, the
+	// rate grows so that all are published within LazyInterval: a key that is written often costs one publish in that time. A rate
+	// of 0 is no bound.
 	LazyRate     int
 	LazyInterval int64
-	// PublishTimeout is how long the answer of a publish is waited for before it is published again.
+	// PublishTimeout is how long the kernel waits for the answer to a publish before it publishes the same again.
 	PublishTimeout int64
 	// DurableTimeout is how long a durable write is tried before it fails.
 	DurableTimeout int64
-	// RetryMin and RetryMax bound the pause before a log that failed is tried again; it doubles from time to time.
+	// RetryMin and RetryMax bound the pause before a log that failed is tried again; the pause doubles with every failure.
 	RetryMin, RetryMax int64
-	// ChangesetBytesMax bounds what is not in the log yet.
+	// ChangesetBytesMax bounds what the log does not hold yet.
 	ChangesetBytesMax int
-	// MemoryBytesMax is how much memory keys may take before those not used lately are left to the log.
+	// MemoryBytesMax is how much memory keys may take before those that were not used lately are left to the log.
 	MemoryBytesMax int
 	// CompactRecords is how many records of one key the log may hold before the next holds the whole state, unless that is larger
 	// than all of them.
@@ -47,52 +49,34 @@ type Config struct {
 	ParkedMax int
 }
 
-// Kernel holds the keys of some partitions. It is a state machine: it does nothing but in Step, and what it does there follows
-// from the messages alone, their order and the times that they come with. Owned by one goroutine at a time; methods other than
-// Step that say so may be called by several at once, but not during a Step.
+// Kernel holds the keys of some partitions. It is a state machine: it acts only in Step, and what it does there follows from the
+// messages alone, their order and the times that they come with. One goroutine at a time may use it. Methods other than Step that
+// say so may be called by several at once, but not during a Step.
 type Kernel struct {
 	cfg        Config
 	clock      *lattice.Clock
-	items      map[string]*item
-	ring       []*item
-	hand       int
-	index      index
-	partitions []*partition   // by number; nil for those of other kernels
-	tenures    []slots.Tenure // by slot; Leading of those beyond its end
+	keys       keys
+	partitions partitions
+	tenures    tenures
+	places     places
+	changes    changeset
+	waiters    waiters
+	watches    watches
 	expiries   expiries
-	fading     queue[fade]
-	rumors     queue[rumor]
-
-	// places are where the records of those keys lie that need more than their last.
-	places map[*item][]place
-
-	publications     []publicationSlot
-	freeSlots        []uint32
-	departures       queue[departure]
-	deadlines        queue[*waiter]
-	spareBusy        []*busy
-	spareFlight      []*flight
-	sparePublication []*publication
-
+	tombstones tombstones
+	heard      queue[heardDue]
 	compaction compaction
+	loads      loads
 
-	hurry   bool  // everything is published as soon as it can be
-	lonely  bool  // nobody else is a master
-	burstAt int64 // when lazy publishes of any partition began last
-	elapsed int64 // as of the last Step
-
-	memory    int // bytes of items and their states
-	slots     []SlotStats
-	changeset int // bytes that are not in the log
-	stats     Stats
+	applied, expired, collected uint64
 }
 
 // Moment is a point of time by two clocks, in microseconds.
 type Moment struct {
-	// Wall is Unix time. Stamps and expiries go by it. It may be set, forth and back.
+	// Wall is Unix time. Stamps and expiries go by it. It may be set forward and back.
 	Wall int64
-	// Elapsed is the time since some instant, and never goes back. All waits are measured by it, or a clock that is set would end
-	// them, or make them last for as long as it is set back by.
+	// Elapsed is the time since some instant, and never goes back. All waits are measured by it: if the clock is set, they do not end
+	// early or last longer.
 	Elapsed int64
 }
 
@@ -106,7 +90,7 @@ type Stats struct {
 	Cold int
 	// Bytes of memory, as accounted.
 	Bytes int
-	// ChangesetBytes are not in the log yet; Outstanding publishes have not been answered; Waiting durable writes neither.
+	// ChangesetBytes are not in the log yet. Outstanding publishes have not been answered, nor have Waiting durable writes.
 	ChangesetBytes, Outstanding, Waiting int
 	// Merges of writes, and Applied entries of records of the log.
 	Merges, Applied uint64
@@ -142,217 +126,146 @@ func (s *Stats) Add(k *Stats) {
 	s.ReadThrough += k.ReadThrough
 }
 
-// SlotStats is what a kernel holds of a slot, and how often it has been written to.
-type SlotStats struct {
-	// Keys that have something to show.
-	Keys int
-	// Bytes of memory, as accounted.
-	Bytes int
-	// Writes that changed something.
-	Writes uint64
-}
-
 // New returns a kernel without keys. The log of its partitions is to be applied before the first Write.
 func New(cfg Config) *Kernel {
-	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), items: make(map[string]*item), places: map[*item][]place{}, hand: -1, index: newIndex()}
-	for _, number := range cfg.Partitions {
-		for len(k.partitions) <= number {
-			k.partitions = append(k.partitions, nil)
-		}
-		k.partitions[number] = &partition{number: number}
+	k := &Kernel{cfg: cfg, clock: lattice.NewClock(cfg.Writer), keys: newKeys(cfg.Reserved), partitions: newPartitions(&cfg)}
+	k.places = places{partitions: &k.partitions, scattered: map[*item][]place{}}
+	k.tombstones.grace = cfg.TombstoneGrace
+	k.changes = changeset{
+		cfg: &k.cfg, keys: &k.keys, partitions: &k.partitions, tenures: &k.tenures, places: &k.places, tombstones: &k.tombstones,
+		waiters: &k.waiters,
 	}
+	k.waiters = waiters{cfg: &k.cfg, keys: &k.keys, partitions: &k.partitions}
+	k.expiries = expiries{keys: &k.keys, tenures: &k.tenures, reserved: cfg.Reserved}
+	k.watches.keys = &k.keys
+	k.loads = loads{cfg: &k.cfg, keys: &k.keys, partitions: &k.partitions, places: &k.places}
 	return k
 }
 
 // Step takes a message in and appends to out what is to be done. Nothing of m is kept but what its comments say.
 func (k *Kernel) Step(at Moment, m Message, out *Effects) {
-	now := at.Wall
-	k.elapsed = at.Elapsed
-	keys := 1
+	dealt := 1 // keys
 	switch m := m.(type) {
 	case *Write:
-		k.write(now, m, out)
+		k.write(at, m, out)
 	case *Acknowledged:
-		keys = k.acknowledged(now, m, out)
+		dealt = k.acknowledged(at, m, out)
 	case *Advanced:
-		k.advanced(m)
+		k.changes.advanced(at, m)
 	case *Failed:
-		k.failed(now, m, out)
+		k.changes.failed(at, m, out)
 	case *Heard:
-		k.hear(now, m, out)
+		k.hear(at, m, out)
 	case *Applied:
-		k.apply(now, m, out)
-		keys = len(m.Entries)
+		k.apply(at, m, out)
+		dealt = len(m.Entries)
 	case *Read:
 		k.read(m, out)
 	case *Loaded:
-		k.loaded(now, m, out)
+		k.loaded(at, m, out)
 	case *Watch:
-		k.watch(now, m, out)
+		k.watch(at, m, out)
 	case *Unwatch:
 		k.unwatch(m)
-	case *Forsake:
-		k.forsake(m)
+	case *CachesGone:
+		k.cachesGone(m)
 	case *Assign:
-		k.assign(now, m, out)
+		k.assign(at, m, out)
 	case *Compact:
-		k.compact(m)
+		k.compact(at, m)
 	case *Company:
-		k.lonely = !m.Others
+		k.changes.alone = !m.Others
 	case *Tick:
-		k.hurry = k.hurry || m.Hurry
-		k.tick(now, out)
+		k.changes.hurry = k.changes.hurry || m.Hurry
+		k.tick(at, out)
 	}
-	k.evict(max(1, keys))
+	k.keys.evict(max(1, dealt), k.cfg.MemoryBytesMax)
 }
 
 // Stats returns the kernel's counters. Several goroutines may call it at once.
 func (k *Kernel) Stats() Stats {
-	s := k.stats
-	s.Bytes, s.ChangesetBytes = k.memory, k.changeset
-	for _, p := range k.partitions {
-		if p != nil {
-			s.Outstanding += p.outstanding
-		}
+	s := Stats{
+		Keys: k.keys.listed, Reserved: k.keys.reserved, Expiring: k.expiries.expiring,
+		Tombstones: k.tombstones.waiting.count, Cold: k.keys.cold, Bytes: k.keys.memory,
+		ChangesetBytes: k.changes.bytes, Waiting: k.waiters.waiting,
+		Merges: k.keys.merges, Applied: k.applied,
+		Publishes: k.changes.publishes, Rewrites: k.changes.rewrites, Failed: k.changes.failures,
+		Pushes: k.watches.pushes, Loads: k.loads.asked, Evictions: k.keys.evictions, Expired: k.expired, Collected: k.collected,
+		ReadThrough: k.loads.readThrough,
+	}
+	for _, p := range k.partitions.own {
+		s.Outstanding += p.outstanding
 	}
 	return s
 }
 
-// Reached returns the Time that none of the kernel's stamps so far is later than. Several goroutines may call it at once.
+// Reached returns a Time that none of the kernel's stamps so far is later than. Several goroutines may call it at once.
 func (k *Kernel) Reached() uint64 { return k.clock.Reached(0) }
 
-// Slots returns what the kernel holds of every slot, by number, as far as there has been a key in one. Several goroutines may
-// call it at once; what it returns is valid until the next Step.
-func (k *Kernel) Slots() []SlotStats { return k.slots }
+// Slots returns what the kernel holds of every slot, by number, up to the last slot that has had a key. Several goroutines may
+// call it at once. The result is valid until the next Step.
+func (k *Kernel) Slots() []SlotStats { return k.keys.slots }
 
-// Wake returns at which elapsed time the next Tick is due, unless the clock is set meanwhile; math.MaxInt64 = not at all. Several
+// Wake returns the elapsed time at which the next Tick is due, unless the clock is set meanwhile; math.MaxInt64 = none is. Several
 // goroutines may call it at once.
 func (k *Kernel) Wake(at Moment) int64 {
 	wake := int64(math.MaxInt64)
-	if w, ok := k.deadlines.peek(); ok {
+	if w, ok := k.waiters.deadlines.peek(); ok {
 		wake = min(wake, w.deadline)
 	}
-	if d, ok := k.departures.peek(); ok {
-		wake = min(wake, d.deadline)
+	if d, ok := k.changes.publications.deadlines.peek(); ok {
+		wake = min(wake, d.at)
 	}
-	if f, ok := k.fading.peek(); ok {
-		wake = min(wake, f.at)
+	if t, ok := k.tombstones.waiting.peek(); ok {
+		wake = min(wake, t.at)
 	}
 	if k.compaction.active {
 		wake = min(wake, k.compaction.next)
 	}
-	if r, ok := k.rumors.peek(); ok {
-		wake = min(wake, r.due)
+	if h, ok := k.heard.peek(); ok {
+		wake = min(wake, h.at)
 	}
-	for _, p := range k.partitions {
-		switch {
-		case p == nil || p.urgent.count+p.lazy.count == 0 || !k.room(p):
-		case p.failures > 0 && p.outstanding == 0:
-			wake = min(wake, p.retryAt)
-		case p.failures == 0 && p.lazy.count > 0 && k.lonely && !p.bursting:
-			wake = min(wake, k.burstAt+lonelyGrain)
-		case p.failures == 0 && p.lazy.count > 0 && p.allowance < 1 && k.cfg.LazyRate > 0:
-			wake = min(wake, p.allowedAt+lazyGrain)
-		}
+	wake = min(wake, k.changes.wake())
+	if it, due := k.expiries.next(); it != nil {
+		wake = min(wake, due*1000-at.Wall+at.Elapsed)
 	}
-	if len(k.expiries) > 0 {
-		wake = min(wake, k.expiries[0].busy.at*1000-at.Wall+at.Elapsed)
-	}
-	if k.index.unsettled() {
+	if k.keys.index.unsettled() {
 		wake = min(wake, at.Elapsed)
 	}
 	return wake
 }
 
-func (k *Kernel) tick(now int64, out *Effects) {
-	k.expireDue(now, out)
-	k.overdue(now, out)
-	k.vouchDue(now, out)
-	k.collectDue(now, out)
-	k.sweep(now, out)
-	if k.index.unsettled() {
-		k.index.settle(settlePerTick)
+func (k *Kernel) tick(at Moment, out *Effects) {
+	k.expireDue(at, out)
+	k.changes.overdue(at, out)
+	k.publishHeardDue(at, out)
+	k.collectDue(at, out)
+	k.sweep(at, out)
+	if k.keys.index.unsettled() {
+		k.keys.index.settle(settlePerTick)
 	}
-	for _, p := range k.partitions {
-		if p != nil {
-			k.pump(now, p, out)
-		}
-	}
+	k.changes.pumpAll(at, out)
 }
-
-// partition returns the partition of a slot.
-func (k *Kernel) partition(slot uint16) *partition { return k.partitions[k.cfg.PartitionOf(slot)] }
 
 // add makes an item for a key that has none.
 func (k *Kernel) add(key string, slot uint16) *item {
-	key = strings.Clone(key) // it may be a part of something larger
-	it := &item{key: key, slot: slot, place: uint32(len(k.ring))}
-	k.items[key] = it
-	k.ring = append(k.ring, it)
-	for len(k.slots) <= int(slot) {
-		k.slots = append(k.slots, SlotStats{})
-	}
-	k.account(it, ItemBytes+len(key))
-	k.partition(slot).items++
-	return it
+	k.partitions.of(slot).items++
+	return k.keys.add(key, slot)
 }
 
-// forget removes an item, which nobody waits for or watches.
+// forget removes an item that no write waits for and no cache watches.
 func (k *Kernel) forget(it *item) {
-	k.unlist(it)
-	k.unexpire(it)
-	k.setCold(it, false)
-	k.scatter(it, nil)
-	k.need(it, 0, 0)
-	k.partition(it.slot).items--
-	delete(k.items, it.key)
-	it.flags &^= queued | hurried // what waited to be written again does not any more
-	last := k.ring[len(k.ring)-1]
-	k.ring[it.place] = last
-	last.place = it.place
-	k.ring[len(k.ring)-1] = nil
-	k.ring = k.ring[:len(k.ring)-1]
-	k.account(it, -ItemBytes-len(it.key)-int(it.bytes)*accountUnit)
-	it.bytes = 0
+	k.expiries.remove(it)
+	k.places.forget(it)
+	k.partitions.of(it.slot).items--
+	k.keys.remove(it)
 }
 
-// account takes note that an item takes so many bytes more.
-func (k *Kernel) account(it *item, bytes int) {
-	k.memory += bytes
-	k.slots[it.slot].Bytes += bytes
-}
-
-// resize accounts for the size that an item's state has now.
-func (k *Kernel) resize(it *item) {
-	units := uint32(min(it.state.Bytes()/accountUnit, math.MaxUint32))
-	if units != it.bytes {
-		k.account(it, (int(units)-int(it.bytes))*accountUnit)
-		it.bytes = units
+// forgetUnused removes an item that shows nothing, if neither the log nor a cache knows of it.
+func (k *Kernel) forgetUnused(it *item) {
+	if it.state.Lattice == nil && !it.inLog() && !it.watched() && !it.flags.has(cold|loading) &&
+		(it.busy == nil || it.busy.idle()) {
+		k.keys.release(it)
+		k.forget(it)
 	}
-}
-
-func (k *Kernel) more(it *item) *busy {
-	if it.busy == nil {
-		if n := len(k.spareBusy); n > 0 {
-			it.busy, k.spareBusy = k.spareBusy[n-1], k.spareBusy[:n-1]
-		} else {
-			it.busy = new(busy)
-		}
-	}
-	return it.busy
-}
-
-// spareMax bounds the unused busy and flight structs that are kept.
-const spareMax = 1024
-
-// settleDown gives back what an item no longer needs.
-func (k *Kernel) settleDown(it *item) {
-	if it.busy == nil || !it.busy.idle() {
-		return
-	}
-	if len(k.spareBusy) < spareMax {
-		*it.busy = busy{waiters: it.busy.waiters[:0]}
-		k.spareBusy = append(k.spareBusy, it.busy)
-	}
-	it.busy = nil
 }

@@ -104,7 +104,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		case "":
 		case "current":
 			state, _ := s.kernel.Get(s.now, w.Key)
-			w.Expect = kernel.Fingerprint(state)
+			w.Expect = fingerprint(state)
 		default:
 			w.Expect = number("expect")
 		}
@@ -218,7 +218,7 @@ func (s *scenario) line(t *testing.T, d *datadriven.TestData, line string) {
 		if len(args) > 0 {
 			prefix = args[0]
 		}
-		keys, more := s.kernel.Scan(s.now, prefix, options["after"], int(number("limit")))
+		keys, more := s.kernel.Scan(s.now, prefix, options["after"], int(number("limit")), nil)
 		fmt.Fprintf(&s.out, "%v more=%v\n", keys, more)
 	case "pass":
 		ms, _ := time.ParseDuration(args[0])
@@ -416,10 +416,19 @@ func (s *scenario) describe(state *lattice.State) string {
 	return strings.Join(parts, ", ")
 }
 
+// fingerprint stands for what a key holds, by its latest stamp.
+func fingerprint(s *lattice.State) uint64 {
+	if s == nil {
+		return 1
+	}
+	return s.Latest().Time | 1
+}
+
 // newKernel returns a kernel of partition 0 with settings that tests can reckon with.
 func newKernel(change func(*kernel.Config)) *kernel.Kernel {
 	cfg := kernel.Config{
 		Writer: 1, Partitions: []int{0}, PartitionOf: func(uint16) int { return 0 },
+		Fingerprint: fingerprint, Reserved: func(string) bool { return false },
 		PublishesMax: 512, RecordKeysMax: 1, RecordBytesMax: 1 << 20, PublishTimeout: 2e6, DurableTimeout: 5e6, RetryMin: 1e5, RetryMax: 1e6,
 		ChangesetBytesMax: 1 << 30, MemoryBytesMax: 1 << 40, CompactRecords: 16, TombstoneGrace: 60e6, ParkedMax: 16,
 	}

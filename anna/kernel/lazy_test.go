@@ -10,7 +10,7 @@ import (
 // TestLazyWritesAreGathered writes the same keys over and over with memory acknowledgements and counts what reaches the log.
 func TestLazyWritesAreGathered(t *testing.T) {
 	t.Parallel()
-	k := lonelyKernel()
+	k := oneKernel()
 	k.cfg.LazyRate, k.cfg.LazyInterval, k.cfg.PublishesMax, k.cfg.ChangesetBytesMax = 1000, 10e6, 1<<20, 1<<30
 	const keys, second = 20_000, 1_000_000
 	now, published := int64(1e15), 0
@@ -68,7 +68,7 @@ func TestFewLazyWrites(t *testing.T) {
 	t.Parallel()
 	const second = 1_000_000
 	for rate := 1; rate <= 20; rate++ {
-		k := lonelyKernel()
+		k := oneKernel()
 		k.cfg.LazyRate, k.cfg.LazyInterval = rate, 10*second
 		now, published := int64(1e15), 0
 		var out Effects
@@ -89,11 +89,11 @@ func TestFewLazyWrites(t *testing.T) {
 	}
 }
 
-// TestLonelyWritesAreGathered: where nobody hears of writes by the log, those that come one after another go there together; one that
-// comes alone goes at once.
-func TestLonelyWritesAreGathered(t *testing.T) {
+// TestWritesOfTheOnlyMasterAreGathered: where no other master reads the log, writes that come one after another go there together; one
+// that comes alone goes at once.
+func TestWritesOfTheOnlyMasterAreGathered(t *testing.T) {
 	t.Parallel()
-	k := lonelyKernel()
+	k := oneKernel()
 	k.cfg.LazyRate, k.cfg.LazyInterval = 10_000, 10e6
 	k.Step(Moment{1e15, 1e15}, &Company{}, &Effects{})
 	now, published, bursts := int64(1e15), 0, 0

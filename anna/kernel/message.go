@@ -15,31 +15,38 @@ const (
 	Memory
 )
 
-// Message is what reaches a kernel: *Write, *Read, *Watch, *Unwatch, *Acknowledged, *Advanced, *Failed, *Heard, *Applied,
-// *Loaded or *Tick.
+// Message is what reaches a kernel:
+//
+//	from clients        *Write, *Read
+//	from caches         *Watch, *Unwatch, *CachesGone
+//	from the log        *Acknowledged, *Advanced, *Failed, *Applied, *Loaded
+//	from other masters  *Heard
+//	from the cluster    *Assign, *Company, *Compact
+//	from the clock      *Tick
 type Message interface{ message() }
 
 // Write merges a delta into a key.
 type Write struct {
-	// Key is only lent: it may change once the write has been begun.
+	// Key may change once Step has returned.
 	Key  string
 	Slot uint16
-	// Delta belongs to the kernel from then on. What its writer left zero (stamps, generations) is completed by the kernel.
+	// Delta belongs to the kernel from then on. The kernel completes what the writer left zero (stamps, generations).
 	Delta *lattice.State
 	// Put is the value that is written, unless it is nil; there is no Delta. It must not change afterwards.
 	Put []byte
-	// Add is added to a counter, unless it is 0; there is no Delta. If there is a Make, it is asked unless the counter is there.
+	// Add is added to a counter, unless it is 0; there is no Delta. If there is a Make, it is called unless the key holds a counter.
 	Add int64
 	// Make makes the delta from what the key holds; there is no Delta.
 	Make Maker
-	// Stamp is that of the write, if whoever makes it has stamped it: what it leaves zero becomes that, and it is not made when the key
+	// Stamp is that of the write, if the writer has stamped it: it replaces zero stamps in Delta, and the write is not made when the key
 	// holds something later. There is no Put, Add or Make. Zero = the kernel stamps it.
 	Stamp lattice.Timestamp
-	// Floor is the Time of the latest stamp that whoever writes may know of: those of this write are later. 0 = of none.
+	// Floor is the Time of the latest stamp that the writer may know of: those of this write are later. 0 = it knows of none.
 	Floor uint64
-	// Expect is the fingerprint of what the key must hold for the write to be made; 0 = whatever it holds. The delta goes by that.
+	// Expect is the fingerprint (Config.Fingerprint) of what the key must hold for the write to be made; 0 = it may hold anything. Delta was
+	// made from what the key must hold.
 	Expect uint64
-	// Replace deletes content of another type, on account of which the write would be refused otherwise.
+	// Replace deletes content of another type, which would have the write refused otherwise.
 	Replace bool
 	// Delete deletes what is there; there is no Delta.
 	Delete bool
@@ -63,7 +70,7 @@ type Maker interface {
 	Make(held *lattice.State, stamp lattice.Timestamp, nowMillis int64) (delta *lattice.State, value int64, err error)
 }
 
-// Read asks for a key that is not in memory to be brought there. It is answered when it is.
+// Read asks for a key that is not in memory to be brought there. It is answered when the key is there.
 type Read struct {
 	Key    string
 	Ticket any
@@ -82,20 +89,20 @@ type Unwatch struct {
 	Cache uint16
 }
 
-// Forsake ends all Watches of some caches.
-type Forsake struct{ Caches []uint16 }
+// CachesGone ends all Watches of some caches.
+type CachesGone struct{ Caches []uint16 }
 
 // Acknowledged says that the log has persisted a publish, as the record of a sequence.
 type Acknowledged struct {
 	Publish   uint64
 	Partition int
 	Sequence  uint64
-	// Upload names the pieces of the state, if it was too large for one record.
+	// Upload names the chunks of the state, if it was too large for one record.
 	Upload string
 }
 
-// Advanced says that a publish of a large state is getting on. Sequence is that of a piece that the log has persisted, 0 if it
-// is none.
+// Advanced says that a publish of a large state is getting on. Sequence is that of a chunk that the log has persisted; 0 = there is none
+// yet.
 type Advanced struct {
 	Publish   uint64
 	Partition int
@@ -108,7 +115,7 @@ type Failed struct {
 	Err     error
 }
 
-// Heard brings what another master has made of a write through this node, before the log does.
+// Heard brings the delta that another master has made of a write for this node, before the log brings it.
 type Heard struct {
 	Key  string
 	Slot uint16
@@ -123,8 +130,8 @@ type Applied struct {
 	Sequence  uint64
 	// Publisher is the kernel that published the record, and Since as in its Publish.
 	Publisher, Since uint64
-	// Entries are those of slots of which the kernel is a master. They are only lent; their states are the kernel's. None = nothing is
-	// there up to Sequence that has not been brought already.
+	// Entries are those of slots of which the kernel is a master. The slice may change once Step has returned; the states belong to the
+	// kernel. None = everything up to Sequence has been brought.
 	Entries []Applying
 	// Loading says that the entries are of slots that are being taken over, and not in order with the others.
 	Loading bool
@@ -133,8 +140,8 @@ type Applied struct {
 // Applying is an entry of a record that the log has brought.
 type Applying struct {
 	Entry
-	// Without a State it is kept in chunks: then Type is that of its lattice and Latest its latest stamp, Upload names the chunks, and
-	// the key is read through.
+	// Without a State it is in chunks: then Type is that of its lattice and Latest its latest stamp, Upload names the chunks, and they
+	// are loaded when the key is read.
 	Type   lattice.Type
 	Latest lattice.Timestamp
 	Upload string
@@ -149,16 +156,15 @@ type Assign struct {
 	Slots    []uint16
 	Tenure   slots.Tenure
 	Sequence uint64
-	// First says that the kernel has been a master of no other slot of their partitions, so that nothing before Sequence is of any
-	// interest.
+	// First says that the kernel has been a master of no other slot of their partitions, so that it needs nothing before Sequence.
 	First bool
 }
 
-// Company says whether there are other masters, as a kernel takes for granted at first. They hear of writes by the log.
+// Company says whether there are other masters, which read writes from the log. A kernel assumes at first that there are.
 type Company struct{ Others bool }
 
-// Compact says that the part of a log before Target is to become superfluous: what is still needed of it is written again. It is
-// said again until Kernel.Floor gets there.
+// Compact says that the kernel is to need nothing of a log before Target: what it still needs it publishes again. The message is repeated
+// until Kernel.Floor has reached Target.
 type Compact struct {
 	Partition int
 	Target    uint64
@@ -183,7 +189,7 @@ func (*Write) message()        {}
 func (*Read) message()         {}
 func (*Watch) message()        {}
 func (*Unwatch) message()      {}
-func (*Forsake) message()      {}
+func (*CachesGone) message()   {}
 func (*Acknowledged) message() {}
 func (*Advanced) message()     {}
 func (*Failed) message()       {}
@@ -195,16 +201,16 @@ func (*Compact) message()      {}
 func (*Company) message()      {}
 func (*Tick) message()         {}
 
-// Effects is what a kernel wants done. Steps append to it; whoever carries the effects out empties it with Reset.
+// Effects is what a kernel wants done. Steps append to it. The caller of Step carries the effects out and then calls Reset.
 type Effects struct {
 	Replies   []Reply
 	Publishes []Publish
 	Pushes    []Push
 	Loads     []Load
-	// Behind names the partitions in whose log is something that the kernel has not merged: it must be followed from where
-	// Kernel.Position says.
+	// Behind names the partitions whose log holds something that the kernel has not merged: it must be followed from
+	// Kernel.Position on.
 	Behind []int
-	// Superseded names uploads whose chunks nobody needs any more.
+	// Superseded names uploads whose chunks are not needed any more.
 	Superseded []Upload
 
 	entries []Entry // of Publishes
@@ -223,7 +229,7 @@ type Reply struct {
 type Publish struct {
 	ID        uint64
 	Partition int
-	// Since is a sequence up to which the log has given everything: the record, and what it consists of, comes after it.
+	// Since is a sequence up to which the kernel has merged everything: the record and its chunks come after it.
 	Since uint64
 	// Entries are of different keys. They are valid until Effects.Reset.
 	Entries []Entry
@@ -249,7 +255,7 @@ type Push struct {
 	Whole bool
 	// Asked says that the cache is about to be told all that the key holds, though it has not asked.
 	Asked bool
-	// Lost says that the cache will hear of no more changes of the key, since it is with other masters now.
+	// Lost says that the cache gets no more changes of the key, since other masters have it now.
 	Lost bool
 	// Err says why a Watch cannot be answered.
 	Err error

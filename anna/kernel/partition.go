@@ -1,30 +1,54 @@
 package kernel
 
-// partition is what a kernel knows of one stream of the log. All records of a key are in one partition, and all kernels of a
-// process have different ones.
+import "slices"
+
+// partitions are those of a kernel.
+type partitions struct {
+	own    []*partition
+	number []*partition // by number; nil for those of other kernels
+	bySlot func(slot uint16) int
+}
+
+func newPartitions(cfg *Config) partitions {
+	p := partitions{bySlot: cfg.PartitionOf}
+	for _, number := range cfg.Partitions {
+		for len(p.number) <= number {
+			p.number = append(p.number, nil)
+		}
+		p.number[number] = &partition{number: number}
+		p.own = append(p.own, p.number[number])
+	}
+	return p
+}
+
+// of returns the partition of a slot.
+func (p *partitions) of(slot uint16) *partition { return p.number[p.bySlot(slot)] }
+
+// partition is what a kernel knows of one stream of the log. All records of a key are in one partition, and no other kernel of the
+// process has it.
 type partition struct {
 	number int
 	// applied: every record up to this sequence is merged.
 	applied uint64
-	// ahead holds the sequences of own acknowledged records after a gap, in which somebody else's record must be.
-	ahead sequences
-	// behind is set while that gap is there.
+	// ahead holds the sequences of own acknowledged records that come after a record of another kernel, in order.
+	ahead []uint64
+	// behind is set while such a record has not been applied.
 	behind bool
 
 	// items is how many keys there are, and needed about how many bytes of the log they need.
 	items, needed int
-	// Records before target are to be replaced, and those before floor are not needed any more, by any key of the kernel's. Lowest is
-	// what floor will be once all keys have been looked at.
+	// Records before target are to be replaced. No key of the kernel needs a record before floor, nor will need one before lowest once
+	// the pass over all keys ends.
 	target, floor, lowest uint64
 
-	// urgent and lazy hold the changed keys that wait to be published: durable writes wait for the former.
+	// urgent and lazy hold the changed keys that wait to be published. Durable writes wait for those in urgent.
 	urgent, lazy queue[*item]
 	// outstanding is how many publishes have not been answered, and large how many of them are of large states.
 	outstanding, large int
-	// allowance is how many lazy publishes may be made, as of allowedAt, and rate how many a second since the queue was empty.
+	// allowance is how many keys may be published from lazy as of allowedAt, and rate how many a second since the queue was empty.
 	allowance, rate float64
 	allowedAt       int64
-	bursting        bool // lazy publishes are being made since Kernel.burstAt
+	bursting        bool // keys are being published from lazy since changeset.burstAt
 
 	// failures counts publishes that failed since the last one that did not; retryAt is when the log is tried again.
 	failures int
@@ -32,69 +56,38 @@ type partition struct {
 	err      error
 }
 
-// own takes note that a record of this kernel got a sequence. Sequences are given without gaps, so one that skips some tells of
-// records that this kernel has not seen.
-func (p *partition) own(sequence uint64) {
-	if sequence <= p.applied {
-		return
-	}
-	if sequence == p.applied+1 {
+// acknowledge takes note of the sequence of a record of this kernel. Sequences are given without gaps, so one that skips some proves
+// that there are records that this kernel has not seen.
+func (p *partition) acknowledge(sequence uint64) {
+	switch {
+	case sequence <= p.applied:
+	case sequence == p.applied+1:
 		p.advance(sequence)
-		return
+	default:
+		at, _ := slices.BinarySearch(p.ahead, sequence) // most are the last
+		p.ahead = slices.Insert(p.ahead, at, sequence)
 	}
-	p.ahead.push(sequence)
 }
 
 // advance takes note that everything up to a sequence is merged.
 func (p *partition) advance(sequence uint64) {
 	p.applied = max(p.applied, sequence)
-	for p.ahead.len() > 0 && p.ahead.min() <= p.applied+1 {
-		p.applied = max(p.applied, p.ahead.pop())
+	merged := 0
+	for merged < len(p.ahead) && p.ahead[merged] <= p.applied+1 {
+		p.applied = max(p.applied, p.ahead[merged])
+		merged++
 	}
-	if p.ahead.len() == 0 {
+	if p.ahead = slices.Delete(p.ahead, 0, merged); len(p.ahead) == 0 {
 		p.behind = false
 	}
 }
 
-// sequences is a heap, smallest first.
-type sequences []uint64
-
-func (s *sequences) len() int    { return len(*s) }
-func (s *sequences) min() uint64 { return (*s)[0] }
-
-func (s *sequences) push(v uint64) {
-	*s = append(*s, v)
-	h := *s
-	for i := len(h) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if h[parent] <= h[i] {
-			break
-		}
-		h[parent], h[i] = h[i], h[parent]
-		i = parent
+// need takes note of from where on the log is needed for a key of the partition, and of about how many bytes of it.
+func (p *partition) need(it *item, base uint64, bytes int) {
+	logged := uint32(min(bytes, 1<<31))
+	p.needed += int(logged) - int(it.logged)
+	it.base, it.logged = base, logged
+	if base != 0 {
+		p.floor, p.lowest = min(p.floor, base), min(p.lowest, base)
 	}
-}
-
-func (s *sequences) pop() uint64 {
-	h := *s
-	least := h[0]
-	n := len(h) - 1
-	h[0] = h[n]
-	h = h[:n]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child >= n {
-			break
-		}
-		if child+1 < n && h[child+1] < h[child] {
-			child++
-		}
-		if h[i] <= h[child] {
-			break
-		}
-		h[i], h[child] = h[child], h[i]
-		i = child
-	}
-	*s = h
-	return least
 }

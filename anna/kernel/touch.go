@@ -18,7 +18,7 @@ func (k *Kernel) Touch(keys, members []string, kernels []uint8, number uint8) (s
 		if kernels[i] != number {
 			continue
 		}
-		if it := k.items[key]; it != nil {
+		if it := k.keys.items[key]; it != nil {
 			items[n], sought[n] = it, members[i]
 			n++
 		}

@@ -1,88 +1,78 @@
 package kernel
 
-import (
-	"fmt"
+// waiters are the writes that wait for the log.
+type waiters struct {
+	cfg        *Config
+	keys       *keys
+	partitions *partitions
+	// deadlines are in their order, but for those that were extended; waiters that were answered may be among them.
+	deadlines queue[*waiter]
+	waiting   int
+}
 
-	"cloudburst/wire"
-	"cloudburst/wire/pb"
-)
+// waiter is a durable write that has not been answered, or one to memory that waits because writers are far ahead of the log.
+type waiter struct {
+	it       *item
+	ticket   any
+	value    int64
+	deadline int64
+	memory   bool
+	answered bool
+}
 
-// wait lets a durable write wait for what its key has changed. What is in flight may be without it.
-func (k *Kernel) wait(it *item, m *Write, value int64) {
-	k.vouch(it)
-	w := &waiter{it: it, ticket: m.Ticket, value: value, deadline: k.elapsed + k.cfg.DurableTimeout, memory: m.Ack == Memory}
-	b := k.more(it) // a publish that failed may leave a changed key with nothing else going on
+// add lets a write wait for what its key has changed, which the publish that is in flight may not hold.
+func (s *waiters) add(at Moment, it *item, m *Write, value int64) {
+	w := &waiter{it: it, ticket: m.Ticket, value: value, deadline: at.Elapsed + s.cfg.DurableTimeout, memory: m.Ack == Memory}
+	b := s.keys.busy(it) // a publish that failed may leave a changed key without one
 	if b.pending == 0 && !it.flags.has(changed) && b.delta == nil && b.flight != nil {
 		b.flight.waiters = append(b.flight.waiters, w)
 	} else {
 		b.waiters = append(b.waiters, w)
 	}
-	k.stats.Waiting++
-	k.deadlines.push(w)
+	s.waiting++
+	s.deadlines.push(w)
 }
 
-func (k *Kernel) answer(w *waiter, err error, out *Effects) {
+func (s *waiters) answer(w *waiter, err error, out *Effects) {
 	if w.answered {
 		return
 	}
 	w.answered = true
-	k.stats.Waiting--
+	s.waiting--
 	reply(out, w.ticket, err, w.value)
 	w.ticket, w.it = nil, nil
 }
 
-// departed forgets deadlines that are met, so that their queues are as long as what is outstanding.
-func (k *Kernel) departed() {
-	for d, ok := k.departures.peek(); ok && k.inFlight(d.id) == nil; d, ok = k.departures.peek() {
-		k.departures.pop()
+// due takes a waiter out of the queue that has not been answered by its deadline.
+func (s *waiters) due(at Moment) (w *waiter, ok bool) {
+	for w, ok = s.deadlines.peek(); ok && (w.answered || w.deadline <= at.Elapsed); w, ok = s.deadlines.peek() {
+		s.deadlines.pop()
+		if !w.answered {
+			return w, true
+		}
 	}
-	for w, ok := k.deadlines.peek(); ok && w.answered; w, ok = k.deadlines.peek() {
-		k.deadlines.pop()
+	return nil, false
+}
+
+// extend lets a waiter that was due wait on.
+func (s *waiters) extend(w *waiter, deadline int64) {
+	w.deadline = deadline
+	s.deadlines.push(w)
+}
+
+// dropAnswered forgets waiters that were answered.
+func (s *waiters) dropAnswered() {
+	for w, ok := s.deadlines.peek(); ok && w.answered; w, ok = s.deadlines.peek() {
+		s.deadlines.pop()
 	}
 }
 
-// overdue gives up on publishes and durable writes that have waited too long.
-func (k *Kernel) overdue(now int64, out *Effects) {
-	for d, ok := k.departures.peek(); ok; d, ok = k.departures.peek() {
-		r := k.inFlight(d.id)
-		if r != nil && d.deadline > k.elapsed {
-			break
-		}
-		k.departures.pop()
-		switch {
-		case r == nil:
-		case k.advances(r):
-			k.departures.push(departure{d.id, r.alive + k.cfg.PublishTimeout})
-		default:
-			k.fail(now, r, errNoAnswer, out)
-		}
-	}
-	for w, ok := k.deadlines.peek(); ok && (w.answered || w.deadline <= k.elapsed); w, ok = k.deadlines.peek() {
-		k.deadlines.pop()
-		switch {
-		case w.answered:
-		case w.it.busy.flight != nil && k.advances(w.it.busy.flight.publication):
-			w.deadline = k.elapsed + k.cfg.PublishTimeout
-			k.deadlines.push(w)
-		case w.memory:
-			k.answer(w, nil, out)
-		default:
-			k.answer(w, k.unavailable(w.it), out)
-		}
-	}
-}
-
-// advances reports whether a publish that takes long has been heard of lately.
-func (k *Kernel) advances(r *publication) bool {
-	return r.alive != 0 && r.alive+k.cfg.PublishTimeout > k.elapsed
-}
-
-func (k *Kernel) unavailable(it *item) error {
+func (s *waiters) unavailable(it *item) error {
 	why := "it is busy"
-	if err := k.partition(it.slot).err; err != nil {
+	if err := s.partitions.of(it.slot).err; err != nil {
 		why = err.Error()
 	}
-	return &wire.Error{Code: pb.Code_CODE_UNAVAILABLE, Message: fmt.Sprintf(
+	return errorf(Unavailable,
 		"write to %.64q: the log did not persist it within %d ms: %s; it is merged in memory and is written to the log when that works again, but is lost if this node ends before",
-		it.key, k.cfg.DurableTimeout/1000, why)}
+		it.key, s.cfg.DurableTimeout/1000, why)
 }

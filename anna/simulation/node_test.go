@@ -50,6 +50,8 @@ func (n *node) boot() {
 	n.membership, n.unsafe, n.fleeting = membership{}, nil, nil
 	n.kernel = kernel.New(kernel.Config{
 		Writer: n.writer, Partitions: []int{0, 1}, PartitionOf: func(slot uint16) int { return int(slot) % partitions },
+		Fingerprint:  func(*lattice.State) uint64 { return 1 }, // no write expects anything
+		Reserved:     func(string) bool { return false },
 		PublishesMax: w.publishesMax, RecordKeysMax: w.recordKeysMax, RecordBytesMax: 1 << 20, PublishTimeout: 200 * millisecond, DurableTimeout: second,
 		RetryMin: 20 * millisecond, RetryMax: 500 * millisecond,
 		ChangesetBytesMax: 1 << 20, MemoryBytesMax: memoryBytesMax, CompactRecords: 2, TombstoneGrace: tombstoneGrace, ParkedMax: 64,
