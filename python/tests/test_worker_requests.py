@@ -72,7 +72,7 @@ def test_put(worker: WorkerProcess) -> None:
         assert sorted(bytes(v) for v in values) == expected
         worker.send(frame_pb2.Header(id=header.id, done=frame_pb2.Done()))
         assert worker.result() == {"k": True}
-    with pytest.raises(InvalidArgumentError, match="a key is a text"):
+    with pytest.raises(InvalidArgumentError, match="a key is a string"):
         worker.call(("put", 5, 5))
 
 

@@ -56,7 +56,7 @@ def type_of(lattice: Lattice) -> store_pb2.LatticeType:
     try:
         return _WRITERS[type(lattice)][0]
     except KeyError:
-        raise InvalidArgumentError(f"a {type(lattice).__qualname__} is no lattice that can be stored") from None
+        raise InvalidArgumentError(f"a {type(lattice).__qualname__} is not a lattice that can be stored") from None
 
 
 def _fill(state: store_pb2.State, lattice: Lattice, level: int) -> None:
@@ -78,7 +78,7 @@ def _bytes(value: Any, lattice: Lattice) -> bytes:
 
 def _name(name: Any) -> bytes:
     if not isinstance(name, str):
-        raise InvalidArgumentError(f"names in a lattice are texts, got {name!r:.100}")
+        raise InvalidArgumentError(f"names in a lattice are strings, got {name!r:.100}")
     return name.encode("utf-8", _NAME_ERRORS)
 
 

@@ -338,7 +338,7 @@ class MapLattice(Lattice):
     """A dictionary of lattices, which merge key by key."""
 
     def __init__(self, mp: Dict[Any, Any]) -> None:
-        """``mp`` is a dictionary of lattices; to be put into the store, with texts as keys."""
+        """``mp`` is a dictionary of lattices; to be put into the store, with strings as keys."""
         self.assign(mp)
 
     def reveal(self) -> Dict[Any, Any]:
@@ -359,7 +359,7 @@ class MapLattice(Lattice):
             elif isinstance(held, Lattice) and isinstance(lattice, Lattice):
                 held.merge(lattice)
             else:
-                raise InvalidArgumentError(f"what is under {key!r:.100} is no lattice, and does not merge")
+                raise InvalidArgumentError(f"what is under {key!r:.100} is not a lattice, and does not merge")
 
     def copy(self: _M) -> _M:
         """Return a map of the same lattices."""

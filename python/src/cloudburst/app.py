@@ -60,6 +60,11 @@ class App:
     """A connection to a node. One is enough for a program: it can be used by all threads and event loops, and after a fork.
 
     It connects again by itself when the connection breaks. ``with`` closes it; a program that ends need not.
+
+    Keys are strings that are not empty. Values are what pickle can take, and at most 64 MiB. ``timeout`` is how many seconds
+    the answer may take, where nothing is given as many as :func:`connect` says (30). Every method that asks the node raises
+    DeadlineExceededError (a TimeoutError) when the answer is late, UnavailableError (a ConnectionError) when the node is
+    gone, and InvalidArgumentError (a ValueError) for arguments that make no sense, which change nothing.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -111,19 +116,22 @@ class App:
         first called there. Inside, :func:`cloudburst.context` gives access to state and messages.
 
         A class with a method ``run`` is a function with state: the node builds one object of it, and each call is one of
-        ``run``, one after another. The state lives as long as the process that holds it; what must live longer belongs into
-        the store.
+        ``run``, one after another. The object lives as long as the process that holds it; put into the store what must live
+        longer. A program that a type checker reads writes ``account = app.function(Account, init=(100,))``, since checkers do
+        not know what a decorator makes of a class.
 
         Parameters
         ----------
         name
-            under which it is registered. Default: its own.
+            The name under which it is registered. Default: its own.
         retries
-            how often it is run again when it raises. Default 0.
+            How often it is run again when it raises. Default 0.
         timeout
-            how many seconds one run of it may take. Default: the node's, five minutes.
+            How many seconds one run of it may take. Default: the node's, five minutes.
         init
-            of a class: the arguments that the object is built with.
+            Of a class: the arguments that the object is built with.
+
+        Raises InvalidArgumentError for something that cannot be called or has no name.
         """
         arguments = tuple(init)
 
@@ -133,9 +141,9 @@ class App:
         return decorated if function is None else decorated(function)
 
     def lookup(self, name: str) -> Function[..., Any]:
-        """Return a function that has been registered from elsewhere: "sq", always the latest version, or "sq@3".
+        """Return a function that another program has registered: "sq", always the latest version, or "sq@3".
 
-        Raises FunctionNotFoundError.
+        Raises FunctionNotFoundError (a LookupError) when there is none of this name and version.
         """
         found = self._connection.function(name)
         if found is None:
@@ -143,9 +151,9 @@ class App:
         return Function(self._connection, found.name, None, None, found, name)
 
     def lookup_dag(self, name: str) -> Pipeline[..., Any]:
-        """Return a DAG that has been registered from elsewhere; its arguments go to the functions that nothing feeds.
+        """Return a DAG that another program has registered; its arguments go to the functions that nothing feeds.
 
-        Raises DagNotFoundError.
+        Raises DagNotFoundError (a LookupError) when there is none of this name.
         """
         found = self._connection.dag(name)
         if found is None:
@@ -157,15 +165,20 @@ class App:
     def get(self, key: str, default: Any = None, *, wait: float = 0.0, timeout: Optional[float] = None) -> Any:
         """Return the value under a key, or the default. ``wait`` is how many seconds to wait for the key to appear.
 
-        A set lattice reads as a list. Raises what a run failed with, when the key is that of its result.
+        A counter reads as its number, a set lattice as a list, an ordered set as a list of (member, score), a map as a
+        dictionary. Raises what a run failed with, when the key is that of its result, and CodecError for a value that this
+        process cannot load.
         """
         if not isinstance(key, str):
-            raise InvalidArgumentError(f"get: a key is a text, got {key!r:.100}; get_many takes several")
+            raise InvalidArgumentError(f"get: a key is a string, got {key!r:.100}; get_many takes several")
         ((cell, values),) = self._connection.get((key,), wait, timeout)
         return default if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else value_of(cell, values)
 
     def get_many(self, keys: Iterable[str], *, wait: float = 0.0, timeout: Optional[float] = None) -> Dict[str, Any]:
-        """Return the values under those of the keys that are there."""
+        """Return the values under those of the keys that are there, by key.
+
+        ``wait`` is how many seconds to wait for the others. Raises what :meth:`get` raises for any of them.
+        """
         found = self._connection.get(list(dict.fromkeys(keys)), wait, timeout)
         return {cell.key: value_of(cell, values) for cell, values in found if cell.type != store_pb2.LATTICE_TYPE_UNSPECIFIED}
 
@@ -174,14 +187,22 @@ class App:
     ) -> None:
         """Store a value under a key; the last writer wins. A lattice of :mod:`anna.lattices` is merged into what is there.
 
-        ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait until the write is in the log. A put that lost
-        its connection is sent again, so that in rare cases it takes place twice.
+        Parameters
+        ----------
+        ttl
+            How many seconds the value is kept. Default: until it is deleted.
+        ack
+            "durable" returns once the write is in the log, "memory" once the node has it.
+
+        A put that lost its connection is sent again, so that in rare cases it takes place twice. Raises UnpicklableError (a
+        TypeError), naming what in the value cannot travel, TooLargeError for more than 64 MiB, and LatticeMismatchError when
+        the key holds a lattice of another type.
         """
         cell, values = new_cell(key, value, ttl)
         self._connection.put((cell,), values, ack, timeout)
 
     def put_many(self, values: Mapping[str, Any], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
-        """Store values under several keys, in one request."""
+        """Store values under several keys, in one request; see :meth:`put`. When it raises, some may have been stored."""
         cells, encoded = [], []
         for key, value in values.items():
             cell, parts = new_cell(key, value)
@@ -191,49 +212,60 @@ class App:
             self._connection.put(cells, encoded, ack, timeout)
 
     def increment(self, key: str, n: int = 1, *, timeout: Optional[float] = None) -> None:
-        """Add to a counter, or take away from it. The store counts, so it costs the same however often it is done.
+        """Add n, an integer of 64 bits, to the counter under a key; a key that is not there counts from 0.
 
-        It is not sent again when the connection is lost before the answer; UnavailableError says so.
+        The store counts, so no update is lost when several programs do it at the same time. Raises LatticeMismatchError when
+        the key holds something that ``put`` has stored: delete it first, or count under another key. It is not sent again
+        when the connection is lost before the answer; UnavailableError says so.
         """
         self._connection.increment(key, n, timeout)
 
     def lattice(self, key: str, *, timeout: Optional[float] = None) -> Optional[Lattice]:
-        """Return the lattice under a key, of a class of :mod:`anna.lattices`; None when nothing is there."""
+        """Return the lattice under a key, of a class of :mod:`anna.lattices`; None when nothing is there.
+
+        What ``put`` has stored is a LWWPairLattice. Raises CodecError when the bytes are not a lattice.
+        """
         from anna.cells import lattice_of
 
         ((cell, values),) = self._connection.get((key,), 0.0, timeout)
         return None if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED else lattice_of(cell, values)
 
     def session(self, level: str = "session") -> Session:
-        """Return a session of the store that promises more than that everybody sees every write in the end.
+        """Return a session of the store, which promises more than that every write is seen in the end.
 
         ``level`` is "read_committed", "item_cut", "read_your_writes", "monotonic_reads", "monotonic_writes",
-        "writes_follow_reads", "session" for the last four, "causal", or several of these joined by "+".
+        "writes_follow_reads", "session" for the last four, "causal", or several of these joined by "+". Raises
+        InvalidArgumentError for another.
 
         >>> with app.session("read_committed+item_cut") as s:
-        ...     s.put("balance", s.get("balance") - 10)
+        ...     s.put("title", "Hello")
+        ...     s.put("text", s.get("draft"))    # both are stored at the end of the block
         """
         return Session(self._connection, level)
 
     def watch(self, *keys: str, timeout: Optional[float] = None) -> Iterator[Change]:
         """Yield what each of the keys holds now, and then what it holds after every change, until the loop is left.
 
-        Changes are pushed by the store. A key never goes back to something older. A loop that is slower than they come, or
-        whose connection is made anew, may miss some, and never the last: :attr:`Change.lagged` says so. ``timeout`` is how
-        many seconds to wait for the next change before DeadlineExceededError is raised.
+        The store pushes changes. A key never goes back to something older. A loop that is slower than the changes, or whose
+        connection breaks, may miss some, and never the last: :attr:`Change.lagged` says so. ``timeout`` is how many seconds to
+        wait for the next change before DeadlineExceededError is raised; without one there is no limit.
         """
         return watch(self._connection, keys, timeout)
 
     def delete(self, key: Union[str, Iterable[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
-        """Delete what is stored under a key or several."""
+        """Delete what is stored under a key or several. An absent key makes no difference. ``ack`` as in :meth:`put`."""
         self._connection.delete((key,) if isinstance(key, str) else key, ack, timeout)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with a prefix, in order. They are fetched some at a time."""
+        """Yield the keys that begin with a prefix, in order, all without one. A request fetches a thousand."""
         return self._connection.keys(prefix)
 
     def ref(self, key: str, *, raw: bool = False) -> Ref[Any]:
-        """Return what stands for the value of a key as an argument; with ``raw``, for its stored bytes."""
+        """Return what stands for the value of a key as an argument; with ``raw``, for its stored bytes.
+
+        The function gets the value that is there when it starts. A key that is not there is waited for, ten seconds unless
+        the node is set up otherwise; then the call fails with KeyNotFoundError.
+        """
         return Ref(key, not raw)
 
     # The connection.
@@ -244,7 +276,7 @@ class App:
         return self._connection.endpoint.address
 
     def close(self) -> None:
-        """End the connection. What waits for an answer gets CancelledError; runs go on. A second call does nothing.
+        """End the connection. Threads that wait for an answer get CancelledError; runs go on. A second call does nothing.
 
         The app that a function has taken along is connected by its worker, for all functions, and stays so.
         """

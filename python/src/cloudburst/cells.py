@@ -96,7 +96,7 @@ def value_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
 def check_key(key: object) -> None:
     """Raise InvalidArgumentError for what cannot be a key."""
     if not isinstance(key, str) or not key:
-        raise InvalidArgumentError(f"a key is a text that is not empty, got {key!r:.100}")
+        raise InvalidArgumentError(f"a key is a string that is not empty, got {key!r:.100}")
 
 
 def ack_of(ack: str) -> store_pb2.Ack:

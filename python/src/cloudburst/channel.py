@@ -128,7 +128,7 @@ class Channel:
                 rest[0] = memoryview(rest[0])[sent:]
 
     def _wait_to_write(self, deadline: float) -> bool:
-        """Wait until nobody sends, as large frames may take long; False at the deadline."""
+        """Wait until no thread sends, as large frames may take long; False at the deadline."""
         if not self._write.acquire(True, max(0.0, deadline - time.monotonic())):
             return False
         self._write.release()
@@ -265,7 +265,7 @@ class Channel:
     def abandon(self) -> None:
         """Close the channel of a client that is gone. From a finalizer, which may run anywhere: takes no lock."""
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)  # whoever still reads sees the end, and closes
+            self._sock.shutdown(socket.SHUT_RDWR)  # the thread that still reads sees the end, and closes
         if not self._led and not self._loops:
             self._sock.close()
 
@@ -359,7 +359,7 @@ class Channel:
         with self._mu:
             request = self.pending.pop(number, None)
             if request is None:
-                return  # nobody waits for it any more
+                return  # no thread waits for it any more
             if request.arrived is not None and header.HasField("changed"):
                 self.pending[number] = request  # there will be more
                 request.arrived.put(header.changed, values)

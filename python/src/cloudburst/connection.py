@@ -271,7 +271,7 @@ def _remade(key: str, locate: Locate) -> Connection:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{what} is a text, got {value!r:.100}")
+        raise InvalidArgumentError(f"{what} is a string, got {value!r:.100}")
     return value
 
 

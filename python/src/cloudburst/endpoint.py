@@ -1,6 +1,6 @@
 """Where a node is and how to get in: what the program says, then the environment, then what the last local node left.
 
-A node that is started leaves its address and its token in the user's configuration directory. They are read anew for each
+A node that is started leaves its address and its token in the user's configuration directory. They are read again for each
 connection, since a node that was started again may have another port and another token; the token found there goes to the
 node that left it and to no other. The environment is read once, so that a client stays with its node.
 

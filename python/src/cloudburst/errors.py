@@ -194,7 +194,7 @@ class InternalError(Error, RuntimeError):
 
 
 class CodecError(InvalidArgumentError):
-    """Bytes that are no value, or a value that cannot be loaded in this process."""
+    """Bytes that are not a value, or a value that cannot be loaded in this process."""
 
 
 class UnpicklableError(InvalidArgumentError, pickle.PicklingError):

@@ -59,8 +59,8 @@ class Function(Stage[P, R]):
     """A function that runs on a node. Called as it is, it runs here; ``remote`` runs it there.
 
     It is registered when it is first called there, with the code and the variables that it refers to as they are then; from
-    then on this object calls the version that it has registered, whatever others register under the same name. After a
-    change, :meth:`register` makes a new version. Safe for concurrent use.
+    then on this object calls the version that it has registered, whatever other programs register under the same name. After a
+    change, :meth:`register` makes a new version. Threads can use it at the same time.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Function(Stage[P, R]):
 
     @property
     def ref(self) -> str:
-        """Name and version, as in "sq@3"; registers the function if it has not been yet."""
+        """Name and version, as in "sq@3". Registers the function if it has not been yet; see :meth:`register`."""
         if not self._registered.ref:
             with _lock.held:
                 return self._registered.ref or self.register()
@@ -128,7 +128,7 @@ class Function(Stage[P, R]):
 
     @property
     def seconds(self) -> float:
-        """How long one call may take with all retries, as the function says; 0 when it says nothing."""
+        """How many seconds one call may take with all retries, as the function says; 0 when it says nothing."""
         return self._description.timeout_milliseconds / 1000 * (1 + self._description.retries)
 
     def register(self) -> str:
@@ -147,7 +147,10 @@ class Function(Stage[P, R]):
         return self._registered.ref
 
     def bind(self, /, *args: Any, **kwargs: Any) -> Function[..., R]:
-        """Return the function with its first arguments, and keyword arguments, given already, as ``functools.partial``."""
+        """Return the function with its first arguments, and keyword arguments, given already, as ``functools.partial``.
+
+        They travel with each call, so they may be futures and references too.
+        """
         bound: Function[..., R] = self._copy()
         bound._bound = self._bound + args
         bound._bound_keywords = {**self._bound_keywords, **kwargs}
@@ -161,16 +164,20 @@ class Function(Stage[P, R]):
         store: Optional[bool] = None,
         consistency: Optional[str] = None,
     ) -> Function[P, R]:
-        """Return the function, to be called in another way.
+        """Return the function, to be called in another way. What is left out stays as it was.
 
+        Parameters
+        ----------
         timeout
-            of the whole run, in seconds.
+            How many seconds the whole run may take, at least 0.001.
         key
-            under which the result is kept until it is deleted; otherwise it is kept for ten minutes under the run's id.
+            The key under which the result is kept until it is deleted; otherwise it is kept for ten minutes under the run's id.
         store
-            False: the result comes to the caller and is not kept, so that the future is of no use elsewhere.
+            False: the result comes to the caller and is not kept, so that the future is of no use in another process.
         consistency
             "lww": the last writer wins. Other levels raise UnsupportedError.
+
+        Raises InvalidArgumentError for anything else, and for a key together with ``store=False``.
         """
         other: Function[P, R] = self._copy()
         other._options = checked_options(timeout, key, store, consistency, self._options)
@@ -256,7 +263,7 @@ def described(
 ) -> function_pb2.Function:
     """Return what a node is told about a function besides its definition. Raises InvalidArgumentError."""
     if not isinstance(name, str) or not name:
-        raise InvalidArgumentError(f"the name of a function is a text, got {name!r:.100}")
+        raise InvalidArgumentError(f"the name of a function is a string, got {name!r:.100}")
     if not isinstance(retries, int) or not 0 <= retries < 1 << 31:
         raise InvalidArgumentError(f"retries={retries!r:.100}: is a number, 0 = never again")
     if timeout is not None and milliseconds(timeout) < 1:
@@ -285,7 +292,7 @@ def new_function(
     if isinstance(target, Function):
         raise InvalidArgumentError(f"{target!r} is one already; give the function that it was made from")
     if not callable(target):
-        raise InvalidArgumentError(f"{target!r:.100} cannot be called, so it is no function")
+        raise InvalidArgumentError(f"{target!r:.100} cannot be called, so it is not a function")
     called = name or getattr(target, "__name__", "")
     if not called:
         raise InvalidArgumentError(f"{target!r:.100} has no name of its own; give it one: app.function(..., name=...)")

@@ -162,4 +162,4 @@ def _refused(endpoint: Endpoint, status: int, reason: str, said: str) -> Error:
 
 
 def _no_node(endpoint: Endpoint, why: str) -> IncompatibleError:
-    return IncompatibleError(f"what answers at {endpoint.address} is no Cloudburst node: {why}")
+    return IncompatibleError(f"the server at {endpoint.address} is not a Cloudburst node: {why}")

@@ -88,7 +88,7 @@ class Pipeline(Stage[P, R]):
         It calls the latest versions of its functions, where one without a name calls those that this program has registered.
         """
         if not isinstance(name, str) or not name:
-            raise InvalidArgumentError(f"the name of a pipeline is a text, got {name!r:.100}")
+            raise InvalidArgumentError(f"the name of a pipeline is a string, got {name!r:.100}")
         other: Pipeline[P, R] = Pipeline(self._connection, self._needed_graph(), name)
         other._options = self._options
         return other
@@ -110,7 +110,8 @@ class Pipeline(Stage[P, R]):
     def register(self) -> str:
         """Register the pipeline, and its functions where that has not been done, and return its name.
 
-        Raises InvalidArgumentError with the reason when it is none, and DagExistsError when its name is that of another.
+        Raises InvalidArgumentError when it ends in several functions or is not a DAG, DagExistsError when its name is that of
+        another, and UnpicklableError when a function refers to something that cannot travel.
         """
         graph = self._needed_graph()
         if len(graph.ends) > 1:
@@ -223,7 +224,7 @@ def composed(before: Any, after: Any) -> Pipeline[Any, Any]:
 
 
 def described(connection: Connection, dag: function_pb2.Dag) -> Pipeline[Any, Any]:
-    """Return the pipeline that a node has under a name, whoever has registered it."""
+    """Return the pipeline that a node has under a name."""
     pipeline: Pipeline[Any, Any] = Pipeline(connection, None, dag.name)
     fed = {link.sink for link in dag.links}
     pipeline._given = [_Given(ref, (), {}, True) for ref in dag.functions if ref not in fed]

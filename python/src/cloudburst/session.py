@@ -24,10 +24,11 @@ _AHEAD_MICROSECONDS_MAX = 24 * 3600 * 1_000_000
 
 
 class Session:
-    """Reads and writes with promises; made by :meth:`App.session`. One thing after another, whatever the threads.
+    """Reads and writes with promises; made by :meth:`App.session`. Threads that share one take turns.
 
-    ``with`` commits at the end, and aborts when an exception is raised. A session remembers what it has read and written, so
-    it is not for ever: at 65,536 keys it is full.
+    ``with`` commits at the end, and aborts when an exception is raised. A session remembers what it has read and written; at
+    65,536 keys it is full, and raises NoResourcesError. ``timeout`` is how many seconds an answer may take, where nothing is
+    given as many as :func:`connect` says; then DeadlineExceededError is raised.
     """
 
     def __init__(self, connection: Connection, level: str) -> None:
@@ -40,7 +41,7 @@ class Session:
         self._mu = threading.RLock()
 
     def get(self, key: str, default: Any = None, *, timeout: Optional[float] = None) -> Any:
-        """Return the value under a key, or the default."""
+        """Return the value under a key, or the default. Values read as with :meth:`App.get`."""
         return self.get_many((key,), timeout=timeout).get(key, default)
 
     def get_many(self, keys: Iterable[str], *, timeout: Optional[float] = None) -> Dict[str, Any]:
@@ -112,7 +113,8 @@ class Session:
     def put(self, key: str, value: Any, *, timeout: Optional[float] = None) -> None:
         """Store a value under a key, or merge a lattice into what is there: now, or with read_committed when it is committed.
 
-        In a causal session it becomes a version, and no lattice is taken.
+        In a causal session it becomes a version; a lattice raises UnsupportedError there. Raises UnpicklableError or
+        TooLargeError for a value that cannot travel.
         """
         delta = _delta_of(value)
         with self._mu:
@@ -127,7 +129,7 @@ class Session:
                 self._write(key, complete(delta, self._stamp(), base), timeout)
 
     def increment(self, key: str, n: int = 1, *, timeout: Optional[float] = None) -> None:
-        """Add to a counter, or take away from it."""
+        """Add n to the counter under a key, or take away from it; a key that is not there counts from 0."""
         with self._mu:
             self._check()
             base = self._base(key, True, timeout)
@@ -172,7 +174,8 @@ class Session:
     def commit(self, *, timeout: Optional[float] = None) -> None:
         """End the transaction: send all that was written with one stamp, and return when that is durable.
 
-        If it fails some of the writes may have arrived; then it can be called again, which sends the same, or abort gives up.
+        If it raises, some of the writes may have arrived; then it can be called again, which sends the same, or :meth:`abort`
+        gives up. Until then every other method raises InvalidArgumentError.
         """
         with self._mu:
             if self._uncertain is None:
@@ -216,7 +219,7 @@ class Session:
 def _delta_of(value: Any) -> store_pb2.State:
     import sys
 
-    lattices = sys.modules.get("anna.lattices")  # who has a lattice has loaded them
+    lattices = sys.modules.get("anna.lattices")  # a program that has a lattice has loaded them
     if lattices is not None and isinstance(value, lattices.Lattice):
         from anna import _state
 

@@ -38,7 +38,7 @@ OUTSTANDING_BYTES_MAX = 1 << 30
 """How many bytes they may be together."""
 
 _CONNECT_SECONDS = 10.0  # for one attempt to connect
-_RECONNECT_SECONDS = 30.0  # for all attempts to connect again, before whoever waits is told
+_RECONNECT_SECONDS = 30.0  # for all attempts to connect again, before the threads that wait are told
 _BACKOFF_SECONDS_MIN = 0.02
 _BACKOFF_SECONDS_MAX = 1.0
 _RESENDS_MAX = 8  # of one request
@@ -165,7 +165,7 @@ class Transport:
                 raise DeadlineExceededError(f"{request.what}: no answer in time")
 
     def close(self) -> None:
-        """End the channel. What has been sent is done; who still waits for an answer gets CancelledError."""
+        """End the channel. What has been sent is done; a thread that still waits for an answer gets CancelledError."""
         self._closed = True
         channel = self._channel
         if channel is not None:
@@ -228,7 +228,7 @@ class Transport:
             lock.release()
 
     def _make_room(self, channel: Channel, request: Request) -> None:
-        """Take in answers while sending, lest they pile up at the node, and wait while too many requests are outstanding."""
+        """Take in answers, so that they do not pile up at the node, and wait while too many requests are outstanding."""
         channel.poll()
         while channel.failure is None and (
             len(channel.pending) >= OUTSTANDING_MAX

@@ -33,7 +33,9 @@ class Waited(NamedTuple):
 def wait(futures: Iterable[Future[Any]], timeout: Optional[float] = None, return_when: str = ALL_COMPLETED) -> Waited:
     """Wait until all futures are done, or the first one is, or the first one that failed; as ``concurrent.futures.wait`` does.
 
-    ``timeout`` is in seconds; when it has passed, what is done so far is returned. Without one the deadlines of the runs hold.
+    Returns two sets, ``done`` and ``not_done``. ``timeout`` is in seconds; when it has passed, what is done so far is
+    returned. Without one the deadlines of the runs hold. Raises InvalidArgumentError for another ``return_when``, and
+    UnavailableError when a node is gone.
     """
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InvalidArgumentError(f"return_when={return_when!r:.100}: is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
@@ -74,7 +76,7 @@ def as_completed(futures: Iterable[Future[T]], timeout: Optional[float] = None) 
 
 
 class _Arrivals(Waiter):
-    """Futures, in the order in which they are done. Used by one thread; whoever reads their answers tells it."""
+    """Futures, in the order in which they are done. Used by one thread, which the thread that reads their answers tells."""
 
     __slots__ = ("_channel", "_events", "_several", "_waiting", "futures")
 
@@ -129,7 +131,7 @@ class _Arrivals(Waiter):
             self._events.append(request)
 
     def _report(self, request: Request) -> None:
-        # Called by whoever has read the answer, in any thread.
+        # Called by the thread that has read the answer.
         self._events.append(request)
         self.state = ANSWERED
         channel = self._channel

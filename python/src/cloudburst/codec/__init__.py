@@ -181,7 +181,7 @@ def _encode_text(value: str) -> Encoded:
     except _plain.NotPlain:
         return encode_other(value)
     if len(encoded) > VALUE_BYTES_MAX:
-        check_size(encoded, "a text")
+        check_size(encoded, "a string")
     return encoded
 
 
@@ -248,7 +248,7 @@ def decode(data: Buffer) -> Any:
     """Return the value that bytes hold.
 
     An array lies over ``data`` itself when that is writable, so hand over a buffer that nothing else uses. The value of a run
-    that failed is raised as its exception. Raises CodecError for bytes that are no value, or a pickle that does not load.
+    that failed is raised as its exception. Raises CodecError for bytes that are not a value, or a pickle that does not load.
     """
     if type(data) is not bytes:
         return _decode_buffer(memoryview(data))

@@ -301,7 +301,7 @@ def decode_item(data: bytes, at: int) -> Any:
     except (IndexError, OverflowError):
         raise CodecError(_CUT_OFF) from None
     except UnicodeDecodeError as e:
-        raise CodecError(f"a text is not UTF-8: {e}") from None
+        raise CodecError(f"a string is not UTF-8: {e}") from None
     except TypeError as e:  # an unhashable key or element
         raise CodecError(f"a dictionary key or set element cannot be one: {e}") from None
     except RecursionError:

@@ -1,4 +1,4 @@
-"""The published client of the cache beside an executor. A function reads and writes through its user library instead."""
+"""The published client of an executor's cache. A function reads and writes through its user library instead."""
 
 from __future__ import annotations
 

@@ -32,8 +32,13 @@ def set_context(current: Context) -> None:
 class Context:
     """What a running function knows of its run, and its way to state and messages.
 
-    Every wait is bounded; ``timeout`` (in seconds) bounds it further, with DeadlineExceededError. Safe for concurrent use by
-    the threads of the function; between invocations the fields that describe the run are those of the last one.
+    It is the same object for all invocations of a worker; between them the fields that describe the run are those of the last
+    one. The threads of a function can use it at the same time.
+
+    Keys are strings that are not empty. Values are what pickle can take, and at most 64 MiB. ``timeout`` is how many seconds a
+    request may take, 75 without one; then it raises DeadlineExceededError (a TimeoutError). ``ack`` is "durable", which returns
+    once the write is in the log, or "memory", once the node has it. Arguments that make no sense raise InvalidArgumentError (a
+    ValueError) and change nothing.
     """
 
     def __init__(self, host: Host, worker: Worker) -> None:
@@ -50,7 +55,7 @@ class Context:
 
     @property
     def run_id(self) -> str:
-        """The run, in hexadecimal; all functions of a DAG's run share it."""
+        """The id of the run, 32 hexadecimal digits; all functions of a DAG's run share it."""
         return self._worker.run_id.hex()
 
     @property
@@ -70,7 +75,7 @@ class Context:
 
     @property
     def deadline(self) -> float:
-        """When the invocation is stopped at the latest, as a reading of ``time.time``."""
+        """When the invocation is stopped at the latest: seconds since 1970, a reading of ``time.time``."""
         return self._worker.deadline
 
     @property
@@ -79,20 +84,28 @@ class Context:
         return max(0.0, self.deadline - time.time())
 
     def get(self, key: str, default: Any = None, *, wait: float = 0, timeout: Optional[float] = None) -> Any:
-        """Return the value under a key, or the default. ``wait`` is how many seconds to wait for the key to appear."""
+        """Return the value under a key, or the default. ``wait`` is how many seconds to wait for the key to appear.
+
+        A counter reads as its number, a set lattice as a list. Raises what a run failed with, when the key is that of its
+        result.
+        """
         check_key(key)
         there, value = self._host.get((key,), wait, timeout)[key]
         return value if there else default
 
     def get_many(self, keys: Iterable[str], *, wait: float = 0, timeout: Optional[float] = None) -> Dict[str, Any]:
-        """Return the values under those of the keys that are there."""
+        """Return the values under those of the keys that are there, by key; ``wait`` as in :meth:`get`."""
         found = self._host.get(tuple(keys), wait, timeout)
         return {key: value for key, (there, value) in found.items() if there}
 
     def put(
         self, key: str, value: Any, *, ttl: Optional[float] = None, ack: str = "durable", timeout: Optional[float] = None
     ) -> None:
-        """Store a value under a key. ``ttl`` is how many seconds it is kept. ``ack="memory"`` does not wait for the log."""
+        """Store a value under a key; the last writer wins. A lattice of ``anna.lattices`` is merged into what is there.
+
+        ``ttl`` is how many seconds it is kept. Raises UnpicklableError, naming what in the value cannot travel,
+        TooLargeError, and LatticeMismatchError when the key holds a lattice of another type.
+        """
         cell, values = new_cell(key, value, ttl)
         self._host.put((cell,), values, ack, timeout)
 
@@ -100,20 +113,24 @@ class Context:
         """Add n, an integer of 64 bits, to the counter under a key; a key that is not there counts from 0.
 
         The store counts, so increments of functions that run at the same time all count. When a worker dies its invocation runs
-        again, and increments again.
+        again, and increments again. Raises LatticeMismatchError when the key holds something that ``put`` has stored: delete it
+        first, or count under another key.
         """
         cell, values = increment_cell(key, n)
         if n:
             self._host.put((cell,), values, ack, timeout)
 
     def delete(self, key: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> None:
-        """Delete what is stored under a key or several."""
+        """Delete what is stored under a key or several. One that is not there makes no difference."""
         self._host.delete((key,) if isinstance(key, str) else tuple(key), ack, timeout)
 
     def send(self, to: Identity, message: Any, *, timeout: Optional[float] = None) -> None:
-        """Send a message to the function that runs at an id; dropped when none does."""
+        """Send a message, any value, to the function that runs at an id; it is dropped when none does."""
         self._host.send(to, message, timeout)
 
     def recv(self, timeout: float = 0, *, limit: int = 0) -> List[Tuple[Identity, Any]]:
-        """Return the messages that have come, as (id of the sender, message), waiting up to timeout for a first one."""
+        """Return the messages that have come, as (id of the sender, message); none is an empty list.
+
+        ``timeout`` is how many seconds to wait for a first one, ``limit`` how many to return at most, 0 = all.
+        """
         return self._host.recv(timeout, limit, None)

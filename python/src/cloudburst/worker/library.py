@@ -11,8 +11,10 @@ __all__ = ["UserLibrary"]
 
 
 class UserLibrary:
-    """State and messages for the function that runs. Every method waits for a bounded time; ``timeout`` (in seconds) bounds it
-    further, with DeadlineExceededError. One object serves a worker for its life, so it may be kept. Safe for concurrent use.
+    """State and messages for the function that runs. One object serves a worker for its life, so it may be kept.
+
+    Keys are strings that are not empty. ``timeout`` is how many seconds a request may take, 75 without one; then it raises
+    DeadlineExceededError (a TimeoutError). Threads can use it at the same time.
     """
 
     def __init__(self, host: Host) -> None:
@@ -51,7 +53,7 @@ class UserLibrary:
         return {ref: True}
 
     def delete(self, ref: Union[str, Sequence[str]], *, ack: str = "durable", timeout: Optional[float] = None) -> bool:
-        """Delete what is stored under a key or several, and return True."""
+        """Delete what is stored under a key or several, and return True. ``ack`` as in :meth:`put`."""
         self._host.delete((ref,) if isinstance(ref, str) else tuple(ref), ack, timeout)
         return True
 
