@@ -3,12 +3,12 @@ package anna
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"cloudburst/anna/hot"
-	"cloudburst/anna/slots"
 	"cloudburst/wire/pb"
 )
 
@@ -20,17 +20,6 @@ const (
 	hotBytesAnnounced = 32 << 10
 	hotHeldMax        = 1024
 )
-
-// hotTable is which keys are hot, as far as is known at one moment.
-type hotTable map[string]*hotRoute
-
-// hotRoute is who holds a hot key beside its masters.
-type hotRoute struct {
-	slot    uint16
-	rate    float64
-	members []string // who is to
-	serving []string // who says that it does
-}
 
 // tend finds out again and again which keys are read often, decides about those whose slots this node leads, and holds those of
 // others that it is to hold. Every node says in its presence what it knows:
@@ -57,11 +46,12 @@ func (s *Server) tend(ctx context.Context) {
 		last = now
 		s.members.change(func(p *pb.Presence) { p.Warm = warm })
 		present := s.members.present()
-		hot := policy.Decide(now.Sub(began).Microseconds(), s.demands(present, policy.Keys()))
-		table := s.hotTable(present)
+		members, placing := hotMembers(present), s.placing()
+		decided := policy.Decide(now.Sub(began).Microseconds(), hot.Demands(s.id, members, policy.Keys(), placing))
+		table := hot.NewTable(members, placing)
 		s.hot.Store(&table)
 		s.replicas.follow(table)
-		s.sayHot(ctx, announcedHot(hot), s.replicas.held())
+		s.sayHot(ctx, announcedHot(decided), s.replicas.held())
 	}
 }
 
@@ -107,53 +97,34 @@ func (s *Server) warm(passed time.Duration) []*pb.Warmth {
 	return warm
 }
 
-// demands returns how often the keys are read whose slots this node leads: those that somebody mentions, and those that are hot.
-func (s *Server) demands(present map[string]*pb.Presence, known []string) []hot.Demand {
+// placing tells where keys belong.
+func (s *Server) placing() hot.Placing {
 	routes := s.routes.Load()
-	if routes == nil {
-		return nil
+	return hot.Placing{
+		SlotOf:  func(key string) uint16 { return slotOf(key, s.cfg.Slots) },
+		Masters: func(slot uint16) []string { return routes.table[slot] },
 	}
-	leads := slots.Bitmap(present[s.id].GetLeads())
-	rates := map[string]float64{}
-	asked := map[string]map[string]float64{} // by key and member
-	for _, key := range known {
-		rates[key] = 0
-	}
-	for id, p := range present {
-		for _, w := range p.GetWarm() {
-			key := string(w.GetKey())
-			rates[key] += w.GetRate()
-			if !w.GetAsked() {
-				continue
-			}
-			if asked[key] == nil {
-				asked[key] = map[string]float64{}
-			}
-			asked[key][id] = w.GetRate()
-		}
-	}
-	var demands []hot.Demand
-	for key, rate := range rates {
-		slot := slotOf(key, s.cfg.Slots)
-		if !leads.Has(slot) {
-			continue
-		}
-		masters := routes.table[slot]
-		demands = append(demands, hot.Demand{Key: key, Rate: rate, Masters: max(1, len(masters)), Candidates: candidates(present, masters, key, asked[key])})
-	}
-	return demands
 }
 
-// candidates returns the members that can hold a key beside its masters: those first whose clients read it most, and else in an
-// order of the key's own.
-func candidates(present map[string]*pb.Presence, masters []string, key string, asked map[string]float64) []string {
-	ids := slices.DeleteFunc(mastersOf(present), func(id string) bool { return slices.Contains(masters, id) })
-	hash := slots.Hash(key)
-	weight := func(id string) uint64 { return slots.Mix(hash ^ slots.Hash(id)) }
-	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Or(cmp.Compare(asked[b], asked[a]), cmp.Compare(weight(b), weight(a)), cmp.Compare(a, b))
-	})
-	return ids
+// hotMembers returns what the members say about hot keys. Names that are not keys are left out.
+func hotMembers(present map[string]*pb.Presence) []hot.Member {
+	members := make([]hot.Member, 0, len(present))
+	for _, id := range slices.Sorted(maps.Keys(present)) {
+		p := present[id]
+		m := hot.Member{ID: id, Master: !p.GetGuest() && !p.GetLeaving(), Leads: p.GetLeads(), Holds: p.GetHolds()}
+		for _, w := range p.GetWarm() {
+			if key := string(w.GetKey()); CheckKey(key) == nil {
+				m.Warm = append(m.Warm, hot.Warmth{Key: key, Rate: w.GetRate(), Asked: w.GetAsked()})
+			}
+		}
+		for _, h := range p.GetHot() {
+			if key := string(h.GetKey()); CheckKey(key) == nil {
+				m.Hot = append(m.Hot, hot.Key{Key: key, Rate: h.GetRate(), Members: h.GetMembers()})
+			}
+		}
+		members = append(members, m)
+	}
+	return members
 }
 
 func announcedHot(hot []hot.Key) []*pb.HotKey {
@@ -168,43 +139,20 @@ func announcedHot(hot []hot.Key) []*pb.HotKey {
 	return announced
 }
 
-// hotTable gathers what those who lead slots say about their hot keys, and who says that it holds them.
-func (s *Server) hotTable(present map[string]*pb.Presence) hotTable {
-	table := hotTable{}
-	for _, p := range present {
-		leads := slots.Bitmap(p.GetLeads())
-		for _, h := range p.GetHot() {
-			key := string(h.GetKey())
-			slot := slotOf(key, s.cfg.Slots)
-			if CheckKey(key) != nil || !leads.Has(slot) {
-				continue
-			}
-			route := &hotRoute{slot: slot, rate: h.GetRate(), members: h.GetMembers()}
-			for _, id := range h.GetMembers() {
-				if slices.Contains(present[id].GetHolds(), slots.Hash(key)) {
-					route.serving = append(route.serving, id)
-				}
-			}
-			table[key] = route
-		}
-	}
-	return table
-}
-
 // replicaOf returns the node that is to be asked for a hot key because this one has drawn it; empty = its masters.
-func (s *Server) replicaOf(hot *hotRoute, slot uint16) string {
-	if len(hot.serving) == 0 {
+func (s *Server) replicaOf(hot *hot.Route, slot uint16) string {
+	if len(hot.Serving) == 0 {
 		return ""
 	}
 	masters := 1
 	if r := s.routes.Load(); r != nil {
 		masters = max(1, len(r.table[slot]))
 	}
-	at := rand.IntN(masters + len(hot.serving))
-	if at >= len(hot.serving) || hot.serving[at] == s.id {
+	at := rand.IntN(masters + len(hot.Serving))
+	if at >= len(hot.Serving) || hot.Serving[at] == s.id {
 		return ""
 	}
-	return hot.serving[at]
+	return hot.Serving[at]
 }
 
 // hotStatus returns the hot keys, the one that is read most often first.
@@ -212,7 +160,7 @@ func (s *Server) hotStatus(places func([]string) []uint32) []*pb.AnnaHotKey {
 	var all []*pb.AnnaHotKey
 	for key, h := range *s.hot.Load() {
 		all = append(all, &pb.AnnaHotKey{
-			Key: []byte(key), Slot: uint32(h.slot), Rate: h.rate, Replicas: places(h.members), Serving: places(h.serving),
+			Key: []byte(key), Slot: uint32(h.Slot), Rate: h.Rate, Replicas: places(h.Members), Serving: places(h.Serving),
 		})
 	}
 	slices.SortFunc(all, func(a, b *pb.AnnaHotKey) int {

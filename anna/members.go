@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -305,16 +304,4 @@ func (m *members) present() map[string]*pb.Presence {
 		present[id] = member.presence
 	}
 	return present
-}
-
-// masters returns the members among which the slots are spread, in order.
-func mastersOf(present map[string]*pb.Presence) []string {
-	var ids []string
-	for id, p := range present {
-		if !p.GetGuest() && !p.GetLeaving() {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
 }

@@ -29,12 +29,15 @@ type remotes struct {
 // source is a master on another node from which changes come.
 type source struct {
 	number uint64
-	heard  atomic.Int64 // when something came from it, in nanoseconds since remotes.began
+	heard  atomic.Int64 // when something came from it, as remotes.elapsed says
 	keys   map[placeKey]struct{}
 }
 
-// elapsed is the time by which masters are heard of; it takes no notice of clocks that are set.
-func (r *remotes) elapsed() time.Duration { return time.Since(r.began) }
+// Heard implements hot.Source.
+func (s *source) Heard() int64 { return s.heard.Load() }
+
+// elapsed is the time by which masters are heard of, in microseconds; it takes no notice of clocks that are set.
+func (r *remotes) elapsed() int64 { return time.Since(r.began).Microseconds() }
 
 // sourceOf returns the master that has said what a key holds that a cache watches; nil while none has.
 func (r *remotes) sourceOf(key string, cache uint16) *source {
@@ -118,7 +121,7 @@ func (r *remotes) silent(present map[string]*pb.Presence) {
 	var lost []kernel.Push
 	r.mu.Lock()
 	for member, source := range r.sources {
-		if present[member] == nil || r.elapsed()-time.Duration(source.heard.Load()) > silenceMax*pulseInterval {
+		if present[member] == nil || r.elapsed()-source.Heard() > silenceMax*pulseInterval.Microseconds() {
 			lost = append(lost, r.lose(member)...)
 		}
 	}
@@ -145,7 +148,7 @@ func (r *remotes) take(m *pb.Pushes) (*source, []kernel.Push) {
 		r.sources[m.GetMember()] = known
 	}
 	known.number = m.GetNumber()
-	known.heard.Store(int64(r.elapsed()))
+	known.heard.Store(r.elapsed())
 	return known, lost
 }
 

@@ -6,26 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/anna/hot"
 	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
 	"cloudburst/lattice"
 	"cloudburst/wire/pb"
 )
 
-const (
-	// replicaLagMax is how long a replica answers without a word from the master that it hears changes from, which says every
-	// pulseInterval that nothing has happened.
-	replicaLagMax = 2500 * time.Millisecond
-	// replicaPatience is after how long a master is asked again for a key of which nothing has come.
-	replicaPatience = 2 * time.Second
-)
-
 // replicas are hot keys of which this node is no master, and which it answers reads of nevertheless. It watches them at a master
 // as a cache does; who writes to them asks the masters. Safe for concurrent use.
-//
-// What a replica shows is never older than what the master that it watches held replicaLagMax before. What is written through
-// this node is seen here once it is acknowledged: until a master has shown the replica a state with it in it, that master is
-// asked.
 type replicas struct {
 	server *Server
 	keys   atomic.Pointer[map[string]*replica] // changes are made by the goroutine in tend
@@ -38,16 +27,9 @@ type replica struct {
 	key  string
 	slot uint16
 
-	mu       sync.RWMutex
-	state    lattice.State
-	bytes    int
-	known    bool      // the state has been received, and every change is since
-	asked    time.Time // when a master was asked for it
-	source   *source   // from which changes come
-	large    bool      // there is no room for it
-	ended    bool      // it is held no more
-	doubts   uint64    // writes through this node
-	checking bool      // a master is asked for a state with these in it
+	mu    sync.RWMutex
+	it    hot.Replica
+	bytes int
 }
 
 func newReplicas(s *Server) *replicas {
@@ -60,7 +42,7 @@ func newReplicas(s *Server) *replicas {
 func (r *replicas) find(key string) *replica { return (*r.keys.Load())[key] }
 
 // follow holds what this node is to hold, and nothing else.
-func (r *replicas) follow(table hotTable) {
+func (r *replicas) follow(table hot.Table) {
 	s := r.server
 	old := *r.keys.Load()
 	if len(table) == 0 && len(old) == 0 {
@@ -72,12 +54,9 @@ func (r *replicas) follow(table hotTable) {
 		}
 	}
 	keys := map[string]*replica{}
-	for key, hot := range table {
-		if s.serves[hot.slot].Load() || !slices.Contains(hot.members, s.id) || len(keys) == hotHeldMax {
-			continue
-		}
+	for _, key := range table.Held(s.id, func(slot uint16) bool { return s.serves[slot].Load() }, hotHeldMax) {
 		if keys[key] = old[key]; keys[key] == nil {
-			keys[key] = &replica{key: key, slot: hot.slot}
+			keys[key] = &replica{key: key, slot: table[key].Slot}
 		}
 	}
 	r.keys.Store(&keys)
@@ -88,7 +67,10 @@ func (r *replicas) follow(table hotTable) {
 		}
 	}
 	for key, one := range keys {
-		if one.wants(time.Now()) {
+		one.mu.Lock()
+		wants := one.it.Wants(s.remote.elapsed())
+		one.mu.Unlock()
+		if wants {
 			s.remote.watch(r.cache, one.slot, key)
 		}
 	}
@@ -100,7 +82,7 @@ func (r *replicas) held() []uint64 {
 	now := r.server.remote.elapsed()
 	for key, one := range *r.keys.Load() {
 		one.mu.RLock()
-		if one.answers(now) {
+		if one.it.Answers(now) {
 			held = append(held, slots.Hash(key))
 		}
 		one.mu.RUnlock()
@@ -117,13 +99,13 @@ func (r *replicas) view(key string, now time.Time, read func(*lattice.State)) bo
 	}
 	one.mu.RLock()
 	defer one.mu.RUnlock()
-	if !one.answers(r.server.remote.elapsed()) {
+	if !one.it.Answers(r.server.remote.elapsed()) {
 		return false
 	}
-	if one.state.Live(now.UnixMilli()) == nil {
+	if state := one.it.State(); state.Live(now.UnixMilli()) == nil {
 		read(nil)
 	} else {
-		read(&one.state)
+		read(state)
 	}
 	return true
 }
@@ -142,19 +124,15 @@ func (r *replicas) receive(pushes []kernel.Push) {
 		}
 		one.mu.Lock()
 		switch {
-		case one.ended || one.large:
 		case p.Err != nil || p.Lost:
-			one.known, one.source, one.asked = false, nil, time.Time{}
+			one.it.Lost()
 		case p.Whole && from != nil:
-			if !one.known {
-				one.state = lattice.State{} // what it was before may have been forgotten by all others
-			}
-			one.known, one.source = true, from
-			one.merge(r, p.Delta)
-		case one.known && p.Delta != nil:
-			one.merge(r, p.Delta)
+			one.it.Whole(p.Delta, from)
+		case !p.Whole && p.Delta != nil:
+			one.it.Changed(p.Delta)
 		}
-		large := one.large
+		one.count(r)
+		large := one.it.Large()
 		one.mu.Unlock()
 		if large {
 			r.server.remote.unwatch(r.cache, p.Key)
@@ -169,11 +147,9 @@ func (r *replicas) written(key string) {
 		return
 	}
 	one.mu.Lock()
-	one.doubts++
-	begin := !one.checking
-	one.checking = true
+	check := one.it.Written()
 	one.mu.Unlock()
-	if begin {
+	if check {
 		one.check(r)
 	}
 }
@@ -181,20 +157,12 @@ func (r *replicas) written(key string) {
 // check asks the master that what is written through this node is written to first for a state with all of it.
 func (o *replica) check(r *replicas) {
 	o.mu.RLock()
-	doubts := o.doubts
+	doubts := o.it.Doubts()
 	o.mu.RUnlock()
 	r.server.readThere(&question{slot: o.slot, direct: true}, o.key, func(state *lattice.State, _ *pb.Answer, err error) {
 		o.mu.Lock()
-		again := err == nil && o.doubts != doubts
-		o.checking = again
-		switch {
-		case err != nil:
-			o.known = false
-		case o.known && state != nil:
-			o.merge(r, state)
-		case o.state.Lattice != nil: // all others have forgotten it
-			o.known, o.asked = false, time.Time{}
-		}
+		again := o.it.Checked(doubts, state, err)
+		o.count(r)
 		o.mu.Unlock()
 		if again {
 			o.check(r)
@@ -202,28 +170,14 @@ func (o *replica) check(r *replicas) {
 	})
 }
 
-// answers reports whether the replica may answer. The caller holds o.mu.
-func (o *replica) answers(now time.Duration) bool {
-	return o.known && !o.checking && o.source != nil && now-time.Duration(o.source.heard.Load()) <= replicaLagMax
-}
-
-// wants reports whether a master is to be asked for the key.
-func (o *replica) wants(now time.Time) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.known || o.large || now.Sub(o.asked) < replicaPatience {
-		return false
+// count bounds what all replicas take: one that there is no room for is not held. The caller holds o.mu.
+func (o *replica) count(r *replicas) {
+	bytes := 0
+	if state := o.it.State(); state.Lattice != nil {
+		bytes = kernel.ItemBytes + len(o.key) + state.Bytes()
 	}
-	o.asked = now
-	return true
-}
-
-// merge merges a state, if there is room for it. The caller holds o.mu.
-func (o *replica) merge(r *replicas, state *lattice.State) {
-	o.state.Merge(state)
-	bytes := kernel.ItemBytes + len(o.key) + o.state.Bytes()
 	if r.bytes.Add(int64(bytes-o.bytes)) > int64(r.server.cfg.HotBytesMax) {
-		o.large, o.known, o.state = true, false, lattice.State{}
+		o.it.Refuse()
 		r.bytes.Add(int64(-bytes))
 		bytes = 0
 	}
@@ -234,6 +188,6 @@ func (o *replica) merge(r *replicas, state *lattice.State) {
 func (o *replica) drop(r *replicas) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r.bytes.Add(int64(-o.bytes))
-	o.ended, o.known, o.state, o.bytes = true, false, lattice.State{}, 0
+	o.it.End()
+	o.count(r)
 }

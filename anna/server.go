@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"cloudburst/anna/hot"
 	"cloudburst/anna/kernel"
 	"cloudburst/bus"
 	"cloudburst/lattice"
@@ -59,7 +60,7 @@ type Server struct {
 	borrowed  borrowed
 	replicas  *replicas
 	compactor *compactor
-	hot       atomic.Pointer[hotTable]
+	hot       atomic.Pointer[hot.Table]
 	stamps    stamps
 	parts     assemblies
 	inbox     chan *nats.Msg
@@ -125,7 +126,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 	s.remote = &remotes{server: s, began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{}}
 	s.replicas = newReplicas(s)
 	s.compactor = newCompactor(s)
-	s.hot.Store(new(hotTable))
+	s.hot.Store(new(hot.Table))
 	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
 	s.caches.Store(new([]func([]kernel.Push)))
 	for i := range cfg.Kernels {

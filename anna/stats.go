@@ -109,7 +109,7 @@ func (s *Server) Metrics() Metrics {
 		total.SlotBytesMax = max(total.SlotBytesMax, int(slot.GetSizeBytes()))
 	}
 	for _, hot := range *s.hot.Load() {
-		if s.leaderOf(hot.slot) == s.id {
+		if s.leaderOf(hot.Slot) == s.id {
 			total.HotKeys++
 		}
 	}
