@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,8 +197,8 @@ func randomID() string { return strconv.FormatUint(randomWriter(), 36) }
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run opens the log, replays it and serves until ctx ends; what the log does not hold yet is written to it before Run returns,
-// as far as that is possible in DrainTimeout. It fails when the log cannot be opened or replayed; later it tries again for as
-// long as it takes.
+// as far as that is possible in DrainTimeout, and it fails with ErrUnwritten if it was not. It fails when the log cannot be opened or
+// replayed; later it tries again for as long as it takes.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.log.open(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -228,6 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer deaf()
 	group.Go(func() error { s.receive(inner); return nil })
 	group.Go(func() error { s.asks.run(inner); return nil })
+	var unwritten error
 	group.Go(func() error {
 		defer stop()
 		ready, err := s.takePart(inner, group, ctx.Done())
@@ -238,13 +241,13 @@ func (s *Server) Run(ctx context.Context) error {
 			s.begin(ctx, inner, group)
 		}
 		<-ctx.Done()
-		s.goAway(inner)
+		unwritten = s.goAway(inner)
 		return nil
 	})
 	if err := group.Wait(); ctx.Err() == nil {
 		return err
 	}
-	return nil
+	return unwritten
 }
 
 // begin takes requests: the log is replayed.
@@ -261,19 +264,20 @@ func (s *Server) begin(ctx, inner context.Context, group *errgroup.Group) {
 	}
 }
 
-// goAway ends a server in good order: others take over, and the log gets everything.
-func (s *Server) goAway(ctx context.Context) {
+// goAway ends a server in good order: others take over, and the log gets everything; it fails with ErrUnwritten if not.
+func (s *Server) goAway(ctx context.Context) error {
 	s.handOver(ctx)
 	// Whoever asks from now on learns at once that nobody hears it, or a write that must not be asked twice would wait in vain.
 	_ = s.askSub.Drain() // fails only when the connection is closed
 	s.hearOut(ctx)
 	s.state.Store(stopping)
-	s.drain()
+	unwritten := s.drain()
 	s.tasks.close()
 	s.flush(ctx)
 	if err := s.members.leave(ctx); err != nil {
 		s.cfg.Logger.Warn("the other nodes find out later that this one is gone", "error", err)
 	}
+	return unwritten
 }
 
 // hearOut answers what other nodes have asked before they knew that this one goes.
@@ -294,8 +298,11 @@ func (s *Server) flush(ctx context.Context) {
 	}
 }
 
-// drain waits until the log holds everything, or nothing has been written to it for DrainTimeout.
-func (s *Server) drain() {
+// ErrUnwritten is returned by Run when the log has not taken all changes in DrainTimeout, among them acknowledged ones.
+var ErrUnwritten = errors.New("changes are lost that the log did not take")
+
+// drain waits until the log holds everything, or DrainTimeout is over.
+func (s *Server) drain() error {
 	deadline := time.Now().Add(s.cfg.DrainTimeout)
 	ticker := time.NewTicker(drainTick)
 	defer ticker.Stop()
@@ -309,11 +316,11 @@ func (s *Server) drain() {
 			shard.mu.RUnlock()
 		}
 		if left == 0 {
-			return
+			return nil
 		}
 		if time.Now().After(deadline) {
 			s.cfg.Logger.Error("stopping with changes that the log does not hold", "bytes", left, "waited", s.cfg.DrainTimeout)
-			return
+			return fmt.Errorf("%w: %d bytes, for which it was waited %v (anna.drain_timeout)", ErrUnwritten, left, s.cfg.DrainTimeout)
 		}
 		<-ticker.C
 	}
@@ -370,7 +377,7 @@ func (s *Server) perform(shard *shard, out *kernel.Effects) {
 	}
 	for i := range out.Replies {
 		if r := &out.Replies[i]; r.Ticket != nil {
-			r.Ticket.(Completion).Complete(r.Value, coded(r.Err))
+			r.Ticket.(Completion).Complete(r.Value, s.explain(coded(r.Err)))
 		}
 	}
 	for _, load := range out.Loads {
@@ -390,6 +397,17 @@ func (s *Server) perform(shard *shard, out *kernel.Effects) {
 		default: // swept at the next start
 		}
 	}
+}
+
+// explain adds to an error that the log has caused what keeps the log from taking writes, as far as that is known.
+func (s *Server) explain(err error) error {
+	if err == nil || wire.CodeOf(err) != pb.Code_CODE_UNAVAILABLE {
+		return err
+	}
+	if faults := s.log.conn.Faults(); len(faults) > 0 {
+		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%v; %s", err, strings.Join(faults, "; "))
+	}
+	return err
 }
 
 // upload publishes a large state, which has a record for itself, on a goroutine of its own. There are never more than large publishes may be

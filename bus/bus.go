@@ -33,6 +33,7 @@ type Conn struct {
 	JetStream jetstream.JetStream
 
 	logger  *slog.Logger
+	faults  func() []string
 	closing atomic.Bool
 	closed  chan struct{}
 }
@@ -47,7 +48,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
 
-	c := &Conn{logger: cfg.Logger, closed: make(chan struct{})}
+	c := &Conn{logger: cfg.Logger, faults: cfg.Faults, closed: make(chan struct{})}
 	where := cfg.where()
 	deadline, _ := ctx.Deadline()
 	// nats.go takes no context: what is left of ctx becomes the time that one server has for its answer.
@@ -96,6 +97,10 @@ const noLeader = 10008
 
 // Connected reports whether the connection is up at this moment.
 func (c *Conn) Connected() bool { return c.NATS.IsConnected() }
+
+// Faults returns what keeps the server from taking writes to its logs, a sentence each; none when it takes them, or when that is not known
+// here.
+func (c *Conn) Faults() []string { return c.faults() }
 
 // Close ends the connection, its subscriptions and its goroutines, and returns when they are gone. What was published and
 // not yet sent is flushed first. A second call does nothing.

@@ -55,6 +55,8 @@ type Config struct {
 	// RequestTimeout bounds a JetStream request whose context has no deadline, and the wait for the acknowledgement of an
 	// asynchronous publish. Default 5s.
 	RequestTimeout time.Duration
+	// Faults says what keeps the server from taking writes to its logs, a sentence each. Default: nothing is known of it.
+	Faults func() []string
 	// Logger gets what happens to the connection. Default: discarded.
 	Logger *slog.Logger
 }
@@ -63,6 +65,9 @@ func (c Config) withDefaults() Config {
 	c.Name = cmp.Or(c.Name, "cloudburst")
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, connectTimeoutDefault)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, requestTimeoutDefault)
+	if c.Faults == nil {
+		c.Faults = func() []string { return nil }
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

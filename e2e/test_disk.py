@@ -52,7 +52,7 @@ def test_a_full_disk(small: SmallDisk) -> None:
     ballast.write_bytes(bytes(disk.f_bavail * disk.f_bsize - ROOM_BYTES))
     acknowledged: List[str] = []
     with cloudburst.connect(small.address, small.token) as app:
-        with pytest.raises(errors.UnavailableError):  # the node's answer, and not the client's deadline
+        with pytest.raises(errors.UnavailableError, match="bytes left"):  # the node's answer, and not the client's deadline
             for i in range(2 * ROOM_BYTES // len(value)):
                 app.put(f"key-{i}", value, timeout=30)
                 acknowledged.append(f"key-{i}")
@@ -74,5 +74,5 @@ def test_a_full_disk(small: SmallDisk) -> None:
             return True
 
         until(written, "durable writes to work again", 40)
-        assert small.http("/readyz")[0] == 200
+        until(lambda: small.http("/readyz")[0] == 200, "the node to be ready again")
         assert all(app.get(key) == value for key in acknowledged)

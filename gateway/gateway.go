@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"cloudburst/descriptors"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -109,7 +110,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, g.close)
 	defer stop()
-	var listener net.Listener = &boundedListener{Listener: g.listener, gateway: g}
+	var listener net.Listener = &boundedListener{
+		Listener: g.listener, gateway: g, refusals: &descriptors.Refusals{Logger: g.cfg.Logger, Port: g.Address()},
+	}
 	if g.tls != nil {
 		listener = tls.NewListener(listener, g.tls)
 	}
@@ -203,25 +206,58 @@ func (g *Gateway) connState(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// boundedListener turns away connections beyond the bound.
+// boundedListener refuses connections beyond the bound, and those for which a descriptor would have to be taken that is kept for the
+// log.
 type boundedListener struct {
 	net.Listener
-	gateway *Gateway
+	gateway  *Gateway
+	refusals *descriptors.Refusals
 }
 
 // Accept implements net.Listener.
 func (l *boundedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
+		if descriptors.Exhausted(err) {
+			l.refusals.Failed(l.gateway.drains, err)
+			continue // a listener that is closed says so
+		}
 		if err != nil {
 			return nil, err
 		}
-		if l.gateway.connections.Add(1) <= int64(l.gateway.cfg.ConnectionsMax) {
+		reason, attributes := l.refuse(conn)
+		if reason == "" {
+			l.refusals.Accepted()
 			return conn, nil
 		}
-		l.gateway.connections.Add(-1)
 		l.gateway.metrics.connectionsRefused.Add(1)
-		l.gateway.cfg.Logger.Warn("connection refused: too many (gateway.connections_max)", "remote", conn.RemoteAddr().String(), "max", l.gateway.cfg.ConnectionsMax)
+		l.refusals.Refused(reason, append(attributes, "remote", conn.RemoteAddr().String())...)
 		_ = conn.Close()
 	}
+}
+
+// refuse counts a connection, or says why it is refused.
+func (l *boundedListener) refuse(conn net.Conn) (reason string, attributes []any) {
+	if descriptor, ok := descriptorOf(conn); ok && descriptors.Reserved(descriptor) {
+		return descriptors.Scarce()
+	}
+	if n, most := l.gateway.connections.Add(1), l.gateway.cfg.ConnectionsMax; n > int64(most) {
+		l.gateway.connections.Add(-1)
+		return "there are too many (gateway.connections_max)", []any{"max", most}
+	}
+	return "", nil
+}
+
+// descriptorOf returns the number of a connection's descriptor.
+func descriptorOf(conn net.Conn) (descriptor int, ok bool) {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(fd uintptr) { descriptor = int(fd) })
+	return descriptor, err == nil
 }

@@ -19,6 +19,7 @@ import (
 	"cloudburst/bus"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
+	"cloudburst/descriptors"
 	"cloudburst/executor"
 	"cloudburst/gateway"
 	"cloudburst/registry"
@@ -63,6 +64,9 @@ func (n *Node) Cut() { n.cutOnce.Do(func() { close(n.cut) }) }
 // nil; with ErrCut if that was not enough. It returns early with the reason when a part cannot start, or fails.
 func (n *Node) Run(ctx context.Context) (err error) {
 	n.began = time.Now()
+	if err := descriptors.Check(); err != nil {
+		return err
+	}
 	if !n.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
 		var held *startLog
 		n.cfg.Logger, held = holdLog(n.cfg.Logger)

@@ -2,16 +2,11 @@ package node
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
-	"cloudburst/bus"
 	"cloudburst/bus/embedded"
 	"cloudburst/wire/pb"
 )
@@ -108,25 +103,7 @@ func (n *Node) unready() []string {
 	if n.server != nil && n.server.Leader() == "" {
 		return []string{"the cluster has no leader; durable writes fail until a majority of its members is back"}
 	}
-	if n.server != nil {
-		log := filepath.Join(n.cfg.Node.Data, embedded.StoreFolder)
-		if left, ok := freeBytes(log); ok && left < diskBytesMin {
-			return []string{fmt.Sprintf("the disk of %s has %d bytes left; durable writes fail until there is room", log, left)}
-		}
-	}
-	return nil
-}
-
-// diskBytesMin is the room on the disk below which a node that keeps a log says that there is none: one message of the largest size.
-const diskBytesMin = bus.PayloadMax
-
-// freeBytes returns how much room a disk has for this user.
-func freeBytes(dir string) (uint64, bool) {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(dir, &disk); err != nil {
-		return 0, false
-	}
-	return disk.Bavail * uint64(disk.Bsize), true
+	return n.bus.Faults()
 }
 
 // residentBytes returns how much memory of this process is resident; 0 where that cannot be told.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,7 +33,7 @@ func (r *Registry) commit(ctx context.Context, what string, prepare func(*state)
 	case r.writing <- struct{}{}:
 		defer func() { <-r.writing }()
 	case <-ctx.Done():
-		return 0, commitError(caller, what, ctx.Err())
+		return 0, r.commitError(caller, what, ctx.Err())
 	}
 
 	// unanswered is a change whose publish, expecting unansweredBase, got no answer.
@@ -62,7 +63,7 @@ func (r *Registry) commit(ctx context.Context, what string, prepare func(*state)
 				return revision, nil
 			}
 			if permanent(err) {
-				return 0, commitError(caller, what, err)
+				return 0, r.commitError(caller, what, err)
 			}
 			if !conflict(err) {
 				unanswered, unansweredBase = rec, base
@@ -70,13 +71,13 @@ func (r *Registry) commit(ctx context.Context, what string, prepare func(*state)
 		}
 		if serr := r.Sync(ctx); serr != nil {
 			if !pause(ctx, attempt) {
-				return 0, commitError(caller, what, errors.Join(err, serr))
+				return 0, r.commitError(caller, what, errors.Join(err, serr))
 			}
 			continue
 		}
 		synced = true
 		if ctx.Err() != nil {
-			return 0, commitError(caller, what, err)
+			return 0, r.commitError(caller, what, err)
 		}
 	}
 }
@@ -126,12 +127,15 @@ func conflict(err error) bool {
 }
 
 // commitError says what became of a change that was not acknowledged. caller is the context that the change came with.
-func commitError(caller context.Context, what string, err error) error {
+func (r *Registry) commitError(caller context.Context, what string, err error) error {
 	if caller.Err() != nil {
 		return fmt.Errorf("%s: %w; it may or may not have happened", what, caller.Err())
 	}
 	if wireError, ok := errors.AsType[*wire.Error](err); ok {
 		return fmt.Errorf("%s: %w", what, wireError)
+	}
+	if faults := r.conn.Faults(); len(faults) > 0 {
+		err = fmt.Errorf("%w; %s", err, strings.Join(faults, "; "))
 	}
 	return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%s: the registry's log did not take it: %v", what, err)
 }

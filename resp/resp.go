@@ -21,6 +21,7 @@ import (
 
 	"cloudburst/anna"
 	"cloudburst/anna/kernel"
+	"cloudburst/descriptors"
 	"cloudburst/lattice"
 )
 
@@ -173,9 +174,6 @@ func (s *Server) running() []*loop {
 	return s.loops
 }
 
-// acceptPause is how long nothing is accepted after the system had no room for a connection.
-const acceptPause = 50 * time.Millisecond
-
 // accept hands connections to the loops until the listener is closed.
 func (s *Server) accept(ctx context.Context) error {
 	loops := s.running()
@@ -183,6 +181,7 @@ func (s *Server) accept(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("raw access to the listener: %w", err)
 	}
+	refusals := &descriptors.Refusals{Logger: s.cfg.Logger, Port: s.Address()}
 	for next := 0; ; next++ {
 		var fd int
 		var from unix.Sockaddr
@@ -197,22 +196,22 @@ func (s *Server) accept(ctx context.Context) error {
 		case errors.Is(failure, unix.ECONNABORTED), errors.Is(failure, unix.EINTR):
 			continue
 		case failure != nil:
-			s.cfg.Logger.Warn("no connection can be accepted", "error", failure)
-			select {
-			case <-time.After(acceptPause):
-			case <-ctx.Done():
-				return nil
-			}
-			continue
+			refusals.Failed(ctx, failure)
+			continue // a listener that is closed says so
 		}
 		c := s.connect(fd, from)
-		if n := s.connections.Add(1); n > int64(s.cfg.ConnectionsMax) {
+		if n, scarce := s.connections.Add(1), descriptors.Reserved(fd); scarce || n > int64(s.cfg.ConnectionsMax) {
 			s.refused.Add(1)
-			s.cfg.Logger.Warn("connection refused: too many (resp.connections_max)", "remote", c.remote.String(), "max", s.cfg.ConnectionsMax)
+			reason, attributes := "there are too many (resp.connections_max)", []any{"max", s.cfg.ConnectionsMax}
+			if scarce {
+				reason, attributes = descriptors.Scarce()
+			}
+			refusals.Refused(reason, append(attributes, "remote", c.remote.String())...)
 			_, _ = rawWrite(fd, []byte("-ERR max number of clients reached\r\n"))
 			c.discard()
 			continue
 		}
+		refusals.Accepted()
 		s.accepted.Add(1)
 		if !loops[next%len(loops)].inbox.accept(c) {
 			c.discard()

@@ -21,6 +21,9 @@ import (
 // StoreFolder is where in the data directory JetStream keeps its files.
 const StoreFolder = server.JetStreamStoreDir
 
+// ErrUnreadable is returned by Start when NATS cannot read a stream that the data directory holds.
+var ErrUnreadable = errors.New("the log cannot be read")
+
 const (
 	// memoryStreamsMax bounds the streams that live in memory only. It is a limit, nothing is reserved.
 	memoryStreamsMax = 256 << 20
@@ -56,6 +59,9 @@ type Server struct {
 	lock      *directoryLock
 	clustered bool
 	token     string // of connections, in a cluster
+	log       *logBridge
+	jetStream server.JetStreamConfig
+	mender    mender
 	shutdown  sync.Once
 }
 
@@ -131,22 +137,29 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s.nats = natsServer
-	log := &logBridge{logger: cfg.Logger}
+	log := &logBridge{logger: cfg.Logger, failed: make(chan struct{}, 1)}
+	s.log = log
 	natsServer.SetLoggerV2(log, cfg.Logger.Enabled(ctx, slog.LevelDebug), false, false)
 
 	// Start returns when recovery is over; connections are accepted by goroutines of their own. It knows no context, but
 	// ends early when the server is shut down meanwhile.
 	started := make(chan struct{})
-	go func() {
-		defer close(started)
-		natsServer.Start()
-	}()
-	select {
-	case <-started:
-	case <-ctx.Done():
-		natsServer.Shutdown()
-		<-started
-		return ctx.Err()
+	err = newGuard(cfg.DataDir).around(func() error {
+		go func() {
+			defer close(started)
+			natsServer.Start()
+		}()
+		select {
+		case <-started:
+			return nil
+		case <-ctx.Done():
+			natsServer.Shutdown()
+			<-started
+			return ctx.Err()
+		}
+	}, natsServer.Shutdown)
+	if err != nil {
+		return err
 	}
 	if err := log.fatal(); err != nil {
 		return err
@@ -154,6 +167,9 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	if !natsServer.JetStreamEnabled() {
 		return errors.New("JetStream did not start")
 	}
+	s.jetStream = *natsServer.JetStreamConfig()
+	s.jetStream.StoreDir = cfg.DataDir // JetStream adds its folder
+	s.mender.start(s, cfg.DataDir)
 	if !s.clustered {
 		return nil
 	}
@@ -166,7 +182,7 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 
 // Connect returns a connection that never leaves the process. The caller closes it before Shutdown.
 func (s *Server) Connect(ctx context.Context) (*bus.Conn, error) {
-	cfg := bus.Config{InProcess: s.nats, Token: s.token, Logger: s.logger}
+	cfg := bus.Config{InProcess: s.nats, Token: s.token, Faults: s.Faults, Logger: s.logger}
 	if s.clustered {
 		cfg.ConnectTimeout = connectTimeout
 	}
@@ -176,6 +192,7 @@ func (s *Server) Connect(ctx context.Context) (*bus.Conn, error) {
 // Shutdown stops the server, gives the data directory free and returns when both are done. A second call waits for the first.
 func (s *Server) Shutdown() {
 	s.shutdown.Do(func() {
+		s.mender.stop()
 		if s.nats != nil {
 			s.nats.Shutdown()
 			s.nats.WaitForShutdown()

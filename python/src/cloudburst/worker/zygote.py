@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -33,6 +34,7 @@ from cloudburst.worker.worker import Worker, ignore_termination
 CONTROL = 3
 _PACKET_MAX = 64 << 10
 _SOCKET_FROM = 500  # the worker's socket lies where code that closes the low descriptors does not reach it
+_SOCKETS_ABOVE = 8  # as far below the limit it lies where that is lower
 _END_SECONDS = 2.0
 _END_POLL_SECONDS = 0.002
 _EXIT_SECONDS = 5
@@ -205,8 +207,10 @@ def _set_up(number: int, member: str, sock: int, logs: int, clients: int) -> Wor
     signal.signal(signal.SIGTERM, ignore_termination)
     os.dup2(logs, 1)
     os.dup2(logs, 2)
-    high = fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, _SOCKET_FROM)
-    to_node = fcntl.fcntl(clients, fcntl.F_DUPFD_CLOEXEC, _SOCKET_FROM)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = _SOCKET_FROM if limit == resource.RLIM_INFINITY else min(_SOCKET_FROM, limit - _SOCKETS_ABOVE)
+    high = fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, lowest)
+    to_node = fcntl.fcntl(clients, fcntl.F_DUPFD_CLOEXEC, lowest)
     for fd in (logs, sock, clients):
         os.close(fd)
     endpoint.set_own_node(os.environ.get("CLOUDBURST_ADDRESS"), Clients(socket.socket(fileno=to_node)).connect)
