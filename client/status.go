@@ -32,6 +32,8 @@ type Status struct {
 	MemoryBytes uint64 `json:"memory_bytes"`
 	// PythonVersion is that of the workers; empty without any.
 	PythonVersion string `json:"python_version,omitempty"`
+	// PythonPath is from where the workers import modules, besides Python's own directories.
+	PythonPath []string `json:"python_path,omitempty"`
 }
 
 // Member is one of the nodes that hold a replicated log.
@@ -60,6 +62,6 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		Workers: int(s.GetWorkers()), WorkersBusy: int(s.GetWorkersBusy()), WorkersMax: int(s.GetWorkersMax()),
 		Queued: int(s.GetQueued()),
 		Runs:   s.GetRuns(), RunsFailed: s.GetRunsFailed(), Functions: int(s.GetFunctions()), DAGs: int(s.GetDags()),
-		Keys: s.GetKeys(), MemoryBytes: s.GetMemoryBytes(), PythonVersion: s.GetPythonVersion(),
+		Keys: s.GetKeys(), MemoryBytes: s.GetMemoryBytes(), PythonVersion: s.GetPythonVersion(), PythonPath: s.GetPythonPath(),
 	}, nil
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -11,6 +13,8 @@ import pytest
 
 import cloudburst
 from cloudburst.errors import UnpicklableError
+from e2e.node import Node
+from e2e.test_classes import ONE_WORKER
 
 HELPERS = """
 _log = open({log!r}, "a")
@@ -152,3 +156,50 @@ def test_an_import_that_cannot_travel_says_where_the_module_lies(
     assert function.remote(False).get() == "done"
     with pytest.raises(ModuleNotFoundError, match=f"{tmp_path}/own_broken.py.*only on a machine with a robot"):
         function.remote(True).get()
+
+
+PLAINLIB = """
+import threading
+
+LOCK = threading.Lock()
+CALLS = []
+
+def note(x):
+    with LOCK:
+        CALLS.append(x)
+    return len(CALLS)
+"""
+
+USES_PLAINLIB = """
+import cloudburst, plainlib
+app = cloudburst.connect()
+first = app.function(lambda: plainlib.note(1), name="first")
+second = app.function(lambda: plainlib.note(2), name="second")
+print(first.remote().get(), second.remote().get(), plainlib.CALLS)
+"""
+
+
+def run(script: Path, python_path: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(python_path)}
+    command = [sys.executable, str(script)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return ended.stdout + ended.stderr.rpartition("\n\n")[2]
+
+
+def test_a_library_on_the_search_path_of_both_sides(own_node: Callable[..., Node], tmp_path: Path) -> None:
+    library, program = tmp_path / "library", tmp_path / "program"
+    for file, source in ((library / "plainlib.py", PLAINLIB), (program / "script.py", USES_PLAINLIB)):
+        file.parent.mkdir()
+        file.write_text(source)
+    own_node(environment={**ONE_WORKER, "PYTHONPATH": str(library)})
+    assert run(program / "script.py", library) == "1 2 []\n", "workers import it: its state is theirs"
+
+    own_node(environment=ONE_WORKER)
+    assert "attribute 'LOCK' of module 'plainlib'" in run(program / "script.py", library), "workers lack it: it travels"
+
+    # What lies beside the script travels, also when workers could import an older state of it.
+    beside = library / "script.py"
+    beside.write_text(USES_PLAINLIB)
+    (library / "plainlib.py").write_text(PLAINLIB.replace("with LOCK:", "if True:"))
+    own_node(environment={**ONE_WORKER, "PYTHONPATH": str(library)})
+    assert run(beside, library) == "1 1 []\n"

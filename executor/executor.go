@@ -21,8 +21,8 @@ type Executor struct {
 	functions Functions
 	stats     counters
 	ready     chan struct{}
-	python    atomic.Pointer[string] // version of the workers, "3.11"
-	life      context.Context        // of everything that waits for an invocation or a worker; ends with Run
+	python    atomic.Pointer[zygoteNotice] // what the zygote has said of its Python
+	life      context.Context              // of everything that waits for an invocation or a worker; ends with Run
 	endLife   context.CancelFunc
 
 	mu      sync.Mutex
@@ -72,10 +72,18 @@ func (e *Executor) Ready() <-chan struct{} { return e.ready }
 
 // PythonVersion returns the minor version of the workers, such as "3.11"; empty before Ready.
 func (e *Executor) PythonVersion() string {
-	if v := e.python.Load(); v != nil {
-		return *v
+	if python := e.python.Load(); python != nil {
+		return python.Python
 	}
 	return ""
+}
+
+// PythonPath returns the directories, besides Python's own, from which the workers import modules; nil before Ready.
+func (e *Executor) PythonPath() []string {
+	if python := e.python.Load(); python != nil {
+		return python.Path
+	}
+	return nil
 }
 
 // Invoke runs an invocation and calls its Done. A class must be an invocation of its own, since its instance lives in one

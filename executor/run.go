@@ -47,7 +47,7 @@ func (e *Executor) Run(ctx context.Context) error {
 
 // begin makes a zygote the one that workers come from, and starts the first of them.
 func (e *Executor) begin(z *zygote, notice zygoteNotice) {
-	e.python.Store(&notice.Python)
+	e.python.Store(&notice)
 	e.mu.Lock()
 	e.zygote = z
 	e.spawnAfter = time.Time{}

@@ -32,7 +32,7 @@ const (
 
 // zygote is the warm Python process from which workers are forked. Its control socket carries one JSON object per packet:
 //
-//	zygote: {"ready": true, "python": "3.11", "pid": 12}
+//	zygote: {"ready": true, "python": "3.11", "path": ["/srv/lib"], "pid": 12}
 //	us:     {"fork": 7, "member": "5HqX…"} with three descriptors: the worker's socket, its log pipe, and what it sends connections over
 //	zygote: {"forked": 7, "pid": 34}, later {"exited": 7, "pid": 34, "signal": 9} or {… "code": 1} or {… "error": "…"}
 //	us:     {"kill": 7}
@@ -50,12 +50,14 @@ type zygote struct {
 type zygoteNotice struct {
 	Ready  bool   `json:"ready"`
 	Python string `json:"python"`
-	Pid    int    `json:"pid"`
-	Forked uint64 `json:"forked"`
-	Exited uint64 `json:"exited"`
-	Signal int    `json:"signal"`
-	Code   int    `json:"code"`
-	Error  string `json:"error"`
+	// Path is from where the workers import, besides Python's own directories.
+	Path   []string `json:"path"`
+	Pid    int      `json:"pid"`
+	Forked uint64   `json:"forked"`
+	Exited uint64   `json:"exited"`
+	Signal int      `json:"signal"`
+	Code   int      `json:"code"`
+	Error  string   `json:"error"`
 }
 
 type zygoteRequest struct {

@@ -81,7 +81,7 @@ func (n *Node) status() *pb.Status {
 	if n.executor != nil {
 		executor := n.executor.Stats()
 		s.Workers, s.WorkersBusy, s.WorkersMax = uint32(executor.Workers), uint32(executor.Busy), uint32(executor.WorkersMax)
-		s.Queued, s.PythonVersion = uint32(executor.Queued), n.executor.PythonVersion()
+		s.Queued, s.PythonVersion, s.PythonPath = uint32(executor.Queued), n.executor.PythonVersion(), n.executor.PythonPath()
 	}
 	if n.scheduler != nil {
 		runs := n.scheduler.Stats()

@@ -1866,8 +1866,10 @@ type Status struct {
 	Dags                uint32                 `protobuf:"varint,15,opt,name=dags,proto3" json:"dags,omitempty"`
 	Roles               []string               `protobuf:"bytes,16,rep,name=roles,proto3" json:"roles,omitempty"`
 	Members             []*ClusterMember       `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"` // of the cluster, by name; none when the node runs alone
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// python_path: the directories besides Python's own from which the workers import, as PYTHONPATH has them.
+	PythonPath    []string `protobuf:"bytes,18,rep,name=python_path,json=pythonPath,proto3" json:"python_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -2015,6 +2017,13 @@ func (x *Status) GetRoles() []string {
 func (x *Status) GetMembers() []*ClusterMember {
 	if x != nil {
 		return x.Members
+	}
+	return nil
+}
+
+func (x *Status) GetPythonPath() []string {
+	if x != nil {
+		return x.PythonPath
 	}
 	return nil
 }
@@ -2724,7 +2733,7 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\tFunctions\x125\n" +
 	"\tfunctions\x18\x01 \x03(\v2\x17.cloudburst.v1.FunctionR\tfunctions\".\n" +
 	"\x04Dags\x12&\n" +
-	"\x04dags\x18\x01 \x03(\v2\x12.cloudburst.v1.DagR\x04dags\"\x9f\x04\n" +
+	"\x04dags\x18\x01 \x03(\v2\x12.cloudburst.v1.DagR\x04dags\"\xc0\x04\n" +
 	"\x06Status\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x121\n" +
@@ -2745,7 +2754,9 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\tfunctions\x18\x0e \x01(\rR\tfunctions\x12\x12\n" +
 	"\x04dags\x18\x0f \x01(\rR\x04dags\x12\x14\n" +
 	"\x05roles\x18\x10 \x03(\tR\x05roles\x126\n" +
-	"\amembers\x18\x11 \x03(\v2\x1c.cloudburst.v1.ClusterMemberR\amembers\"o\n" +
+	"\amembers\x18\x11 \x03(\v2\x1c.cloudburst.v1.ClusterMemberR\amembers\x12\x1f\n" +
+	"\vpython_path\x18\x12 \x03(\tR\n" +
+	"pythonPath\"o\n" +
 	"\rClusterMember\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12\x16\n" +

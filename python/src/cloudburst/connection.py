@@ -9,9 +9,9 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 
 from cloudburst.call import CallHead, keep, new_run_id
 from cloudburst.cells import ack_of, cells_of, check_key, few, increment_cell, milliseconds
-from cloudburst.codec import Buffer, Encoded, decode_state
+from cloudburst.codec import Buffer, Encoded, decode_state, share_modules
 from cloudburst.endpoint import Endpoint, Locate, locator, own_node
-from cloudburst.errors import FrameError, InvalidArgumentError
+from cloudburst.errors import Error, FrameError, InvalidArgumentError
 from cloudburst.request import Request, new_request
 from cloudburst.transport import Transport
 from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
@@ -40,7 +40,8 @@ class Connection:
         global _latest
         self.transport = Transport(locate)
         self.timeout = timeout
-        self._reference = _latest = weakref.ref(self)
+        self._reference = reference = _latest = weakref.ref(self)
+        share_modules(lambda: _import_path_of(reference()))
         _connections.add(self)
 
     @property
@@ -148,6 +149,14 @@ class Connection:
             more = answer.keys.more and len(keys) > 0
             if more:
                 after = keys[-1]
+
+    def import_path(self) -> Sequence[str]:
+        """Return the directories besides Python's own from which the node's workers import modules."""
+        header = frame_pb2.Header()
+        header.get_status.SetInParent()
+        answer = self.transport.ask(new_request(header, (), self._deadline(None), "status"))
+        path: Sequence[str] = _body(answer, "status").python_path
+        return path
 
     # Functions and DAGs.
 
@@ -267,6 +276,16 @@ def _remade(key: str, locate: Locate) -> Connection:
     if connection is None or connection.transport.closed:
         connection = _made[key] = Connection(locate)
     return connection
+
+
+def _import_path_of(connection: Optional[Connection]) -> Sequence[str]:
+    """Return from where workers import, as far as that can be learnt."""
+    if connection is None or connection.transport.closed:
+        return ()
+    try:
+        return connection.import_path()
+    except Error:  # it will be met again by what is being done
+        return ()
 
 
 def _text(value: object, what: str) -> str:

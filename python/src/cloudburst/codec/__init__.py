@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from struct import Struct
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from cloudburst.codec import _plain
 from cloudburst.codec._array import decode_array, encode_array, is_array
 from cloudburst.codec._lattice import decode_state, encode_state, natural
-from cloudburst.codec._modules import arrived
+from cloudburst.codec._modules import arrived, import_path, policy
 from cloudburst.codec._pickle import (
     dumps,
     dumps_unchained,
@@ -47,11 +47,13 @@ __all__ = [
     "encode_plain",
     "encode_reference",
     "encode_sequence",
+    "import_path",
     "encode_state",
     "is_plain_immutable",
     "join",
     "pickle_modules_by_reference",
     "sent_as",
+    "share_modules",
     "size_of",
 ]
 
@@ -331,6 +333,12 @@ def _decode_lattice(data: Buffer, level: int) -> Any:
     if level > _LEVELS_MAX:
         raise CodecError(f"lattices are nested in values of lattices more than {_LEVELS_MAX} levels deep")
     return natural(decode_state(data), lambda value: _decode_buffer(value, level))
+
+
+def share_modules(ask: Callable[[], Iterable[str]]) -> None:
+    """Have it asked, when it matters, from which directories workers import: what this process imports from there, too, travels
+    by its name."""
+    policy.share(ask)
 
 
 def decode_definition(data: Buffer) -> Tuple[Any, Optional[ModuleType]]:

@@ -17,13 +17,14 @@ import sys
 import sysconfig
 import threading
 import types
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import cloudpickle.cloudpickle as cp
 
 from cloudburst.codec._classes import class_named
 
-__all__ = ["Needed", "Policy", "SentModule", "add_to_module", "arrived", "make_module", "names_in", "policy"]
+__all__ = ["Needed", "SentModule", "add_to_module", "arrived", "import_path", "make_module", "policy"]
 
 _OUR_PACKAGES = ("cloudburst", "anna")
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR")
@@ -31,23 +32,32 @@ _ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR")
 _KEPT = ("__name__", "__package__", "__doc__", "__file__", "__getattr__")
 
 
-class Policy:
+class _Policy:
     """Which modules travel by value. One for the process; reads and writes of it are atomic."""
 
     def __init__(self) -> None:
         self.by_value = True
         self._known: Dict[str, bool] = {}
         self._installed: Tuple[str, ...] = ()
-        self._shared: Tuple[str, ...] = ()
+        self._ask: Callable[[], Iterable[str]] = tuple
+        self._shared: Optional[Tuple[str, ...]] = None
 
-    def share(self, directories: Iterable[str]) -> None:
-        """Take by reference what lies on the search path of this process and in one of these directories: a node's workers
-        import from there. The directory of the script that runs is left out, so that changes of it are seen at once."""
-        script = {os.path.realpath(sys.path[0])} if sys.path else set()
-        own = {os.path.realpath(path) for path in sys.path if path} - script - {os.path.realpath(os.curdir)}
-        shared = tuple(sorted({os.path.realpath(path) + os.sep for path in directories if os.path.realpath(path) in own}))
-        if shared != self._shared:
-            self._shared, self._known = shared, {}
+    def share(self, ask: Callable[[], Iterable[str]]) -> None:
+        """Have it asked, once and when it matters, from which directories a node's workers import.
+
+        What this process imports from one of these travels by its name, unless it lies in the directory of the script: a worker
+        would not see that it has been changed.
+        """
+        self._ask, self._shared, self._known = ask, None, {}
+
+    def _is_shared(self, places: Sequence[str]) -> bool:
+        if self._shared is None:
+            here = {directory + os.sep for directory in import_path()}
+            here -= {os.path.realpath(directory) + os.sep for directory in (sys.path[0] if sys.path else "", os.curdir)}
+            if not any(place.startswith(tuple(here)) for place in places):
+                return False
+            self._shared = tuple(here.intersection(directory + os.sep for directory in self._ask()))
+        return any(place.startswith(self._shared) for place in places)
 
     def is_own(self, name: str) -> bool:
         """Report whether a module is the user's own: it has a place, and workers find nothing there."""
@@ -79,7 +89,19 @@ class Policy:
             return False
         if not self._installed:
             self._installed = _installation_prefixes()
-        return not any(os.path.realpath(place).startswith((*self._installed, *self._shared)) for place in places)
+        places = [os.path.realpath(place) + (os.sep if place.endswith(os.sep) else "") for place in places]
+        return not any(place.startswith(self._installed) for place in places) and not self._is_shared(places)
+
+
+def import_path() -> List[str]:
+    """Return the directories besides Python's own from which this process imports modules, in their order."""
+    installed = _installation_prefixes()
+    found: Dict[str, None] = {}
+    for entry in sys.path:
+        directory = Path(os.path.realpath(entry))
+        if entry and directory.is_dir() and not f"{directory}{os.sep}".startswith(installed):
+            found[str(directory)] = None
+    return list(found)
 
 
 def _registered(name: str) -> bool:
@@ -109,7 +131,7 @@ def _installation_prefixes() -> Tuple[str, ...]:
     return tuple(os.path.realpath(path) + os.sep for path in sorted(found))
 
 
-policy = Policy()
+policy = _Policy()
 
 
 class _Import(NamedTuple):

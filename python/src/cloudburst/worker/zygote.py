@@ -33,6 +33,7 @@ from cloudburst.worker.worker import Worker, ignore_termination
 
 CONTROL = 3
 _PACKET_MAX = 64 << 10
+_PATH_CHARACTERS_MAX = 8 << 10
 _SOCKET_FROM = 500  # the worker's socket lies where code that closes the low descriptors does not reach it
 _SOCKETS_ABOVE = 8  # as far below the limit it lies where that is lower
 _END_SECONDS = 2.0
@@ -69,7 +70,10 @@ class Zygote:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the executor ends us when it is time
         signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        self._notify(ready=True, python=f"{sys.version_info[0]}.{sys.version_info[1]}", pid=os.getpid())
+        path = codec.import_path()
+        while sum(map(len, path)) > _PATH_CHARACTERS_MAX:
+            del path[-1]
+        self._notify(ready=True, path=path, python=f"{sys.version_info[0]}.{sys.version_info[1]}", pid=os.getpid())
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
