@@ -216,7 +216,7 @@ def test_a_thread_that_outlives_its_function(worker: WorkerProcess) -> None:
 def test_references_that_upstream_functions_return(worker: WorkerProcess) -> None:
     """Downstream gets the values, whichever worker the upstream function ran in."""
     worker.load("given", lambda _: CloudburstReference("a", True))
-    worker.load("listed", lambda _: ([1, CloudburstReference("a", False), Future("b")], 2))
+    worker.load("listed", lambda _: ([1, {"a": CloudburstReference("a", False)}, Future("b")], 2))
     worker.load("all", lambda _, *arguments: arguments)
     one = cells(store_pb2.Cell(key="a", type=LWW, values=1))
     other = cells(store_pb2.Cell(key="b", type=LWW, values=1))
@@ -227,7 +227,7 @@ def test_references_that_upstream_functions_return(worker: WorkerProcess) -> Non
     worker.invoke(("listed",), ("all",))
     assert list(answer(worker, other, [codec.encode(5)]).get.keys) == ["b"]
     assert list(answer(worker, one, [codec.encode(b"raw")]).get.keys) == ["a"]
-    assert worker.result() == ([1, b"raw", 5], 2)
+    assert worker.result() == ([1, {"a": b"raw"}, 5], 2)
     worker.invoke_encoded([("all", [codec.encode(0), codec.encode(Ref("a"))])], spread=[1])
     answer(worker, one, [codec.encode("value")])
     assert worker.result() == (0, "value")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Generic, Iterable, List, Optional, Set, TypeVar
 
-from cloudburst.cells import value_of
+from cloudburst.cells import raw_of, value_of
 from cloudburst.codec import (
     Encoded,
     encode_composed,
@@ -17,7 +17,7 @@ from cloudburst.codec import (
 from cloudburst.errors import InvalidArgumentError, KeyNotFoundError
 from cloudburst.v1 import store_pb2
 
-__all__ = ["Argument", "Ref", "encode_argument"]
+__all__ = ["Argument", "Ref", "arguments_in", "encode_argument"]
 
 T = TypeVar("T")
 
@@ -62,8 +62,6 @@ class Ref(Argument, Generic[T]):
         if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
             raise KeyNotFoundError(f"nothing is stored under key {self.key!r:.200}")
         if not self.deserialize:
-            from cloudburst.shared.objects import raw_of
-
             return raw_of(cell, values)  # type: ignore[no-any-return]
         value: T = value_of(cell, values)
         return value
@@ -94,7 +92,7 @@ def encode_argument(value: Any) -> Encoded:
             return encoded
     elif not _may_hold(kind):
         return encode_parts(value)
-    found = _arguments_in(value)
+    found = arguments_in(value)
     if not found:
         return encode_other(value)
     if kind is list and all(isinstance(each, Argument) or type(each) in _SCALARS for each in value):
@@ -107,7 +105,7 @@ def _may_hold(kind: type) -> bool:
     return issubclass(kind, _CONTAINERS) or hasattr(kind, "__dataclass_fields__")
 
 
-def _arguments_in(value: Any) -> List[Argument]:
+def arguments_in(value: Any) -> List[Argument]:
     """Return what stands for values elsewhere, in containers and dataclasses at any depth; other objects stay as they are."""
     found: Dict[int, Argument] = {}
     seen: Set[int] = set()

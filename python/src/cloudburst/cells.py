@@ -20,6 +20,7 @@ __all__ = [
     "lifetime",
     "milliseconds",
     "new_cell",
+    "raw_of",
     "value_of",
 ]
 
@@ -91,6 +92,12 @@ def value_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
         if values[0][0] == codec.FAILURE:
             raise
         raise CodecError(f"what is stored under key {cell.key!r:.200} cannot be read: {e}") from e
+
+
+def raw_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
+    """Return the stored bytes of a cell: the body of a bytes value, any other whole; for a set lattice a set of them."""
+    raw = [bytes(value[1:] if len(value) and value[0] == codec.BYTES else value) for value in values]
+    return set(raw) if cell.type == store_pb2.LATTICE_TYPE_SET else raw[0]
 
 
 def check_key(key: object) -> None:

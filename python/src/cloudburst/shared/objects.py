@@ -10,7 +10,7 @@ from cloudburst.cells import check_key, lifetime, new_cell
 from cloudburst.codec import Buffer, Encoded
 from cloudburst.v1 import store_pb2
 
-__all__ = ["new_object", "object_of", "raw_of"]
+__all__ = ["new_object", "object_of"]
 
 
 def new_object(key: str, value: Any, ttl: Optional[float] = None) -> Tuple[store_pb2.Cell, List[Encoded]]:
@@ -49,9 +49,3 @@ def object_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
 
     lattice = lattice_of(cell, values)
     return None if lattice is None else Serializer().load_lattice(lattice)
-
-
-def raw_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
-    """Return the stored bytes of a cell: the body of a bytes value, any other whole; for a set lattice a set of them."""
-    raw = [bytes(value[1:] if len(value) and value[0] == codec.BYTES else value) for value in values]
-    return set(raw) if cell.type == store_pb2.LATTICE_TYPE_SET else raw[0]

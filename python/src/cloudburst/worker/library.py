@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.shared.objects import new_object, object_of, raw_of
+from cloudburst.cells import raw_of
+from cloudburst.shared.objects import new_object, object_of
 from cloudburst.worker.host import Host, Identity
 
 __all__ = ["UserLibrary"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, List, Tuple
 
 from cloudburst import codec
-from cloudburst.argument import Argument, Ref
-from cloudburst.cells import few, value_of
+from cloudburst.argument import Argument, Ref, arguments_in
+from cloudburst.cells import few, raw_of, value_of
 from cloudburst.codec import Buffer
 from cloudburst.errors import KeyNotFoundError
-from cloudburst.shared.objects import raw_of
 from cloudburst.worker.host import Host
 
 __all__ = ["arguments_of"]
@@ -21,17 +20,20 @@ REFERENCE_SECONDS = 10.0
 def arguments_of(encoded: Buffer, host: Host) -> Tuple[Any, ...]:
     """Return the arguments that an encoded result stands for.
 
-    A tuple is spread over several arguments. A reference or a future, also inside a list, is replaced by the value of its key.
-    Raises KeyNotFoundError when nothing appears under a key in time.
+    A tuple is spread over several arguments. References and futures are replaced by the values of their keys, in containers and
+    dataclasses too, as in the arguments of a call. Raises KeyNotFoundError when nothing appears under a key in time.
     """
     value = codec.decode(encoded)
-    arguments = value if type(value) is tuple else (value,)
-    if encoded[0] != codec.PICKLE:  # no other encoding can hold a reference
-        return arguments
-    references = [reference for argument in arguments for reference in _references(argument)]
-    if not references:
-        return arguments
-    found: Dict[bool, Dict[str, Any]] = {}
+    if encoded[0] == codec.PICKLE:  # no other encoding can hold a reference
+        references = arguments_in(value)
+        if references:
+            elements = [codec.encode(found) for found in _values(references, host)]
+            value = codec.decode(codec.encode_composed(value, references, elements))
+    return value if type(value) is tuple else (value,)
+
+
+def _values(references: List[Argument], host: Host) -> List[Any]:
+    found: Dict[Tuple[bool, str], Any] = {}
     for raw, read in ((False, value_of), (True, raw_of)):
         keys = tuple(dict.fromkeys(_key(r) for r in references if _is_raw(r) is raw))
         if not keys:
@@ -43,21 +45,8 @@ def arguments_of(encoded: Buffer, host: Host) -> Tuple[Any, ...]:
                 f"an upstream function returned a reference to {few(absent)}, under which nothing appeared within "
                 f"{REFERENCE_SECONDS:g} s"
             )
-        found[raw] = {key: value for key, (_, value) in cells.items()}
-
-    def replaced(argument: Any) -> Any:
-        if isinstance(argument, Argument):
-            return found[_is_raw(argument)][_key(argument)]
-        return [replaced(element) for element in argument] if type(argument) is list else argument
-
-    return tuple(replaced(argument) for argument in arguments)
-
-
-def _references(argument: Any) -> Iterator[Argument]:
-    if isinstance(argument, Argument):
-        yield argument
-    elif type(argument) is list and any(issubclass(kind, Argument) for kind in set(map(type, argument))):
-        yield from (element for element in argument if isinstance(element, Argument))
+        found.update(((raw, key), value) for key, (_, value) in cells.items())
+    return [found[_is_raw(reference), _key(reference)] for reference in references]
 
 
 def _key(argument: Argument) -> str:
