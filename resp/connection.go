@@ -45,7 +45,7 @@ func quitCommand(c *conn, _ [][]byte) {
 func selectCommand(c *conn, args [][]byte) {
 	switch n, ok := parseInt(args[1]); {
 	case !ok:
-		c.w.error("ERR invalid DB index")
+		c.w.error("ERR " + errNotInteger.Message)
 	case n != 0:
 		c.w.error("ERR DB index is out of range: there is one database, 0; tell keys apart by a prefix")
 	default:

@@ -21,13 +21,17 @@ const (
 
 func delCommand(c *conn, args [][]byte) {
 	for _, key := range args[1:] {
-		if _, ok := c.writableKey(key); !ok {
+		if err := wire.CheckWrite(textOf(key)); err != nil {
+			c.w.error(errorText(err))
 			return
 		}
 	}
 	p := c.loop.begin(c)
 	p.answer = answerSum
 	for _, key := range args[1:] {
+		if checkKey(key) != nil {
+			continue // there is no such key
+		}
 		c.put(p, kernel.Write{Key: textOf(key), Delete: true})
 	}
 	c.await(p)
@@ -93,11 +97,6 @@ func pexpireatCommand(c *conn, args [][]byte) { c.expire(args, "pxat") }
 
 // expire sets when a key expires; a time that is over deletes it.
 func (c *conn) expire(args [][]byte, unit string) {
-	n, ok := parseInt(args[2])
-	if !ok {
-		c.w.error("ERR " + errNotInteger.Message)
-		return
-	}
 	var flags options
 	for _, arg := range args[3:] {
 		switch optionOf(arg) {
@@ -114,8 +113,17 @@ func (c *conn) expire(args [][]byte, unit string) {
 			return
 		}
 	}
-	if flags.has(ifAbsent) && flags != ifAbsent || flags.has(ifGreater) && flags.has(ifLess) {
+	if flags.has(ifAbsent) && flags != ifAbsent {
 		c.w.error("ERR NX and XX, GT or LT options at the same time are not compatible")
+		return
+	}
+	if flags.has(ifGreater) && flags.has(ifLess) {
+		c.w.error("ERR GT and LT options at the same time are not compatible")
+		return
+	}
+	n, ok := parseInt(args[2])
+	if !ok {
+		c.w.error("ERR " + errNotInteger.Message)
 		return
 	}
 	at, ok := expiryAt(n, unit, c.loop.now.UnixMilli())

@@ -111,9 +111,16 @@ func makeOrderedAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMil
 		return nil, 0, err
 	}
 	var delta *lattice.OrderedSet
+	var changed map[string]float64 // the scores of members that are named again; a delta keeps the highest of several
 	count := int64(0)
 	for _, m := range ch.members {
-		was, form, there := scoreOf(set, m.value)
+		was, form, there := scoreOf(delta, m.value)
+		again := there
+		if !there {
+			was, form, there = scoreOf(set, m.value)
+		} else if low, ok := changed[string(form)]; ok {
+			was = low
+		}
 		score := m.score
 		if ch.flags.has(increment) {
 			if score += was; math.IsNaN(score) {
@@ -132,7 +139,12 @@ func makeOrderedAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMil
 		if delta == nil {
 			delta = new(lattice.OrderedSet)
 		}
-		if _, err := delta.Add(lattice.Timestamp{}, form, score); err != nil {
+		if again {
+			if changed == nil {
+				changed = make(map[string]float64)
+			}
+			changed[string(form)] = score
+		} else if _, err := delta.Add(lattice.Timestamp{}, form, score); err != nil {
 			return nil, 0, errNotNumber
 		}
 		if !there || ch.flags.has(countChanged) && score != was {
@@ -141,6 +153,19 @@ func makeOrderedAdd(ch *change, held *lattice.State, _ lattice.Timestamp, nowMil
 	}
 	if delta == nil {
 		return nil, 0, nil
+	}
+	if changed != nil {
+		all := delta
+		delta = new(lattice.OrderedSet)
+		for member, mark := range all.Marks() {
+			score, ok := changed[member]
+			if !ok {
+				score = mark.Score
+			}
+			if _, err := delta.Add(lattice.Timestamp{}, []byte(member), score); err != nil {
+				return nil, 0, errNotNumber
+			}
+		}
 	}
 	return &lattice.State{Lattice: delta}, count, nil
 }
@@ -339,7 +364,6 @@ func zrevrangebyscoreCommand(c *conn, args [][]byte) {
 
 // windowOptions reads what follows the bounds; only ZRANGE says there what else its other forms say in their names.
 func (c *conn) windowOptions(w *window, args [][]byte, all bool) bool {
-	limited := false
 	for i := 0; i < len(args); i++ {
 		switch option := optionOf(args[i]); {
 		case option == "withscores":
@@ -358,14 +382,14 @@ func (c *conn) windowOptions(w *window, args [][]byte, all bool) bool {
 				c.w.error("ERR " + errNotInteger.Message)
 				return false
 			}
-			w.offset, w.count, limited = offset, count, true
+			w.offset, w.count = offset, count
 			i += 2
 		default:
 			c.syntax()
 			return false
 		}
 	}
-	if limited && !w.byScore {
+	if w.count != -1 && !w.byScore { // -1 is as if it were not given
 		c.w.error("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
 		return false
 	}
@@ -478,6 +502,9 @@ func scoreBound(arg []byte) (b bound, ok bool) {
 	if b.exclusive = bytes.HasPrefix(arg, []byte{'('}); b.exclusive {
 		arg = arg[1:]
 	}
+	if arg = bytes.TrimLeft(arg, " \t\n\v\f\r"); len(arg) == 0 {
+		return b, true // C's strtod reads nothing as 0
+	}
 	b.score, ok = parseFloat(arg)
 	return b, ok
 }
@@ -492,6 +519,10 @@ func parseFloat(arg []byte) (float64, bool) {
 	if len(arg) == 0 || len(arg) > floatBytesMax || bytes.IndexByte(arg, '_') >= 0 {
 		return 0, false
 	}
-	f, err := strconv.ParseFloat(string(arg), 64)
+	text := string(arg)
+	if len(arg) > 2 && bytes.ContainsAny(arg, "xX") && !bytes.ContainsAny(arg, "pP") {
+		text += "p0" // a hexadecimal number, whose exponent Go requires
+	}
+	f, err := strconv.ParseFloat(text, 64)
 	return f, err == nil && !math.IsNaN(f)
 }

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
@@ -134,18 +135,31 @@ func (w *reply) pairs(n int) {
 	w.head('*', int64(2*n))
 }
 
-// appendFloat writes a number as Redis does: the shortest digits that read as the same, a whole number without a point.
+// appendFloat writes a number as Redis does since 7.2: the shortest digits that read as the same, a whole number without a point,
+// and an exponent where the digits are far from the point.
 func appendFloat(buf []byte, f float64) []byte {
 	switch {
 	case math.IsInf(f, 1):
 		return append(buf, "inf"...)
 	case math.IsInf(f, -1):
 		return append(buf, "-inf"...)
-	case f == math.Trunc(f) && math.Abs(f) < 1e17:
+	case f == 0 && math.Signbit(f):
+		return append(buf, "-0"...)
+	case f == math.Trunc(f) && math.Abs(f) < 1<<62:
 		return strconv.AppendInt(buf, int64(f), 10)
 	}
-	if magnitude := math.Abs(f); magnitude < 1e-6 || magnitude >= 1e21 {
-		return strconv.AppendFloat(buf, f, 'e', -1, 64)
+	from := len(buf)
+	buf = strconv.AppendFloat(buf, f, 'e', -1, 64)
+	at := bytes.LastIndexByte(buf, 'e')
+	exponent, _ := strconv.Atoi(string(buf[at+1:]))
+	digits := at - from - bytes.Count(buf[from:at], []byte{'-'}) - bytes.Count(buf[from:at], []byte{'.'})
+	last := exponent - digits + 1 // of the last digit
+	if last >= 0 && exponent < digits+7 || last < 0 && (last > -7 || exponent > -4 && exponent < 4) {
+		return strconv.AppendFloat(buf[:from], f, 'f', -1, 64)
 	}
-	return strconv.AppendFloat(buf, f, 'f', -1, 64)
+	buf = append(buf[:at+1], '+')
+	if exponent < 0 {
+		buf[at+1], exponent = '-', -exponent
+	}
+	return strconv.AppendInt(buf, int64(exponent), 10)
 }

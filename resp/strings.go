@@ -156,7 +156,8 @@ func setCommand(c *conn, args [][]byte) {
 		return
 	}
 	var flags options
-	var at int64
+	var unit string
+	var lives []byte
 	for i := 3; i < len(args); i++ {
 		option := optionOf(args[i])
 		switch option {
@@ -174,10 +175,7 @@ func setCommand(c *conn, args [][]byte) {
 				return
 			}
 			i++
-			var ok bool
-			if at, ok = c.expiry(args[i], option, "set"); !ok {
-				return
-			}
+			unit, lives = option, args[i]
 			flags |= expires
 		default:
 			c.syntax()
@@ -187,6 +185,13 @@ func setCommand(c *conn, args [][]byte) {
 	if flags.has(ifAbsent) && flags.has(ifPresent) || flags.has(keepTTL) && flags.has(expires) {
 		c.syntax()
 		return
+	}
+	var at int64
+	if flags.has(expires) {
+		var ok bool
+		if at, ok = c.expiry(lives, unit, "set"); !ok {
+			return
+		}
 	}
 	c.set(args[1], args[2], flags, at)
 }
@@ -248,12 +253,16 @@ func (c *conn) set(key, content []byte, flags options, at int64) {
 
 // putDelta returns the delta of a value that expires, unless at is 0. Its stamps are made by the store.
 func putDelta(value []byte, at int64) *lattice.State {
-	delta := lattice.Put(lattice.Timestamp{}, value)
+	return expiring(lattice.Put(lattice.Timestamp{}, value).Lattice, at)
+}
+
+// expiring returns the delta of a lattice that expires, unless at is 0.
+func expiring(content lattice.Lattice, at int64) *lattice.State {
+	delta := new(lattice.State)
 	if at != 0 {
-		expiry := lattice.ExpireAt(lattice.Timestamp{}, at)
-		expiry.Lattice = delta.Lattice
-		return expiry
+		delta = lattice.ExpireAt(lattice.Timestamp{}, at)
 	}
+	delta.Lattice = content
 	return delta
 }
 
@@ -341,8 +350,12 @@ func incrbyCommand(c *conn, args [][]byte) {
 
 func decrbyCommand(c *conn, args [][]byte) {
 	n, ok := parseInt(args[2])
-	if !ok || n == math.MinInt64 {
+	if !ok {
 		c.w.error("ERR " + errNotInteger.Message)
+		return
+	}
+	if n == math.MinInt64 {
+		c.w.error("ERR decrement would overflow")
 		return
 	}
 	c.add(args[1], -n)
@@ -384,7 +397,7 @@ func makeAdd(ch *change, held *lattice.State, stamp lattice.Timestamp, nowMillis
 	} else {
 		count.Up = uint64(sum)
 	}
-	return &lattice.State{Lattice: lattice.NewCounter(lattice.Timestamp{}, []lattice.Count{count})}, n + ch.by, nil
+	return expiring(lattice.NewCounter(lattice.Timestamp{}, []lattice.Count{count}), held.ExpiresAt()), n + ch.by, nil
 }
 
 // optionOf returns a word in lower case, or "" when it is too long to be an option.
