@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from cloudburst import errors
 from cloudburst.client.client import CloudburstConnection
 from cloudburst.shared.reference import CloudburstReference
+from e2e.node import Node
 
 
 class Declined(Exception):
@@ -173,3 +175,13 @@ def test_registering_again_takes_effect(cloud: CloudburstConnection, name: str) 
     found = other.get_function(name)
     assert found is not None
     assert [found(i).get() for i in range(50)] == [("new", i) for i in range(50)]
+
+
+def test_a_failed_run_is_in_the_log_of_the_node(node: Node, cloud: CloudburstConnection, name: str) -> None:
+    def divide(library: Any, x: int, y: int) -> float:
+        return x / y
+
+    with pytest.raises(ZeroDivisionError):
+        cloud.register(divide, name)(1, 0).get()
+    line = node.output.wait_for(rf"a run failed.*function={name}")
+    assert re.search(rf"WARN .*run=[0-9a-f]{{32}} function={name} version=1 .*ZeroDivisionError: division by zero", line), line

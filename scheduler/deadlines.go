@@ -54,8 +54,10 @@ func (s *Scheduler) tickWhileBusy(ctx context.Context) {
 		if s.inFlight.Load() > 0 {
 			last = now
 		} else if now.Sub(last) > deadlinesLinger {
+			s.failures.flush(now)
 			return
 		}
+		s.failures.flush(now)
 		due = s.table.due(now, due[:0])
 		for i, a := range due {
 			if a.retry != nil {

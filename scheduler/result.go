@@ -21,7 +21,11 @@ func (r *run) end(result wire.Result) {
 	}
 	r.ended, r.result = true, result
 	r.mu.Unlock()
-	r.s.stats.ended(result, time.Since(r.started))
+	now := time.Now()
+	r.s.stats.ended(result, now.Sub(r.started))
+	if result.Err != nil {
+		r.s.failures.note(now, r, result.Err)
+	}
 	if !r.store {
 		r.deliver()
 		return

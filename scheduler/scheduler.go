@@ -28,6 +28,7 @@ type Scheduler struct {
 	missing    *pending
 	results    *results
 	stats      counters
+	failures   failures
 
 	inFlight atomic.Int64
 	draining atomic.Bool
@@ -60,14 +61,15 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 		return nil, errors.New("a scheduler needs an executor")
 	}
 	s := &Scheduler{
-		cfg:     cfg,
-		planner: newPlanner(functions),
-		store:   store,
-		table:   newTable(time.Now()),
-		missing: newPending(functions),
-		results: newResults(cfg),
-		quiet:   make(chan struct{}, 1),
-		wake:    make(chan struct{}, 1),
+		cfg:      cfg,
+		planner:  newPlanner(functions),
+		store:    store,
+		table:    newTable(time.Now()),
+		missing:  newPending(functions),
+		results:  newResults(cfg),
+		failures: failures{logger: cfg.Logger},
+		quiet:    make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
 	}
 	for _, e := range executors {
 		holder, _ := e.(Holder)

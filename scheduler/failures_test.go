@@ -1,0 +1,47 @@
+package scheduler
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+func TestEveryFailureIsLoggedOrCounted(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	f := failures{logger: slog.New(slog.NewTextHandler(&log, nil))}
+	at := time.Unix(1000, 0)
+	r := &run{id: wire.RunID{1}, plan: newPlanOf("divide", &pb.Function{Name: "divide", Version: 3}), started: at}
+	raised := &wire.Error{Code: pb.Code_CODE_EXECUTION, Exception: &pb.RemoteException{
+		Type: "ZeroDivisionError", Message: "division by zero", Function: "divide", Version: 3,
+	}}
+	for i := range failureLinesMax + 5 {
+		f.note(at.Add(time.Duration(i)*time.Millisecond), r, raised)
+	}
+	if n := strings.Count(log.String(), `msg="a run failed" target="function \"divide\"" run=01000000000000000000000000000000 function=divide version=3`); n != failureLinesMax {
+		t.Errorf("%d lines, want %d:\n%s", n, failureLinesMax, &log)
+	}
+	if !strings.Contains(log.String(), `error="ZeroDivisionError: division by zero"`) {
+		t.Errorf("the error is not in the lines:\n%s", &log)
+	}
+	f.flush(at.Add(500 * time.Millisecond))
+	if strings.Contains(log.String(), "more runs") {
+		t.Errorf("the rest was counted before the second was over:\n%s", &log)
+	}
+	f.flush(at.Add(time.Second))
+	f.flush(at.Add(2 * time.Second))
+	if n := strings.Count(log.String(), `msg="more runs failed, which are not listed" runs=5`); n != 1 {
+		t.Errorf("the rest was counted %d times:\n%s", n, &log)
+	}
+
+	log.Reset()
+	f.note(at.Add(3*time.Second), r, wire.Errorf(pb.Code_CODE_WORKER_DIED, "%s", strings.Repeat("é", errorBytesMax)))
+	if n := log.Len(); n > 2*errorBytesMax || n < errorBytesMax {
+		t.Errorf("a long error makes a line of %d bytes", n)
+	}
+}
