@@ -38,6 +38,9 @@ type Config struct {
 	Python string
 	// Preload names modules that the zygote imports, if they are installed, so that workers find them warm.
 	Preload []string
+	// LibraryThreads is how many threads the numerical libraries of a worker start with (OpenMP, OpenBLAS, MKL and others), unless the
+	// environment of this process says so for one. Default 1, since there are as many workers as cores.
+	LibraryThreads int
 	// WorkersMin is how many workers are kept. Default: one per core.
 	WorkersMin int
 	// WorkersMax bounds the workers that run functions (classes have their own bound). Default 256.
@@ -71,6 +74,7 @@ type Config struct {
 // WithDefaults returns c with the settings that are zero filled in.
 func (c Config) WithDefaults() Config {
 	c.Python = cmp.Or(c.Python, "python3")
+	c.LibraryThreads = cmp.Or(c.LibraryThreads, 1)
 	c.WorkersMin = cmp.Or(c.WorkersMin, runtime.NumCPU())
 	c.WorkersMax = cmp.Or(c.WorkersMax, max(256, c.WorkersMin))
 	c.GrowAfter = cmp.Or(c.GrowAfter, 20*time.Millisecond)
@@ -96,6 +100,9 @@ func (c Config) WithDefaults() Config {
 
 func (c Config) validate() error {
 	var faults []error
+	if c.LibraryThreads < 1 {
+		faults = append(faults, fmt.Errorf("library_threads %d: must be at least 1", c.LibraryThreads))
+	}
 	if c.WorkersMin < 1 {
 		faults = append(faults, fmt.Errorf("workers_min %d: must be at least 1", c.WorkersMin))
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -81,6 +82,7 @@ func startZygote(ctx context.Context, cfg Config) (*zygote, zygoteNotice, error)
 	}
 	z.command.ExtraFiles = []*os.File{theirs} // descriptor 3
 	z.command.Env = append(os.Environ(), cfg.Environment()...)
+	z.command.Env = append(z.command.Env, threadVariables(cfg.LibraryThreads, os.LookupEnv)...)
 	z.command.Env = append(z.command.Env, "CLOUDBURST_PRELOAD="+strings.Join(cfg.Preload, ","))
 	if _, set := os.LookupEnv("PYTHONSAFEPATH"); !set {
 		// The node's working directory is no place for modules: one called like a part of Python would break every function.
@@ -108,6 +110,20 @@ func startZygote(ctx context.Context, cfg Config) (*zygote, zygoteNotice, error)
 		return nil, zygoteNotice{}, fmt.Errorf("start the Python workers with %s: %w%s", cfg.Python, err, z.lastWords())
 	}
 	return z, notice, nil
+}
+
+// threadVariables returns the variables that say how many threads numerical libraries start, but for those that are set.
+func threadVariables(threads int, set func(string) (string, bool)) []string {
+	var variables []string
+	for _, name := range []string{
+		"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+		"NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+	} {
+		if _, ok := set(name); !ok {
+			variables = append(variables, name+"="+strconv.Itoa(threads))
+		}
+	}
+	return variables
 }
 
 func (z *zygote) wait(stderr io.Reader, cfg Config) {

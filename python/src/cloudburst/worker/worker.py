@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextvars import copy_context
 from struct import Struct
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
@@ -20,6 +21,7 @@ from cloudburst.errors import CodecError, Error, FrameError
 from cloudburst.frame import varint
 from cloudburst.v1 import frame_pb2
 from cloudburst.worker import failure
+from cloudburst.worker.baseline import Baseline, stop_timers, stop_timers_surely
 from cloudburst.worker.channel import Channel, Frame
 from cloudburst.worker.context import Context, set_context
 from cloudburst.worker.functions import Function, Functions
@@ -134,6 +136,8 @@ class Worker:
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._forked_child)
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc,assignment]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc,assignment]
+        self._baseline = Baseline()
+        self._baseline.keep_what_imports_change()
         try:
             self._loop()
         except EOFError:
@@ -194,6 +198,7 @@ class Worker:
         except BaseException as e:
             self._fail(id, e)
         else:
+            self._baseline.take()
             located = _locate(whole) if whole is not None else None
             if located is not None:
                 if len(self._plans) >= _PLANS_MAX:
@@ -218,11 +223,12 @@ class Worker:
     def _answer(self, id: bytes, plan: _Plan, values: List[Buffer]) -> None:
         """Run the steps and send what comes of it."""
         try:
-            result = self._run_steps(plan.steps, values)
+            result = copy_context().run(self._run_steps, plan.steps, values)
             try:
                 encoded = _encode(result)
             except Error as e:
                 raise failure.ResultError(e)
+            stop_timers()
         except BaseException as e:
             self._fail(id, e)
             return
@@ -235,6 +241,7 @@ class Worker:
             size = codec.size_of(encoded)
             head = id + _done(size)
             self._channel.send_parts([_pack_prefix(len(head), size) + head, *encoded])
+        self._baseline.set_back()
 
     def _run_steps(self, steps: List[_Step], values: List[Buffer]) -> Any:
         result: Any = None
@@ -282,12 +289,14 @@ class Worker:
         """Answer with what a function raised."""
         if self._forked:
             _leave_child(exception)
+        stop_timers_surely()
         error, values = failure.describe(exception, self.function_name, self.function_version)
         del exception
         self._finish()
         header = frame_pb2.Header(error=error)
         header.MergeFromString(id)
         self._channel.send_parts(frame.pack(header, values))
+        self._baseline.set_back()
 
     def _finish(self) -> None:
         """Pass on what has been printed. In a forked child that has left the function: end it."""
@@ -320,15 +329,16 @@ class Worker:
     # Forks of user code. A child can be terminated from its first moment on, so the signal is held back until it can be.
 
     def _before_fork(self) -> None:
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
 
     def _after_fork(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def _forked_child(self) -> None:
         self._forked = True
-        if signal.getsignal(signal.SIGTERM) is ignore_termination:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is ignore_termination:
+                signal.signal(number, signal.SIG_DFL)
         self._after_fork()
         self._channel.leave()
         self.stdout.leave_to_descriptor()
@@ -382,7 +392,7 @@ def _locate(whole: bytes) -> Optional[Located]:
 
 
 def ignore_termination(*_: object) -> None:
-    """What a worker does on SIGTERM. A handler of Python's and not SIG_IGN, which programs that it starts would inherit."""
+    """What a worker does on SIGTERM and SIGHUP: nothing. With SIG_IGN, programs that it starts would ignore them too."""
 
 
 def _leave_child(exception: Optional[BaseException]) -> None:

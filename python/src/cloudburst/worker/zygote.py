@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NoReturn
 
 from cloudburst import codec, connection, endpoint, function
+from cloudburst.worker.baseline import notice_changes
 from cloudburst.worker.clients import Clients
 from cloudburst.worker.worker import Worker, ignore_termination
 
@@ -39,10 +40,6 @@ _SOCKETS_ABOVE = 8  # as far below the limit it lies where that is lower
 _END_SECONDS = 2.0
 _END_POLL_SECONDS = 0.002
 _EXIT_SECONDS = 5
-
-# Threads do not survive a fork, so NumPy's linear algebra must start none in the zygote. As there are as many workers as
-# cores, one thread each is also what is fastest; a function can ask for more (threadpoolctl).
-_SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # What functions use as clients of their node, which a zygote has loaded for its workers.
 _WARM = (connection, function)
@@ -68,6 +65,7 @@ class Zygote:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the executor ends us when it is time
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         path = codec.import_path()
@@ -209,6 +207,7 @@ def _set_up(number: int, member: str, sock: int, logs: int, clients: int) -> Wor
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A service manager may send this to all processes at once, and the node drains them then.
     signal.signal(signal.SIGTERM, ignore_termination)
+    signal.signal(signal.SIGHUP, ignore_termination)
     os.dup2(logs, 1)
     os.dup2(logs, 2)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -243,24 +242,27 @@ def _exit(status: int) -> NoReturn:
 
 
 def _preload(names: List[str]) -> None:
-    limited = [name for name in _SINGLE_THREADED if name not in os.environ]
-    for name in limited:
-        os.environ[name] = "1"
+    threads = 1
     for name in names:
         try:
             importlib.import_module(name)
         except ImportError as e:
             if name != "numpy":
                 print(f"cannot preload {name}: {e}", file=sys.stderr)
-    for name in limited:
-        os.environ.pop(name, None)
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
-        print(f"preloading {', '.join(names)} started {threads - 1} threads, which workers will lack", file=sys.stderr)
+        if name == "numpy":
+            threads = _threads()  # those of OpenBLAS, if it is to have several: it starts them again in each worker
+    started = _threads() - threads
+    if started > 0:
+        print(f"preloading {', '.join(names)} started {started} threads, which workers will lack", file=sys.stderr)
+
+
+def _threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def main() -> None:
     """Be a zygote until the control socket ends."""
+    notice_changes()
     gc.disable()
     if sys.path and sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # the node's working directory is no place for modules
