@@ -43,6 +43,7 @@ type presence struct {
 	// floors are from where on the log's partitions are needed by the process, and targets from where on they are to be.
 	floors, targets [partitions]uint64
 	seen            int64 // when it was heard of last
+	hot             *hotSaid
 }
 
 // members is what a process knows of the others, or the bucket of all: never a map, whose order would be another each time.
@@ -86,6 +87,8 @@ const (
 
 // membership is what a process is to the slots, and what it knows of the others that are: what members and mover are to the server.
 type membership struct {
+	replicas
+
 	id     string
 	stage  stage
 	own    presence
@@ -106,7 +109,7 @@ type membership struct {
 // join makes a process a member (Server.takePart). What it is told about is how the bucket is a moment later.
 func (n *node) join() {
 	n.membership = membership{
-		id: fmt.Sprintf("m%d", n.writer), heard: n.w.now, transfers: map[uint64]*transfer{}, promised: map[string]*lattice.State{},
+		replicas: n.w.newReplicas(), id: fmt.Sprintf("m%d", n.writer), heard: n.w.now, transfers: map[uint64]*transfer{}, promised: map[string]*lattice.State{},
 	}
 	n.own.id = n.id
 	n.announce()
@@ -191,6 +194,7 @@ func (n *node) tick() {
 	}
 	n.compact()
 	n.look()
+	n.tend()
 }
 
 // leave makes a process go in good order (Server.goAway).

@@ -96,6 +96,8 @@ func (n *node) perform(a slots.Action) {
 	switch a := a.(type) {
 	case slots.Assign:
 		n.step(&kernel.Assign{Slots: a.Slots, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
+	case slots.Route:
+		n.placed = a.Table
 	case slots.Company:
 		n.step(&kernel.Company{Others: a.Others})
 	case slots.Replay:

@@ -227,6 +227,8 @@ func (n *node) wind() {
 // push applies a change to the cache that the node's readers have.
 func (n *node) push(p kernel.Push) {
 	switch {
+	case p.Cache >= remoteCaches:
+		n.lend(p)
 	case p.Lost:
 		delete(n.cache, p.Key)
 	case p.Err != nil:

@@ -23,6 +23,8 @@ type operation struct {
 	number  int
 	key     string
 	node    *node // that made it, nil if none has
+	via     *node // that a client asked for it, if that is another
+	viaLife int
 	durable bool
 	add     int64
 	member  []byte // of a set
@@ -248,6 +250,14 @@ func (w *world) agree(key string, fresh *node) error {
 			}
 		}
 	}
+	for _, n := range w.nodes {
+		if n.kernel == nil {
+			continue
+		}
+		if err := n.replicaAgrees(key, firstShown); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -281,7 +291,7 @@ func (w *world) spread() error {
 func (n *node) evictable() int {
 	count := 0
 	for _, key := range keys {
-		if _, found := n.kernel.Get(n.now(), key); found == kernel.Here && n.cache[key] == nil {
+		if _, found := n.kernel.Get(n.now(), key); found == kernel.Here && n.cache[key] == nil && !n.lent[key] {
 			count++
 		}
 	}

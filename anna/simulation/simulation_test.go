@@ -44,6 +44,8 @@ func TestDefectsAreFound(t *testing.T) {
 		"served before the log was read":  servedUnread,
 		"served before it has settled":    servedUnsettled,
 		"given up before it was written":  partedUnwritten,
+		"a change missed without notice":  missedUnnoticed,
+		"a write that its node misses":    ownWriteUnseen,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

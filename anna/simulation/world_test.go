@@ -44,6 +44,8 @@ const (
 	servedUnread
 	servedUnsettled
 	partedUnwritten
+	missedUnnoticed
+	ownWriteUnseen
 )
 
 // world is everything there is in one simulation.
@@ -61,6 +63,8 @@ type world struct {
 	publishesMax, recordKeysMax int
 	large                       bool // largeKeys hold more than goes into one record
 	uploads                     int
+	coldAfter                   int64 // how long hot keys stay hot; 0 = none are
+	replicas                    int   // that were there at the end
 	fresh                       *node // the last to come, which takes part in nothing
 	calm                        bool  // no new faults
 	aging                       bool  // much time passes, in which nothing happens
@@ -80,6 +84,12 @@ func newWorld(seed uint64, v variant, trace func(string, ...any)) *world {
 	}
 	w.masters = 1 + w.random.IntN(3)
 	w.large = w.chance(50)
+	if w.chance(50) {
+		w.coldAfter = second
+		if w.chance(70) {
+			w.coldAfter = 100 * hour
+		}
+	}
 	w.publishesMax, w.recordKeysMax = 1+w.random.IntN(4), 1+w.random.IntN(4)
 	if w.chance(50) {
 		w.lazyRate = 1 + w.random.IntN(10)
@@ -170,6 +180,9 @@ func (w *world) age() {
 			continue
 		}
 		n.heard, n.promised = w.now, map[string]*lattice.State{}
+		for _, s := range n.sources {
+			s.heard = w.now
+		}
 		for i := range n.others {
 			n.others[i].seen = w.now
 		}
@@ -242,6 +255,9 @@ func (n *node) request(op *operation, write *kernel.Write, deadline int64) {
 		}
 	}
 	to := w.listener(n, write.Slot)
+	if n.table[write.Key] != nil {
+		to = n.masterOf(write.Slot)
+	}
 	if to == nil {
 		later()
 		return
@@ -250,6 +266,7 @@ func (n *node) request(op *operation, write *kernel.Write, deadline int64) {
 		switch {
 		case to.cutOff:
 		case to.takes(write.Slot):
+			op.via, op.viaLife = n, n.life
 			to.make(op, write)
 		default:
 			w.after(w.between(50, 3*millisecond), n.alive(later)) // it has moved
@@ -273,7 +290,13 @@ func (w *world) listener(from *node, slot uint16) *node {
 
 // read is a client that looks at a key, and remembers what it saw at this process.
 func (w *world) read(n *node, key string) {
-	if slot := slotOf(key); !n.takes(slot) {
+	n.reads[key]++
+	slot := slotOf(key)
+	if r := n.held[key]; r != nil && !n.takes(slot) && r.Answers(w.now) {
+		n.verifyReplica(key, r)
+		return
+	}
+	if !n.takes(slot) {
 		if n = w.listener(n, slot); n == nil || !n.takes(slot) {
 			return
 		}
@@ -289,6 +312,9 @@ func (w *world) replied(n *node, r kernel.Reply) {
 	}
 	w.tracef("%v: write %d is answered: %v", n, op.number, r.Err)
 	op.answered(r.Err, w.latest)
+	if via := op.via; via != nil && r.Err == nil && via.kernel != nil && via.life == op.viaLife {
+		via.written(op)
+	}
 	switch {
 	case r.Err != nil || op.durable:
 	case op.key[0] == 't' && n.kernel.Tenure(slotOf(op.key)) < slots.Parting:
