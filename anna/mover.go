@@ -118,7 +118,7 @@ func (d *mover) look(ctx context.Context) {
 		}
 	}
 	d.step(ctx, members)
-	d.server.forsakeAbsent(d.present)
+	d.server.forgetAbsent(d.present)
 }
 
 // step lets the machine take in an event, and those that follow from it at once.

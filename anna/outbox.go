@@ -101,8 +101,8 @@ func (o *outboxes) cache(member string, cache uint32) (uint16, error) {
 	return number, nil
 }
 
-// forsakeAbsent forgets the caches of nodes that are gone.
-func (s *Server) forsakeAbsent(present map[string]*pb.Presence) {
+// forgetAbsent forgets the caches of nodes that are gone.
+func (s *Server) forgetAbsent(present map[string]*pb.Presence) {
 	s.boxes.mu.Lock()
 	var gone []*outbox
 	for member, box := range s.boxes.boxes {
