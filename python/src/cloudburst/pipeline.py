@@ -238,7 +238,7 @@ def _graph_of(stage: Union[Stage[Any, Any], Sequence[Stage[Any, Any]]]) -> Graph
     if isinstance(stage, Pipeline):
         return stage._needed_graph()
     if isinstance(stage, tuple) and stage:
-        graphs = [_graph_of(part) for part in stage]
+        graphs = [_graph_of(each) for each in stage]
         links: Dict[Tuple[int, int], Tuple[Fn, Fn]] = {}
         for graph in graphs:
             links.update({(id(source), id(sink)): (source, sink) for source, sink in graph.links})

@@ -28,6 +28,7 @@ from cloudburst.errors import (
     UnsupportedError,
 )
 from cloudburst.function import Options, call_head, described
+from cloudburst.future import Future
 from cloudburst.shared.function import CloudburstFunction
 from cloudburst.shared.future import CloudburstFuture
 from cloudburst.shared.objects import new_object, object_of
@@ -209,15 +210,17 @@ class CloudburstConnection:
 
         Raises DagNotFoundError (a RuntimeError) for an unknown DAG.
         """
-        check_consistency(dname, consistency)
-        arguments = {function: _spread(args if type(args) is list else (args,)) for function, args in arg_map.items()}
+        if consistency != NORMAL:
+            check_consistency(dname, consistency)
         if dry_run or continuation is not None:
+            arguments = {function: _arguments(args) for function, args in arg_map.items()}
             address = self.kvs_client.response_address if direct_response else ""
             message = new_dag_call(dname, arguments, address, output_key, client_id, continuation)
             return message if dry_run else self._call_composed(dname, message, direct_response)
         shapes: List[Shape] = []
         values: List[Encoded] = []
-        for function, args in arguments.items():
+        for function, given in arg_map.items():
+            args = _arguments(given)
             shapes.append((function, len(args), ()))
             for value in args:
                 values.append(encode_argument(value))
@@ -229,7 +232,7 @@ class CloudburstConnection:
             head = self._keep_head(key, call_head(frame_pb2.Call(dag=dname), tuple(shapes), options, f"call dag {dname}"))
         run_id, request = self._connection.call(head, values, RUN_SECONDS)
         future = CloudburstFuture.of_run(self._connection, run_id, request, output_key or None)
-        return future.as_returned() if direct_response else future
+        return Future.get(future) if direct_response else future  # a set comes as it is
 
     def delete_dag(self, dname: str) -> Tuple[bool, int]:
         """Delete a DAG, and return (success, error). Its functions stay."""
@@ -253,7 +256,7 @@ class CloudburstConnection:
             self._connection.delete((result_key,))  # so that the future does not find an older result
         run_id, request = self._connection.call(CallHead(call, f"call dag {name}"), values, RUN_SECONDS)
         future = CloudburstFuture.of_run(self._connection, run_id, request, result_key, result_key=result_key)
-        return future.as_returned() if direct_response else future
+        return Future.get(future) if direct_response else future  # a set comes as it is
 
     def _check_dag(self, name: str) -> None:
         if name not in self._known_dags:
@@ -300,6 +303,13 @@ class CloudburstConnection:
 
     def __repr__(self) -> str:
         return f"<CloudburstConnection to {self._connection.endpoint.address}>"
+
+
+def _arguments(given: Any) -> Sequence[Any]:
+    """Return the arguments that a function of a DAG is given: one, or a list of them."""
+    if type(given) is not list:
+        return given if type(given) is tuple else (given,)
+    return _spread(given)
 
 
 def _spread(args: Sequence[Any]) -> Sequence[Any]:

@@ -30,10 +30,6 @@ class CloudburstFuture(Future[Any]):
         value = super().get(timeout)
         return list(value) if type(value) is set else value
 
-    def as_returned(self) -> Any:
-        """Return the result as the function returned it: the published ``direct_response`` leaves a set as it is."""
-        return super().get()
-
     @property
     def obj_id(self) -> str:
         """The key under which the node keeps the result."""

@@ -40,7 +40,7 @@ def declare(
         message = declared[name] = (declared[outer].nested_type if outer else file.message_type).add(name=inner)
         for number, field in enumerate(fields.split(), 1):
             _add_field(message, number, field, name)
-    _POOL.Add(file)
+    _POOL.AddSerializedFile(file.SerializeToString())
     found: Dict[str, Any] = {}
     for name, values in enums.items():
         found[name] = enum_type_wrapper.EnumTypeWrapper(_POOL.FindEnumTypeByName(name))
