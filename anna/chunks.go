@@ -45,6 +45,7 @@ func (p *publisher) upload(ctx context.Context, m *kernel.Publish, now time.Time
 			if err != nil {
 				return err
 			}
+			p.spend(len(piece))
 			c.Count++
 			waiting = append(waiting, future)
 		}

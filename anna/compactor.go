@@ -100,7 +100,7 @@ func (c *compactor) perform(ctx context.Context, a compaction.Action) (compactio
 		if err != nil {
 			return nil, err
 		}
-		return compaction.ExtentKnown{Stream: a.Stream, First: e.first, End: e.end, Bytes: e.bytes, Needed: needed}, nil
+		return compaction.ExtentKnown{Stream: a.Stream, First: e.first, End: e.end, Bytes: e.bytes, Needed: needed, Kept: s.room.kept()}, nil
 	case compaction.Compact:
 		s.step(s.shardOfStream(a.Stream), &kernel.Compact{Partition: a.Stream, Target: a.Target})
 	case compaction.Announce:

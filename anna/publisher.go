@@ -23,12 +23,13 @@ type publisher struct {
 	publisher uint64
 	inbox     string // answers come to INBOX.PARTITION.PUBLISH
 	step      func(kernel.Message)
-	buffers   sync.Pool // of *[]byte
+	spend     func(bytes int) // takes note of how much is published
+	buffers   sync.Pool       // of *[]byte
 }
 
-func newPublisher(log *streams, id uint64, step func(kernel.Message)) *publisher {
+func newPublisher(log *streams, id uint64, step func(kernel.Message), spend func(bytes int)) *publisher {
 	return &publisher{
-		log: log, publisher: id, inbox: nats.NewInbox(), step: step,
+		log: log, publisher: id, inbox: nats.NewInbox(), step: step, spend: spend,
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
 }
@@ -70,6 +71,7 @@ func (p *publisher) send(m *kernel.Publish, data []byte) error {
 	answer = strconv.AppendInt(answer, int64(m.Partition), 10)
 	answer = append(answer, '.')
 	answer = strconv.AppendUint(answer, m.ID, 16)
+	p.spend(len(data))
 	return p.log.conn.NATS.PublishRequest(p.log.subjects[m.Partition], string(answer), data)
 }
 

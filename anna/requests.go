@@ -37,6 +37,12 @@ func (s *Server) writeHere(w *kernel.Write, done Completion) bool {
 	if !s.serves[w.Slot].Load() {
 		return false
 	}
+	if err := s.room.admit(w); err != nil {
+		if done != nil {
+			done.Complete(0, err)
+		}
+		return true
+	}
 	if done != nil {
 		w.Ticket = done
 	}

@@ -65,6 +65,7 @@ type Server struct {
 	hot       atomic.Pointer[hot.Table]
 	stamps    stamps
 	parts     assemblies
+	room      room
 	inbox     chan *nats.Msg
 	hearing   sync.Mutex
 	slotSubs  []*nats.Subscription
@@ -121,6 +122,7 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		stamps:    stamps{clock: lattice.NewClock(randomWriter())},
 	}
 	s.stamps.wall = s.wall
+	s.room.server = s
 	s.members = newMembers(&s.cfg, s.log, s.id, s.pulseTime, s.stamps.observe)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
 	s.mover = newMover(s)
@@ -172,7 +174,7 @@ func (s *Server) newShard(number int) *shard {
 		TombstoneGrace:    s.cfg.TombstoneGrace.Microseconds(),
 		ParkedMax:         parkedMax,
 	})
-	shard.publisher = newPublisher(s.log, writer, func(m kernel.Message) { s.step(shard, m) })
+	shard.publisher = newPublisher(s.log, writer, func(m kernel.Message) { s.step(shard, m) }, s.room.spend)
 	return shard
 }
 
@@ -223,6 +225,7 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { s.load(inner); return nil })
 	}
 	group.Go(func() error { s.removeUploads(inner); return nil })
+	group.Go(func() error { s.room.run(inner); return nil })
 	deaf, err := s.attend()
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ type Conn struct {
 
 	logger  *slog.Logger
 	faults  func() []string
+	space   func() (Space, bool)
 	closing atomic.Bool
 	closed  chan struct{}
 }
@@ -48,7 +49,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
 
-	c := &Conn{logger: cfg.Logger, faults: cfg.Faults, closed: make(chan struct{})}
+	c := &Conn{logger: cfg.Logger, faults: cfg.Faults, space: cfg.Space, closed: make(chan struct{})}
 	where := cfg.where()
 	deadline, _ := ctx.Deadline()
 	// nats.go takes no context: what is left of ctx becomes the time that one server has for its answer.

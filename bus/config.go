@@ -57,6 +57,8 @@ type Config struct {
 	RequestTimeout time.Duration
 	// Faults says what keeps the server from taking writes to its logs, a sentence each. Default: nothing is known of it.
 	Faults func() []string
+	// Space says how much of its room the server's logs take; false = not known. Default: it is not known.
+	Space func() (Space, bool)
 	// Logger gets what happens to the connection. Default: discarded.
 	Logger *slog.Logger
 }
@@ -67,6 +69,9 @@ func (c Config) withDefaults() Config {
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, requestTimeoutDefault)
 	if c.Faults == nil {
 		c.Faults = func() []string { return nil }
+	}
+	if c.Space == nil {
+		c.Space = func() (Space, bool) { return Space{}, false }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -72,7 +72,7 @@ type NATS struct {
 	SyncAlways bool
 	// SyncInterval is how long a write may otherwise stay in the operating system's cache. Default 1s.
 	SyncInterval time.Duration
-	// StoreMax bounds the bytes of the log of the server inside the process. Default: the free space of the disk.
+	// StoreMax bounds the bytes of the log of the server inside the process. Default: as much as the disk has room for.
 	StoreMax int64
 }
 

@@ -103,7 +103,11 @@ func (n *Node) unready() []string {
 	if n.server != nil && n.server.Leader() == "" {
 		return []string{"the cluster has no leader; durable writes fail until a majority of its members is back"}
 	}
-	return n.bus.Faults()
+	reasons := n.bus.Faults()
+	if err := n.anna.Full(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	return reasons
 }
 
 // residentBytes returns how much memory of this process is resident; 0 where that cannot be told.

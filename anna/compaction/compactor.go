@@ -76,6 +76,8 @@ type ExtentKnown struct {
 	First, End, Bytes uint64
 	// Needed is about how many bytes of it are needed for the slots that this member is a master of.
 	Needed int
+	// Kept is the room that is kept for what is written again, of all streams together, while the log has little room; 0 = it has enough.
+	Kept int
 }
 
 // Truncated answers Truncate.
@@ -181,8 +183,20 @@ func (c *Compactor) judge(s *stream, e *ExtentKnown) {
 		// The older a record the less likely is it needed. So half of them go, or more when twice of what is needed is less than half.
 		part := max(0.5, 1-2*float64(needed)/float64(e.Bytes))
 		s.target = e.First + uint64(part*float64(e.End-e.First)) + 1
+		return
+	}
+	if e.Kept > 0 && e.Bytes > uint64(needed+needed/shortShare+shortBytes) {
+		// What is written again has to fit into the room that is kept for it.
+		part := min(0.5, float64(e.Kept)/float64(2*c.cfg.Streams*max(needed, 1)))
+		s.target = e.First + uint64(part*float64(e.End-e.First)) + 1
 	}
 }
+
+// While the log has little room, a stream is too long already when it takes this share more than what is needed of it, and so many bytes.
+const (
+	shortShare = 8
+	shortBytes = 512 << 10
+)
 
 // tell tells the kernel the furthest target that any member has announced, and announces this one's.
 func (c *Compactor) tell(number int) (actions []Action) {

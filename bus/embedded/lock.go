@@ -50,7 +50,7 @@ func lockDirectory(dir string) (*directoryLock, error) {
 	lock := &directoryLock{file: file}
 	// The number is only there to be shown. The file stays when the lock is released: removing it would let two processes
 	// lock two files of the same name.
-	if err := errors.Join(file.Truncate(0), write(file, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+	if err := errors.Join(file.Truncate(0), write(file, strconv.Itoa(os.Getpid())+"\n")); err != nil && !errors.Is(err, unix.ENOSPC) {
 		return nil, errors.Join(fmt.Errorf("lock the data directory %s: %w", dir, err), lock.release())
 	}
 	return lock, nil

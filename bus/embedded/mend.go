@@ -3,7 +3,6 @@ package embedded
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +44,7 @@ type mender struct {
 func (m *mender) start(s *Server, dataDir string) {
 	m.server, m.data = s, dataDir
 	m.end, m.ended = make(chan struct{}), make(chan struct{})
+	m.tell(m.shortage(false), m.broken()) // known from the start
 	go m.run()
 }
 
@@ -123,7 +123,7 @@ func (m *mender) shortage(restart bool) string {
 		return fmt.Sprintf("the process has no file descriptors left for the log (its limit is %d: ulimit -n, or LimitNOFILE); durable writes fail until there are some",
 			descriptors.Limit())
 	}
-	store := filepath.Join(m.data, StoreFolder)
+	store := m.server.store
 	if left, ok := freeBytes(store); ok && left < roomNeeded {
 		return fmt.Sprintf("the disk of %s has %d bytes left; durable writes fail until there is room", store, left)
 	}

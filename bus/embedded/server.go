@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ type Config struct {
 	SyncAlways bool
 	// SyncInterval is how long a write may stay in the operating system's cache. Default 1s.
 	SyncInterval time.Duration
-	// StoreMax bounds the bytes of all streams on disk. Default: the free space of the disk.
+	// StoreMax bounds the bytes of all streams on disk. Default: as much as the disk has room for.
 	StoreMax int64
 	// Cluster makes the server a member of a cluster. Default nil: it runs alone.
 	Cluster *Cluster
@@ -62,6 +63,8 @@ type Server struct {
 	log       *logBridge
 	jetStream server.JetStreamConfig
 	mender    mender
+	store     string // the folder that JetStream keeps its files in
+	limits    limits
 	shutdown  sync.Once
 }
 
@@ -97,6 +100,8 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.store = filepath.Join(cfg.DataDir, StoreFolder)
+	s.limits = limitsOf(s.store, cfg.StoreMax)
 	options := &server.Options{
 		ServerName: "cloudburst",
 		DontListen: true,
@@ -109,7 +114,7 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 		DisableJetStreamBanner: true,
 		StoreDir:               cfg.DataDir,
 		JetStreamMaxMemory:     memoryStreamsMax,
-		JetStreamMaxStore:      cfg.StoreMax,
+		JetStreamMaxStore:      s.limits.jetStreamMax(s.store),
 		SyncAlways:             cfg.SyncAlways,
 		SyncInterval:           cfg.SyncInterval,
 	}
@@ -182,7 +187,7 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 
 // Connect returns a connection that never leaves the process. The caller closes it before Shutdown.
 func (s *Server) Connect(ctx context.Context) (*bus.Conn, error) {
-	cfg := bus.Config{InProcess: s.nats, Token: s.token, Faults: s.Faults, Logger: s.logger}
+	cfg := bus.Config{InProcess: s.nats, Token: s.token, Faults: s.Faults, Space: s.space, Logger: s.logger}
 	if s.clustered {
 		cfg.ConnectTimeout = connectTimeout
 	}
