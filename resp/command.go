@@ -223,5 +223,5 @@ func (c *conn) put(p *pending, w kernel.Write) {
 	c.server.store.Write(&c.loop.put, p)
 }
 
-// textOf returns bytes as a string without a copy, for whoever does not keep it.
+// textOf returns bytes as a string without a copy. The caller must not keep it longer than the bytes stay as they are.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

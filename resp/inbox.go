@@ -37,7 +37,7 @@ func (b *inbox) complete(p *pending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fd < 0 {
-		return // nobody is left who waits for it
+		return // the loop has ended, and its connections with it
 	}
 	b.done = append(b.done, p)
 	b.wake()
@@ -93,7 +93,7 @@ func (b *inbox) take(spare []*pending) ([]*conn, []*pending) {
 	return accepted, done
 }
 
-// close ends the inbox: connections that nobody took are closed, and completions are not kept any more.
+// close ends the inbox: connections that the loop has not taken are closed, and completions are not kept any more.
 func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ var sections = [...]section{
 	{"persistence", persistenceLines},
 	{"stats", statsLines},
 	{"replication", replicationLines},
+	{"cluster", func(*Server) []string { return []string{"cluster_enabled:0"} }},
 	{"keyspace", keyspaceLines},
 }
 
@@ -58,6 +60,7 @@ func serverLines(s *Server) []string {
 		"redis_mode:standalone",
 		"cloudburst_version:" + s.cfg.Version,
 		fmt.Sprintf("os:%s %s", runtime.GOOS, runtime.GOARCH),
+		fmt.Sprintf("arch_bits:%d", strconv.IntSize),
 		fmt.Sprintf("process_id:%d", os.Getpid()),
 		"tcp_port:" + s.address[strings.LastIndexByte(s.address, ':')+1:],
 		fmt.Sprintf("uptime_in_seconds:%d", uptime),

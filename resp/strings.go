@@ -135,7 +135,7 @@ func mgetCommand(c *conn, args [][]byte) {
 		default:
 			text, err := k.appendText(nil)
 			if err != nil {
-				c.w.null() // as Redis does for what is no string
+				c.w.null() // as Redis does for a key that does not hold a string
 				continue
 			}
 			c.w.bulk(text)
@@ -361,7 +361,7 @@ func decrbyCommand(c *conn, args [][]byte) {
 	c.add(args[1], -n)
 }
 
-// add changes a counter. A number that was written with SET becomes a counter first, if nobody else can write at the same time.
+// add changes a counter. A number that was written with SET becomes a counter first, if no other master can write at the same time.
 func (c *conn) add(key []byte, n int64) {
 	name, ok := c.writableKey(key)
 	if !ok {
