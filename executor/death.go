@@ -18,7 +18,7 @@ const (
 	spawnBackoffMax = 5 * time.Second
 )
 
-// died takes note that a worker has ended. Its task is run again unless it has been tried often enough or was the reason.
+// died takes note that a worker has ended. Its invocation is run again unless it has been tried often enough or was the reason.
 func (e *Executor) died(w *worker, cause error) {
 	e.mu.Lock()
 	t := w.current
@@ -63,8 +63,8 @@ func (e *Executor) died(w *worker, cause error) {
 	e.refill(w.lane)
 }
 
-// runAgain has the task of a worker that has ended run elsewhere, or fails it.
-func (e *Executor) runAgain(w *worker, t *task, cause error) {
+// runAgain has the invocation of a worker that has ended run elsewhere, or fails it.
+func (e *Executor) runAgain(w *worker, t *invocation, cause error) {
 	how := w.exit()
 	e.mu.Lock()
 	delete(e.leaving, w.number)
@@ -77,7 +77,7 @@ func (e *Executor) runAgain(w *worker, t *task, cause error) {
 	e.cfg.Logger.Warn("worker died, its invocation is run again", "worker", w.number, "how", how, "functions", t.names(),
 		"run", t.inv.RunID.String(), "attempt", t.attempt, "cause", cause)
 	e.stats.retried.Add(1)
-	e.submit(&task{inv: t.inv, attempt: t.attempt + 1, queued: t.queued, limit: t.limit})
+	e.submit(&invocation{inv: t.inv, attempt: t.attempt + 1, queued: t.queued, limit: t.limit})
 }
 
 // refill keeps a lane at its least size, and its queue served, after a worker has gone or a zygote has come.
@@ -92,7 +92,7 @@ func (e *Executor) refill(l *lane) {
 		w, err := e.spawn(l)
 		if err != nil {
 			e.mu.Unlock()
-			e.watchSoon() // which tries again
+			e.wakeDeadlines() // which tries again
 			return
 		}
 		next := e.next(w)

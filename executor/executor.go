@@ -41,7 +41,7 @@ type Executor struct {
 	grown      time.Time // when the pool last grew
 	spawnAfter time.Time // no worker is started before, because those before ended at once
 	spawnFails int
-	watching   atomic.Bool
+	ticking    atomic.Bool
 	wake       chan struct{}
 }
 
@@ -89,7 +89,7 @@ func (e *Executor) PythonPath() []string {
 // Invoke runs an invocation and calls its Done. A class must be an invocation of its own, since its instance lives in one
 // worker; an invocation of several steps with a class among them is refused.
 func (e *Executor) Invoke(inv *wire.Invocation) {
-	t := &task{inv: inv, attempt: 1, queued: time.Now(), limit: e.timeout(inv)}
+	t := &invocation{inv: inv, attempt: 1, queued: time.Now(), limit: e.timeout(inv)}
 	if err := t.check(); err != nil {
 		t.finish(wire.Result{Err: err})
 		return
@@ -114,8 +114,8 @@ func (e *Executor) timeout(inv *wire.Invocation) time.Duration {
 	return sum
 }
 
-// submit gives a task to an idle worker, or lets it wait for one.
-func (e *Executor) submit(t *task) {
+// submit gives an invocation to an idle worker, or lets it wait for one.
+func (e *Executor) submit(t *invocation) {
 	e.mu.Lock()
 	if e.stopped {
 		e.mu.Unlock()
@@ -130,7 +130,7 @@ func (e *Executor) submit(t *task) {
 	}
 	w := l.takeIdle()
 	if w == nil && l.size < l.floor {
-		w, _ = e.spawn(l) // if it cannot be started now, the watch tries again
+		w, _ = e.spawn(l) // if it cannot be started now, the loop over deadlines tries again
 	}
 	if w == nil {
 		queued := l.push(t)
@@ -140,21 +140,21 @@ func (e *Executor) submit(t *task) {
 			return
 		}
 		e.stats.waited.Add(1)
-		e.watchSoon()
+		e.wakeDeadlines()
 		return
 	}
 	w.reserve(t)
 	e.mu.Unlock()
-	e.watchSoon()
+	e.wakeDeadlines()
 	e.dispatch(w, t)
 }
 
-// dispatch sends a task to the worker that has been reserved for it.
-func (e *Executor) dispatch(w *worker, t *task) {
+// dispatch sends an invocation to the worker that has been reserved for it.
+func (e *Executor) dispatch(w *worker, t *invocation) {
 	for i := range t.inv.Steps {
 		if !w.holds(t.inv.Steps[i].Function) {
 			// The definition may have to be fetched, so the calling goroutine is spared the wait. When the executor has been
-			// stopped, the end of the worker ends the task.
+			// stopped, the end of the worker ends the invocation.
 			e.start(func() { e.loadAndInvoke(w, t) })
 			return
 		}
@@ -162,10 +162,10 @@ func (e *Executor) dispatch(w *worker, t *task) {
 	e.invoke(w, t)
 }
 
-func (e *Executor) loadAndInvoke(w *worker, t *task) {
+func (e *Executor) loadAndInvoke(w *worker, t *invocation) {
 	for i := range t.inv.Steps {
 		if err := e.load(w, t, t.inv.Steps[i].Function); err != nil {
-			// The worker is as good as it was; only this task cannot run.
+			// The worker is as good as it was; only this invocation cannot run.
 			e.giveBack(w, t, err)
 			return
 		}
@@ -173,7 +173,7 @@ func (e *Executor) loadAndInvoke(w *worker, t *task) {
 	e.invoke(w, t)
 }
 
-func (e *Executor) load(w *worker, t *task, f *pb.Function) error {
+func (e *Executor) load(w *worker, t *invocation, f *pb.Function) error {
 	if w.holds(f) {
 		return nil
 	}
@@ -191,17 +191,17 @@ func (e *Executor) load(w *worker, t *task, f *pb.Function) error {
 	return w.load(t, f, definition)
 }
 
-// invoke sends a task to a worker that holds its functions. When the worker cannot be reached, its reader sees that and has
-// the task run again elsewhere.
-func (e *Executor) invoke(w *worker, t *task) {
+// invoke sends an invocation to a worker that holds its functions. When the worker cannot be reached, its reader sees that and has
+// the invocation run again elsewhere.
+func (e *Executor) invoke(w *worker, t *invocation) {
 	if err := w.invoke(t); err != nil && w.sender.Err() == nil {
 		e.giveBack(w, t, err)
 	}
 }
 
-// giveBack ends a task that cannot run, and makes the worker that was reserved for it available again. It does nothing when the
-// worker has ended meanwhile, since then the task is in other hands.
-func (e *Executor) giveBack(w *worker, t *task, err error) {
+// giveBack ends an invocation that cannot run, and makes the worker that was reserved for it available again. It does nothing when the
+// worker has ended meanwhile, since then the invocation is in other hands.
+func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 	e.mu.Lock()
 	if w.current != t {
 		e.mu.Unlock()
@@ -215,7 +215,7 @@ func (e *Executor) giveBack(w *worker, t *task, err error) {
 	t.finish(wire.Result{Err: wire.AsError(err)})
 }
 
-// answered takes a worker's answer: the worker goes on with the next task before the answer is looked at.
+// answered takes a worker's answer: the worker goes on with the next invocation before the answer is looked at.
 func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	e.mu.Lock()
 	t := w.current
@@ -236,8 +236,8 @@ func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	return true
 }
 
-// next gives the worker the task that has waited longest, or makes it idle. e.mu is held.
-func (e *Executor) next(w *worker) *task {
+// next gives the worker the invocation that has waited longest, or makes it idle. e.mu is held.
+func (e *Executor) next(w *worker) *invocation {
 	w.current = nil
 	if w.gone || w.condemned != nil {
 		return nil

@@ -359,7 +359,7 @@ func TestSpinnersDoNotStarveTheOneTheyWaitFor(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{})
 	spinners := []<-chan wire.Result{n.begin(n.invocation("spin_until", "k")), n.begin(n.invocation("spin_until", "k"))}
-	equal(t, n.call("put", "k", 1), true)
+	equal(t, n.call("put", "k", 1), map[any]any{"k": true})
 	for _, s := range spinners {
 		within(t, s, "a spinner")
 	}

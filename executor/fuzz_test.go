@@ -76,7 +76,7 @@ func strangeWorker(t testing.TB) (*worker, net.Conn) {
 	return w, theirs
 }
 
-func (w *worker) give(t *task) {
+func (w *worker) give(t *invocation) {
 	w.e.mu.Lock()
 	w.reserve(t)
 	w.e.mu.Unlock()
@@ -114,7 +114,7 @@ func FuzzWorkerFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		w, theirs := strangeWorker(t)
 		answers := make(chan wire.Result, 2)
-		w.give(&task{attempt: AttemptsMax, queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{
+		w.give(&invocation{attempt: AttemptsMax, queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{
 			Steps: []wire.Step{{Function: &pb.Function{Name: "f", Version: 1}}},
 			Done:  func(r wire.Result) { answers <- r },
 		}})
@@ -150,7 +150,7 @@ func TestAWorkerThatBreaksTheProtocol(t *testing.T) {
 			t.Parallel()
 			w, theirs := strangeWorker(t)
 			answers := make(chan wire.Result, 2)
-			w.give(&task{attempt: AttemptsMax, queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{
+			w.give(&invocation{attempt: AttemptsMax, queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{
 				Steps: []wire.Step{{Function: &pb.Function{Name: "f", Version: 1}}},
 				Done:  func(r wire.Result) { answers <- r },
 			}})
@@ -173,7 +173,7 @@ func TestAWorkerThatBreaksTheProtocol(t *testing.T) {
 func TestTheCallsOfOneWorkerAreBounded(t *testing.T) {
 	t.Parallel()
 	w, theirs := strangeWorker(t)
-	w.give(&task{queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{Steps: []wire.Step{{Function: &pb.Function{}}}}})
+	w.give(&invocation{queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{Steps: []wire.Step{{Function: &pb.Function{}}}}})
 	ended := make(chan struct{})
 	go func() { w.read(); close(ended) }()
 	frames := wire.NewFrameReader(theirs)

@@ -12,7 +12,7 @@ import (
 // only share these, but a function that spins until another one has run must not keep that one out for ever.
 const saturatedFactor = 10
 
-// grow adds workers to the shared lane when its oldest task has waited for so long that the workers must be blocked: at most as
+// grow adds workers to the shared lane when its oldest invocation has waited for so long that the workers must be blocked: at most as
 // many as wait, and at most a doubling at once. When they are not blocked but use every core, it adds one at a time, seldom.
 func (e *Executor) grow(now time.Time) {
 	e.mu.Lock()
@@ -36,7 +36,7 @@ func (e *Executor) grow(now time.Time) {
 	e.add(now, saturated)
 }
 
-// wantsGrowth reports whether the oldest task has waited for long, and the pool's last growth is as long ago. e.mu is held.
+// wantsGrowth reports whether the oldest invocation has waited for long, and the pool's last growth is as long ago. e.mu is held.
 func (e *Executor) wantsGrowth(now time.Time, after time.Duration) bool {
 	l := e.shared
 	oldest := l.oldest()
@@ -52,7 +52,7 @@ func (e *Executor) wantsGrowthLocked(now time.Time, after time.Duration) bool {
 func (e *Executor) add(now time.Time, one bool) {
 	type start struct {
 		w *worker
-		t *task
+		t *invocation
 	}
 	var starts []start
 	e.mu.Lock()

@@ -11,7 +11,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// Requests of a function. Whatever happens each is answered once, with a result or an error; when the worker has ended the
+// What a function asks of its node. Each of these host calls is answered once, with a result or an error; when the worker has ended the
 // answer goes nowhere.
 
 // get answers from the cache where it can, on the goroutine that reads the worker's socket.
@@ -101,7 +101,7 @@ func (w *worker) begin() error {
 	return nil
 }
 
-// reply answers a request without values. A nil error is success.
+// reply answers a host call without values. A nil error is success.
 func (w *worker) reply(id uint64, err error) {
 	switch {
 	case id == 0: // no reply is wanted

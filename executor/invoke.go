@@ -24,7 +24,7 @@ func (f *invokeFrame) nextID() uint64 {
 	return f.id
 }
 
-func (f *invokeFrame) header(id uint64, t *task) *pb.Header {
+func (f *invokeFrame) header(id uint64, t *invocation) *pb.Header {
 	steps := t.inv.Steps
 	for len(f.steps) < len(steps) {
 		f.steps = append(f.steps, new(pb.Step))

@@ -9,14 +9,14 @@ import (
 // lane of one worker to itself, in which its instance lives. Guarded by Executor.mu.
 type lane struct {
 	keep     int // workers that are there even without work
-	floor    int // workers that are started at once when a task finds none idle; beyond it the watch decides
+	floor    int // workers that are started at once when an invocation finds none idle; beyond it the loop over deadlines decides
 	queueMax int
 	size     int
 	retired  bool // ends with its queue
 	class    functionKey
 
-	idle  []*worker // most recently used last: it is the warmest
-	queue []*task   // ring
+	idle  []*worker     // most recently used last: it is the warmest
+	queue []*invocation // ring
 	head  int
 	count int
 }
@@ -24,7 +24,7 @@ type lane struct {
 const queueInitial = 64
 
 func newLane(queueMax int) *lane {
-	return &lane{queueMax: queueMax, queue: make([]*task, queueInitial)}
+	return &lane{queueMax: queueMax, queue: make([]*invocation, queueInitial)}
 }
 
 func (l *lane) takeIdle() *worker {
@@ -53,20 +53,20 @@ func (l *lane) remove(w *worker) {
 
 func (l *lane) waiting() int { return l.count }
 
-func (l *lane) oldest() *task {
+func (l *lane) oldest() *invocation {
 	if l.count == 0 {
 		return nil
 	}
 	return l.queue[l.head]
 }
 
-// push appends a task to the queue; a task that runs again goes to its front. It reports false when the queue is full.
-func (l *lane) push(t *task) bool {
+// push appends an invocation to the queue; an invocation that runs again goes to its front. It reports false when the queue is full.
+func (l *lane) push(t *invocation) bool {
 	if l.count >= l.queueMax && t.attempt == 1 {
 		return false
 	}
 	if l.count == len(l.queue) {
-		grown := make([]*task, 2*len(l.queue))
+		grown := make([]*invocation, 2*len(l.queue))
 		for i := range l.count {
 			grown[i] = l.queue[(l.head+i)%len(l.queue)]
 		}
@@ -82,7 +82,7 @@ func (l *lane) push(t *task) bool {
 	return true
 }
 
-func (l *lane) pop() *task {
+func (l *lane) pop() *invocation {
 	if l.count == 0 {
 		return nil
 	}
@@ -93,9 +93,9 @@ func (l *lane) pop() *task {
 	return t
 }
 
-// takeIf removes and returns the tasks that match.
-func (l *lane) takeIf(match func(*task) bool) []*task {
-	var taken []*task
+// takeIf removes and returns the invocations that match.
+func (l *lane) takeIf(match func(*invocation) bool) []*invocation {
+	var taken []*invocation
 	kept := 0
 	for i := range l.count {
 		at := (l.head + i) % len(l.queue)
@@ -120,8 +120,8 @@ func (e *Executor) lanes(f func(*lane)) {
 	}
 }
 
-// laneOf returns the lane that runs a task. A newer version of a class retires the lanes of those before. e.mu is held.
-func (e *Executor) laneOf(t *task) (*lane, *wire.Error) {
+// laneOf returns the lane that runs an invocation. A newer version of a class retires the lanes of those before. e.mu is held.
+func (e *Executor) laneOf(t *invocation) (*lane, *wire.Error) {
 	f := t.inv.Steps[0].Function
 	if f.GetConvention() != pb.Convention_CONVENTION_CLASS {
 		return e.shared, nil
@@ -157,7 +157,7 @@ func (e *Executor) retire(l *lane) {
 	}
 }
 
-// forget makes a class's lane take no more tasks: the next one builds another instance. e.mu is held.
+// forget makes a class's lane take no more invocations: the next one builds another instance. e.mu is held.
 func (e *Executor) forget(l *lane) {
 	if e.classes[l.class] == l {
 		delete(e.classes, l.class)

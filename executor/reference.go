@@ -22,9 +22,9 @@ func referenceIn(values [][]byte) bool {
 	return false
 }
 
-// resolve replaces the references among a task's arguments by what their keys hold, waiting for keys that are not there
-// yet, and then submits the task. No worker is held while it waits.
-func (e *Executor) resolve(t *task) {
+// resolve replaces the references among an invocation's arguments by what their keys hold, waiting for keys that are not there
+// yet, and then submits the invocation. No worker is held while it waits.
+func (e *Executor) resolve(t *invocation) {
 	references, err := references(t.inv.Values)
 	if err != nil {
 		t.finish(wire.Result{Err: wire.AsError(err)})
@@ -44,7 +44,7 @@ func (e *Executor) resolve(t *task) {
 	e.submitResolved(t, references, entries)
 }
 
-func (e *Executor) resolveSlowly(t *task, references []codec.Ref) {
+func (e *Executor) resolveSlowly(t *invocation, references []codec.Ref) {
 	keys := make([]string, len(references))
 	for i, r := range references {
 		keys[i] = r.Key
@@ -79,7 +79,7 @@ func (e *Executor) resolveSlowly(t *task, references []codec.Ref) {
 	}
 }
 
-func (e *Executor) submitResolved(t *task, references []codec.Ref, entries []cache.Entry) {
+func (e *Executor) submitResolved(t *invocation, references []codec.Ref, entries []cache.Entry) {
 	values := make([][]byte, len(t.inv.Values))
 	next := 0
 	take := func() ([]byte, error) {

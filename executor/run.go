@@ -40,7 +40,7 @@ func (e *Executor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { clients.serve(e.cfg.Accept); return nil })
 	defer context.AfterFunc(ctx, clients.end)()
-	group.Go(func() error { e.watch(ctx); return nil })
+	group.Go(func() error { e.deadlines(ctx); return nil })
 	group.Go(func() error { e.supervise(ctx, z); return nil })
 	return group.Wait()
 }
@@ -132,8 +132,8 @@ func (e *Executor) stop() {
 	e.mu.Lock()
 	z := e.zygote
 	e.zygote, e.stopped = nil, true
-	var waiting []*task
-	e.lanes(func(l *lane) { waiting = append(waiting, l.takeIf(func(*task) bool { return true })...) })
+	var waiting []*invocation
+	e.lanes(func(l *lane) { waiting = append(waiting, l.takeIf(func(*invocation) bool { return true })...) })
 	workers := make([]*worker, 0, len(e.workers))
 	for _, w := range e.workers {
 		workers = append(workers, w)

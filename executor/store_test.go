@@ -28,7 +28,7 @@ func TestFunctionsUseTheStore(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{WorkersMin: 1, WorkersMax: 1})
 	equal(t, n.call("get", "k"), nil)
-	equal(t, n.call("put", "k", "v"), true)
+	equal(t, n.call("put", "k", "v"), map[any]any{"k": true})
 	equal(t, n.call("get", "k"), "v")
 	equal(t, n.call("get", []string{"k", "missing"}), map[any]any{"k": "v", "missing": nil})
 	equal(t, n.call("get", "k", false), append([]byte{codec.KindPlain}, "\x61v"...))

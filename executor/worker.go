@@ -36,8 +36,8 @@ type worker struct {
 	calls  atomic.Int32 // what it waits for
 
 	// Guarded by Executor.mu.
-	current   *task
-	condemned *task // killed for running this one past its deadline
+	current   *invocation
+	condemned *invocation // killed for running this one past its deadline
 	gone      bool
 	pid       int
 	idleSince time.Time
@@ -118,8 +118,8 @@ func socketPair(kind int) (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), theirs, nil
 }
 
-// reserve makes a task the worker's current one. Executor.mu is held.
-func (w *worker) reserve(t *task) {
+// reserve makes an invocation the worker's current one. Executor.mu is held.
+func (w *worker) reserve(t *invocation) {
 	t.reserved(time.Now())
 	w.current = t
 	w.invocation.Store(0)
@@ -130,8 +130,8 @@ func (w *worker) holds(f *pb.Function) bool {
 	return ok
 }
 
-// load sends a definition that a task needs, and makes the worker drop the other versions of the function.
-func (w *worker) load(t *task, f *pb.Function, definition []byte) error {
+// load sends a definition that an invocation needs, and makes the worker drop the other versions of the function.
+func (w *worker) load(t *invocation, f *pb.Function, definition []byte) error {
 	for key := range w.loaded {
 		if (key.name == f.GetName() || len(w.loaded) >= loadedMax) && !t.needs(key) {
 			delete(w.loaded, key)
@@ -147,8 +147,8 @@ func (w *worker) load(t *task, f *pb.Function, definition []byte) error {
 	return nil
 }
 
-// invoke sends a task.
-func (w *worker) invoke(t *task) error {
+// invoke sends an invocation.
+func (w *worker) invoke(t *invocation) error {
 	w.running.Store(&running{steps: t.inv.Steps, run: t.inv.RunID})
 	id := w.frame.nextID()
 	w.invocation.Store(id)

@@ -61,7 +61,7 @@ type zygoteNotice struct {
 	Error  string   `json:"error"`
 }
 
-type zygoteRequest struct {
+type zygoteOrder struct {
 	Fork   uint64 `json:"fork,omitempty"`
 	Member string `json:"member,omitempty"`
 	Kill   uint64 `json:"kill,omitempty"`
@@ -187,17 +187,17 @@ func (z *zygote) read() (zygoteNotice, error) {
 
 // fork asks for a worker that speaks on socket, prints to logs, and sends connections to its node over clients.
 func (z *zygote) fork(number uint64, member string, socket, logs, clients *os.File) error {
-	return z.request(zygoteRequest{Fork: number, Member: member}, unix.UnixRights(int(socket.Fd()), int(logs.Fd()), int(clients.Fd())))
+	return z.send(zygoteOrder{Fork: number, Member: member}, unix.UnixRights(int(socket.Fd()), int(logs.Fd()), int(clients.Fd())))
 }
 
 // killWorker ends a worker at once, with what it has started.
 func (z *zygote) killWorker(number uint64) {
 	// When this cannot be said the zygote has ended, and the worker with it.
-	_ = z.request(zygoteRequest{Kill: number}, nil)
+	_ = z.send(zygoteOrder{Kill: number}, nil)
 }
 
-func (z *zygote) request(request zygoteRequest, rights []byte) error {
-	packet, err := json.Marshal(request)
+func (z *zygote) send(order zygoteOrder, rights []byte) error {
+	packet, err := json.Marshal(order)
 	if err != nil {
 		return err
 	}

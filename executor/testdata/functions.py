@@ -100,12 +100,14 @@ def put(library, key, value):
 
 
 def put_lattices(library, n, member):
+    import cloudburst
     from anna.lattices import LWWPairLattice, MaxIntLattice, SetLattice
 
-    library.put("max", MaxIntLattice(n))
-    library.put("members", SetLattice({member}))
-    library.put("pair", LWWPairLattice(n, member))
-    return [library.get(key) for key in ("max", "members", "pair")]
+    context = cloudburst.context()
+    context.put("max", MaxIntLattice(n))
+    context.put("members", SetLattice({member}))
+    context.put("pair", LWWPairLattice(n, member))
+    return [context.get(key) for key in ("max", "members", "pair")]
 
 
 def get_often(library, key, n):

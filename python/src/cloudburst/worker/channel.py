@@ -1,7 +1,7 @@
 """The worker's end of its socket, for the loop that takes orders and for the functions that ask for things.
 
-Whoever waits for a frame reads the socket; there is no thread for it. A frame that belongs to somebody else is put where
-that one looks for it, so that threads of user code may ask while the loop waits, and each gets its own reply.
+The thread that waits for a frame reads the socket; no thread exists for that alone. A frame that another thread waits for is
+put where that thread looks for it, so threads of user code may ask while the loop waits, and each gets its own reply.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class Channel:
             self._sending.release()
         return True
 
-    def request(self, head: bytes, values: Sequence[Encoded], timeout: float, what: Callable[[], str]) -> Frame:
-        """Send a request, given as its header without id and sizes, and return the reply.
+    def call_host(self, head: bytes, values: Sequence[Encoded], timeout: float, what: Callable[[], str]) -> Frame:
+        """Send a host call, given as its header without id and sizes, and return the reply.
 
         An error in reply is raised, and so is DeadlineExceededError after timeout seconds.
         """

@@ -15,7 +15,7 @@ Identity = Tuple[str, int]
 """Where a running function can be sent messages: the node's id among the members, and a number on it."""
 
 REQUEST_SECONDS = 75.0
-"""How long an answer may take beyond what the request itself says; the node gives up a little earlier."""
+"""How long an answer may take beyond the wait that the host call itself asks for; the node gives up a little earlier."""
 
 _HEADS_MAX = 256
 
@@ -36,7 +36,9 @@ class Host:
         read: Callable[[store_pb2.Cell, Sequence[Buffer]], Any] = value_of,
     ) -> Dict[str, Tuple[bool, Any]]:
         """Return for each key whether something is stored under it, and what ``read`` makes of its cell."""
-        reply, values = self._channel.request(self._get_head(keys, wait), (), _limit(timeout, wait), lambda: f"get {few(keys)}")
+        reply, values = self._channel.call_host(
+            self._get_head(keys, wait), (), _limit(timeout, wait), lambda: f"get {few(keys)}"
+        )
         found: Dict[str, Tuple[bool, Any]] = {}
         for cell, stored in cells_of(reply, values):
             if cell.type == store_pb2.LATTICE_TYPE_UNSPECIFIED:
@@ -67,7 +69,7 @@ class Host:
         header = frame_pb2.Header()
         header.put.ack = ack_of(ack)
         header.put.cells.extend(cells)
-        self._channel.request(
+        self._channel.call_host(
             header.SerializeToString(), values, _limit(timeout), lambda: f"put {few([cell.key for cell in cells])}"
         )
 
@@ -75,7 +77,7 @@ class Host:
         header = frame_pb2.Header()
         header.delete.ack = ack_of(ack)
         header.delete.keys.extend(keys)
-        self._channel.request(header.SerializeToString(), (), _limit(timeout), lambda: f"delete {few(keys)}")
+        self._channel.call_host(header.SerializeToString(), (), _limit(timeout), lambda: f"delete {few(keys)}")
 
     def send(self, to: Identity, message: Any, timeout: Optional[float]) -> None:
         header = frame_pb2.Header()
@@ -85,7 +87,7 @@ class Host:
             raise InvalidArgumentError(
                 f"send: a receiver is the (member, number) that its getid returns, got {to!r:.100}"
             ) from None
-        self._channel.request(
+        self._channel.call_host(
             header.SerializeToString(), (codec.encode_parts(message),), _limit(timeout), lambda: f"send to {to}"
         )
 
@@ -93,7 +95,7 @@ class Host:
         header = frame_pb2.Header()
         header.receive.wait_milliseconds = milliseconds(wait)
         header.receive.limit = limit
-        reply, values = self._channel.request(header.SerializeToString(), (), _limit(timeout, wait), lambda: "recv")
+        reply, values = self._channel.call_host(header.SerializeToString(), (), _limit(timeout, wait), lambda: "recv")
         senders = reply.messages.senders
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")

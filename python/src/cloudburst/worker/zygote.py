@@ -92,11 +92,11 @@ class Zygote:
         if not packet:
             return False
         try:
-            request = json.loads(packet)
-            if "fork" in request:
-                self._fork(int(request["fork"]), str(request["member"]), *fds)
-            elif "kill" in request:
-                self._kill(int(request["kill"]))
+            order = json.loads(packet)
+            if "fork" in order:
+                self._fork(int(order["fork"]), str(order["member"]), *fds)
+            elif "kill" in order:
+                self._kill(int(order["kill"]))
         finally:
             for fd in fds:
                 os.close(fd)

@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	// watchTick is how often deadlines and queues are looked at while there is work.
-	watchTick = 10 * time.Millisecond
-	// watchLinger is how long the watch goes on ticking after the last work, so that a steady trickle of calls does not
+	// deadlineTick is how often deadlines and queues are looked at while there is work.
+	deadlineTick = 10 * time.Millisecond
+	// deadlineLinger is how long the loop goes on ticking after the last work, so that a steady trickle of calls does not
 	// wake it for each.
-	watchLinger = time.Second
-	// sweepEvery is how many ticks apart queued tasks are checked for their deadlines, and idle workers for their age.
+	deadlineLinger = time.Second
+	// sweepEvery is how many ticks apart queued invocations are checked for their deadlines, and idle workers for their age.
 	sweepEvery = 10
 	// idleSweep is how often an idle pool is looked at while it is larger than it need be.
 	idleSweep = time.Second
 )
 
-// watchSoon makes sure that the watch is ticking.
-func (e *Executor) watchSoon() {
-	if e.watching.Load() {
+// wakeDeadlines makes sure that the loop over deadlines is ticking.
+func (e *Executor) wakeDeadlines() {
+	if e.ticking.Load() {
 		return
 	}
 	select {
@@ -32,9 +32,9 @@ func (e *Executor) watchSoon() {
 	}
 }
 
-// watch enforces deadlines, grows the pool when calls wait too long, and shrinks it when workers are idle. One goroutine
+// deadlines enforces deadlines, grows the pool when calls wait too long, and shrinks it when workers are idle. One goroutine
 // looks at everything, instead of a timer per call; without work it sleeps.
-func (e *Executor) watch(ctx context.Context) {
+func (e *Executor) deadlines(ctx context.Context) {
 	for {
 		var idle <-chan time.Time
 		if e.surplus() {
@@ -48,18 +48,18 @@ func (e *Executor) watch(ctx context.Context) {
 			continue
 		case <-e.wake:
 		}
-		e.watching.Store(true)
+		e.ticking.Store(true)
 		e.tickWhileBusy(ctx)
-		e.watching.Store(false)
+		e.ticking.Store(false)
 		// What came between the last look and the line above has not woken us.
 		if e.busy() {
-			e.watchSoon()
+			e.wakeDeadlines()
 		}
 	}
 }
 
 func (e *Executor) tickWhileBusy(ctx context.Context) {
-	ticker := time.NewTicker(watchTick)
+	ticker := time.NewTicker(deadlineTick)
 	defer ticker.Stop()
 	last := time.Now()
 	for n := 1; ; n++ {
@@ -71,7 +71,7 @@ func (e *Executor) tickWhileBusy(ctx context.Context) {
 		}
 		if e.tick(now) {
 			last = now
-		} else if now.Sub(last) > watchLinger {
+		} else if now.Sub(last) > deadlineLinger {
 			return
 		}
 		if n%sweepEvery == 0 {
@@ -120,12 +120,12 @@ func (e *Executor) busy() bool {
 	return busy
 }
 
-// expireQueued fails the tasks whose deadline came while they waited.
+// expireQueued fails the invocations whose deadline came while they waited.
 func (e *Executor) expireQueued(now time.Time) {
-	var late []*task
+	var late []*invocation
 	e.mu.Lock()
 	e.lanes(func(l *lane) {
-		late = append(late, l.takeIf(func(t *task) bool { return now.After(t.expiry()) })...)
+		late = append(late, l.takeIf(func(t *invocation) bool { return now.After(t.expiry()) })...)
 	})
 	size := e.shared.size
 	e.mu.Unlock()

@@ -12,9 +12,10 @@ import (
 // waitMax bounds every wait that a caller asks for, far within what a time.Duration can say.
 const waitMax = 10 * 365 * 24 * time.Hour
 
-// task is an invocation on its way through the executor. It is in one place at a time: resolved, in a lane's queue, or the
-// current one of a worker; whoever takes it out of there, with Executor.mu held, is the one to finish it or to pass it on.
-type task struct {
+// invocation is a wire.Invocation on its way through the executor. It is in one place at a time: its references are being replaced, it
+// is in the queue of a lane, or it is the current one of a worker. The goroutine that takes it out of there, with Executor.mu held, finishes
+// it or passes it on.
+type invocation struct {
 	inv     *wire.Invocation
 	attempt uint32
 	queued  time.Time
@@ -23,8 +24,8 @@ type task struct {
 	deadline time.Time
 }
 
-// check returns why a task cannot be run as it is, or nil.
-func (t *task) check() *wire.Error {
+// check returns why an invocation cannot be run as it is, or nil.
+func (t *invocation) check() *wire.Error {
 	if len(t.inv.Steps) == 0 {
 		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "an invocation of no function")
 	}
@@ -41,34 +42,34 @@ func (t *task) check() *wire.Error {
 	return nil
 }
 
-// reserved sets the deadline of a task that a worker takes now.
-func (t *task) reserved(now time.Time) {
+// reserved sets the deadline of an invocation that a worker takes now.
+func (t *invocation) reserved(now time.Time) {
 	t.deadline = now.Add(t.limit)
 	if d := t.inv.Deadline; !d.IsZero() && d.Before(t.deadline) {
 		t.deadline = d
 	}
 }
 
-// expiry returns when it is too late for the task to begin.
-func (t *task) expiry() time.Time {
+// expiry returns when it is too late for the invocation to begin.
+func (t *invocation) expiry() time.Time {
 	if !t.inv.Deadline.IsZero() {
 		return t.inv.Deadline
 	}
 	return t.queued.Add(t.limit)
 }
 
-func (t *task) finish(r wire.Result) { t.inv.Done(r) }
+func (t *invocation) finish(r wire.Result) { t.inv.Done(r) }
 
-func (t *task) fail(code pb.Code, format string, args ...any) {
+func (t *invocation) fail(code pb.Code, format string, args ...any) {
 	t.finish(wire.Result{Err: wire.Errorf(code, format, args...)})
 }
 
-func (t *task) failStopping() {
+func (t *invocation) failStopping() {
 	t.fail(pb.Code_CODE_UNAVAILABLE, "run %s: the node is stopping", t.names())
 }
 
-// names returns the functions of the task as people write them.
-func (t *task) names() string { return stepNames(t.inv.Steps) }
+// names returns the functions of the invocation as people write them.
+func (t *invocation) names() string { return stepNames(t.inv.Steps) }
 
 func stepNames(steps []wire.Step) string {
 	names := make([]string, len(steps))
@@ -78,8 +79,8 @@ func stepNames(steps []wire.Step) string {
 	return strings.Join(names, " → ")
 }
 
-// needs reports whether a function is one of the task's.
-func (t *task) needs(key functionKey) bool {
+// needs reports whether a function is one of the invocation's.
+func (t *invocation) needs(key functionKey) bool {
 	for i := range t.inv.Steps {
 		if keyOf(t.inv.Steps[i].Function) == key {
 			return true
