@@ -258,18 +258,35 @@ def _set_start_method(method: Any) -> None:
     sys.modules["multiprocessing.context"]._default_context._actual_context = method
 
 
+_LISTS = 8  # of what _assigned returns, the first ones
+
+
 def _assigned() -> Any:
     """Return what code changes by assigning to it, for which there is no function that could note it."""
     return (
-        (sys.path, sys.argv, sys.meta_path, sys.path_hooks, warnings.filters, gc.callbacks, _root.handlers, _root.filters),
-        (sys.stdin, sys.displayhook, sys.excepthook, sys.unraisablehook, threading.excepthook, os.environ, tempfile.tempdir),
-        (_root.level, _root.disabled, _manager.disable),
+        sys.path,
+        sys.argv,
+        sys.meta_path,
+        sys.path_hooks,
+        warnings.filters,
+        gc.callbacks,
+        _root.handlers,
+        _root.filters,
+        sys.stdin,
+        sys.displayhook,
+        sys.excepthook,
+        sys.unraisablehook,
+        threading.excepthook,
+        os.environ,
+        tempfile.tempdir,
+        _root.level,
+        _root.disabled,
+        _manager.disable,
     )
 
 
 def _copy_of_assigned(found: Any) -> Any:
-    lists, *others = found
-    return (tuple(map(list, lists)), *others)
+    return (*map(list, found[:_LISTS]), *found[_LISTS:])
 
 
 def _settings() -> List[_Setting]:
@@ -339,7 +356,12 @@ class Baseline:
         """Set back what differs. Exceptions of signal handlers that user code has left are dropped with the handlers."""
         for _ in range(_TRIES_MAX):
             try:
-                if _touched or _assigned() != self._assigned or len(sys.modules) != self._modules or self._modules_differ():
+                if (
+                    _touched
+                    or _assigned() != self._assigned
+                    or len(sys.modules) != self._modules
+                    or (self._of_modules and self._modules_differ())
+                ):
                     self._look_at_modules()
                     self._write()
                     self._assigned = _copy_of_assigned(_assigned())
