@@ -29,6 +29,7 @@ type replicas struct {
 	// sources are the masters that changes come from, links the nodes that changes go to, and lent the keys that they watch here.
 	sources map[*node]*source
 	links   map[*node]*link
+	asked   map[*node]int64 // when the last question to a node arrives
 	lent    map[string]bool
 }
 
@@ -63,7 +64,7 @@ func (w *world) newReplicas() replicas {
 	return replicas{
 		policy: &hot.Policy{Rate: 1, ColdRate: 0.5, ColdAfter: w.coldAfter, KeysMax: 4, ReplicasMax: 2}, tended: w.now,
 		reads: map[string]int{}, held: map[string]*replica{},
-		sources: map[*node]*source{}, links: map[*node]*link{}, lent: map[string]bool{},
+		sources: map[*node]*source{}, links: map[*node]*link{}, asked: map[*node]int64{}, lent: map[string]bool{},
 	}
 }
 
@@ -136,22 +137,30 @@ func (n *node) watch(key string) {
 	if at == nil {
 		return
 	}
-	n.w.after(n.w.between(50, 3*millisecond), at.alive(func() {
-		if !at.cutOff && !n.cutOff && at.takes(slotOf(key)) {
+	n.ask(at, func() {
+		if at.takes(slotOf(key)) {
 			if at.links[n] == nil {
 				at.links[n] = new(link)
 			}
 			at.lent[key] = true
 			at.step(&kernel.Watch{Key: key, Slot: slotOf(key), Cache: uint16(remoteCaches + n.number)})
 		}
+	})
+}
+
+// ask brings a question to a node, in the order in which they are put.
+func (n *node) ask(to *node, do func()) {
+	n.asked[to] = max(n.asked[to]+1, n.w.now+n.w.between(50, 3*millisecond))
+	n.w.after(n.asked[to]-n.w.now, to.alive(func() {
+		if !to.cutOff && !n.cutOff {
+			do()
+		}
 	}))
 }
 
 func (n *node) unwatch(at *node, key string) {
-	if at != nil && !n.cutOff {
-		n.w.after(n.w.between(50, 3*millisecond), at.alive(func() {
-			at.step(&kernel.Unwatch{Key: key, Cache: uint16(remoteCaches + n.number)})
-		}))
+	if at != nil {
+		n.ask(at, func() { at.step(&kernel.Unwatch{Key: key, Cache: uint16(remoteCaches + n.number)}) })
 	}
 }
 
