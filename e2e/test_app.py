@@ -306,6 +306,24 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         cloudburst.connect("127.0.0.1:1", timeout=1)
 
 
+def test_what_put_has_stored_is_not_a_counter(app: cloudburst.App, name: str) -> None:
+    """The error says which key and what to do, here and in a function; what is stored stays."""
+
+    def count() -> None:
+        cloudburst.context().increment(name)
+
+    app.put(name, 5)
+    reason = f"{name}.*delete"
+    with pytest.raises(errors.LatticeMismatchError, match=reason):
+        app.increment(name)
+    with pytest.raises(errors.LatticeMismatchError, match=reason):
+        app.function(count, name=name).remote().get()
+    assert app.get(name) == 5
+    app.delete(name)
+    app.increment(name, 2)
+    assert app.get(name) == 2
+
+
 def test_functions_that_run_at_the_same_time_all_count(app: cloudburst.App, name: str) -> None:
     @app.function(name=f"{name}-visit")
     def visit(key: str) -> int:
