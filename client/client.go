@@ -52,6 +52,16 @@ func Connect(ctx context.Context, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
+// String names the node that the client is connected to.
+func (c *Client) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stream == nil {
+		return "client without a connection"
+	}
+	return "client of the node at " + c.stream.conn.RemoteAddr().String()
+}
+
 // Close ends the connection and fails what still waits with ErrCancelled. Runs under way are not stopped. A second call does
 // nothing. It always returns nil, and is an io.Closer's for the sake of those that want one.
 func (c *Client) Close() error {

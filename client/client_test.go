@@ -151,6 +151,48 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+func TestWhatIsPrinted(t *testing.T) {
+	t.Parallel()
+	cloud := connect(t)
+	future, err := cloud.Call(t.Context(), "add", 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-future.Done()
+	failing, err := cloud.Call(t.Context(), "div", 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-failing.Done()
+	if err := cloud.Put(t.Context(), "printed", client.Tuple{1, "x"}, client.AckMemory, client.TTL(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := cloud.GetAll(t.Context(), "printed", "printed/not")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for got, want := range map[string]string{
+		fmt.Sprint(future):     "future of run " + future.ID() + `, call "add": done`,
+		fmt.Sprint(failing):    "future of run " + failing.ID() + `, call "div": failed`,
+		fmt.Sprint(entries[0]): `"printed": {"$tuple":[1,"x"]}`,
+		fmt.Sprint(entries[1]): `"printed/not": nothing is stored there`,
+		fmt.Sprint(cloud):      "client of the node at 127.0.0.1:" + port(t, cloud),
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func port(t *testing.T, cloud *client.Client) string {
+	t.Helper()
+	s, err := cloud.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Address[strings.LastIndex(s.Address, ":")+1:]
+}
+
 func TestState(t *testing.T) {
 	t.Parallel()
 	cloud := connect(t)

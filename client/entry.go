@@ -33,6 +33,20 @@ func entriesOf(cells []*pb.Cell, values [][]byte) ([]Entry, error) {
 	return entries, nil
 }
 
+// String shows the key and its value as JSON, in the notation of docs/command-line.md.
+func (e Entry) String() string {
+	var v Ordered
+	text := ""
+	err := e.decode(&v)
+	if err == nil {
+		text, err = codec.FormatJSON(v)
+	}
+	if err != nil {
+		text = err.Error()
+	}
+	return fmt.Sprintf("%q: %s", e.Key, text)
+}
+
 // Exists reports whether anything is stored under the key.
 func (e Entry) Exists() bool { return e.kind != pb.LatticeType_LATTICE_TYPE_UNSPECIFIED }
 

@@ -24,6 +24,19 @@ func (f *Future) Key() string { return f.id.ResultKey() }
 // Ref returns a reference to the result, for arguments of other calls. A future as an argument is the same.
 func (f *Future) Ref() Ref { return Ref{Key: f.Key()} }
 
+// String names the run and says whether it goes on.
+func (f *Future) String() string {
+	state := "running"
+	select {
+	case <-f.request.done:
+		if state = "done"; f.request.err != nil {
+			state = "failed"
+		}
+	default:
+	}
+	return fmt.Sprintf("future of run %s, %v: %s", f.ID(), f.request, state)
+}
+
 // Done is closed when the result is there.
 func (f *Future) Done() <-chan struct{} { return f.request.done }
 

@@ -173,7 +173,7 @@ func (s *Session) awaitKey(ctx context.Context, key string) (*lattice.State, err
 			return state, err
 		}
 	}
-	return nil, malformed("the end of a watch that nobody ended")
+	return nil, malformed("the end of a watch that goes on")
 }
 
 // fetch returns what the store holds under keys.

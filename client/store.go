@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"cloudburst/codec"
@@ -28,11 +29,25 @@ func (a Ack) proto() pb.Ack {
 	return pb.Ack_ACK_DURABLE
 }
 
+// PutOption changes how [Client.Put] writes: a [TTL] or an [Ack].
+type PutOption interface{ apply(w *Write, ack *Ack) }
+
+// TTL is how long a value is kept, at least a millisecond.
+type TTL time.Duration
+
+func (t TTL) apply(w *Write, _ *Ack) {
+	if w.TTL = time.Duration(t); t == 0 {
+		w.TTL = -1 // refused, as it is not for ever
+	}
+}
+
+func (a Ack) apply(_ *Write, ack *Ack) { *ack = a }
+
 // Write is one key of a [Client.PutAll].
 type Write struct {
 	Key   string
 	Value any
-	// TTL is how long the value is kept; 0 = for ever.
+	// TTL is how long the value is kept, at least a millisecond; 0 = for ever.
 	TTL time.Duration
 }
 
@@ -83,8 +98,16 @@ func (c *Client) fetch(ctx context.Context, get *pb.Get) ([]Entry, error) {
 //
 //	cloud.Put(ctx, "hits", client.Increment(1))
 //	cloud.Put(ctx, "online", client.AddToSet("ada", "grace"))
-func (c *Client) Put(ctx context.Context, key string, value any) error {
-	return c.PutAll(ctx, AckDurable, Write{Key: key, Value: value})
+//
+// Options say how long the value is kept, and that a write in memory is enough:
+//
+//	cloud.Put(ctx, "draft", text, client.TTL(time.Hour), client.AckMemory)
+func (c *Client) Put(ctx context.Context, key string, value any, opts ...PutOption) error {
+	w, ack := Write{Key: key, Value: value}, AckDurable
+	for _, opt := range opts {
+		opt.apply(&w, &ack)
+	}
+	return c.PutAll(ctx, ack, w)
 }
 
 // PutAll writes several keys in one request, with an acknowledgement of the caller's choice.
@@ -95,6 +118,9 @@ func (c *Client) PutAll(ctx context.Context, ack Ack, writes ...Write) error {
 		r.name = writes[0].Key
 	}
 	for _, w := range writes {
+		if w.TTL < 0 || w.TTL > 0 && w.TTL < time.Millisecond {
+			return invalid("put %q: a TTL is at least a millisecond", w.Key)
+		}
 		cell := &pb.Cell{Key: w.Key, Type: pb.LatticeType_LATTICE_TYPE_LWW, TtlMilliseconds: milliseconds(w.TTL)}
 		elements := []any{w.Value}
 		switch v := w.Value.(type) {
@@ -155,7 +181,10 @@ func (c *Client) Delete(ctx context.Context, keys ...string) error {
 // Keys returns the keys that start with prefix, in order, beginning after the key after; limit bounds them, 0 being 1,000.
 // more tells that there are others: the last one is the next call's after.
 func (c *Client) Keys(ctx context.Context, prefix, after string, limit int) (keys []string, more bool, err error) {
-	list := &pb.ListKeys{Prefix: prefix, After: after, Limit: uint32(max(limit, 0))}
+	if limit < 0 || limit > math.MaxInt32 {
+		return nil, false, invalid("list keys: a limit of %d; it is 0 for 1,000, or a positive number", limit)
+	}
+	list := &pb.ListKeys{Prefix: prefix, After: after, Limit: uint32(limit)}
 	r := &request{verb: "list keys", again: true, header: &pb.Header{Body: &pb.Header_ListKeys{ListKeys: list}}}
 	reply, err := c.ask(ctx, r)
 	if err != nil {

@@ -42,6 +42,9 @@ type Change struct {
 //		…
 //	}
 func (c *Client) Watch(ctx context.Context, keys ...string) iter.Seq2[Change, error] {
+	if len(keys) == 0 {
+		return func(yield func(Change, error) bool) { yield(Change{}, invalid("watch: name a key, or several")) }
+	}
 	return c.watch(ctx, &pb.Watch{Keys: keys})
 }
 
@@ -71,7 +74,7 @@ func (c *Client) watch(ctx context.Context, watch *pb.Watch) iter.Seq2[Change, e
 			case <-r.done:
 				err := r.err
 				if err == nil {
-					err = fmt.Errorf("%v: %w", r, malformed("the end of a watch that nobody ended"))
+					err = fmt.Errorf("%v: %w", r, malformed("the end of a watch that goes on"))
 				}
 				yield(Change{}, err)
 				return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy
 import pytest
 
+import cloudburst
 from cloudburst.client.client import CloudburstConnection
 from e2e.node import Node
 
@@ -75,8 +77,12 @@ def test_a_call_that_fails(node: Node, cloud: CloudburstConnection, registered: 
     assert "JSON" in unreadable.stderr
 
 
-def test_unique_prefixes_are_enough(node: Node, registered: str) -> None:
-    assert json.loads(node.cli("call", f"{registered}-s", "5").stdout) == 25
+def test_the_beginning_of_a_name_is_enough_to_look(node: Node, registered: str) -> None:
+    for command in (("call", f"{registered}-s", "5"), ("fn", "rm", f"{registered}-s"), ("dag", "rm", f"{registered}-d")):
+        refused = node.cli(*command, check=False)
+        assert refused.returncode == 1
+        assert f"{registered}-" in refused.stderr, "the names that are registered are told"
+    assert json.loads(node.cli("call", f"{registered}-sq", "5").stdout) == 25
     assert f"{registered}-incr" in node.cli("fn", "describe", f"{registered}-i").stdout
     ambiguous = node.cli("fn", "describe", f"{registered}-", check=False)
     assert ambiguous.returncode != 0
@@ -138,3 +144,32 @@ def test_anna_status(node: Node, cloud: CloudburstConnection, name: str) -> None
 def test_another_address_and_token(node: Node, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     done = node.cli("status", "--address", node.address, "--token", node.token)
     assert done.stdout
+
+
+def test_every_value_is_given_back(node: Node, name: str) -> None:
+    """What -o json prints is what kv put and call take: Python finds an equal value, of the same types, under the copy."""
+    app = cloudburst.connect()
+    values = [
+        None,
+        [True, 0, -1, 2**70, -(2**64)],
+        [1.0, -0.0, 1e300, 0.1, float("inf"), float("-inf")],
+        ["", "ü\u2028\x00", "a" * 5000],
+        [b"", b"\x00\xff"],
+        {"b": 1, "a": {"$bytes": "no notation"}, "$set": []},
+        {1: "x", (1, (2.0, "y")): None, b"k": [], frozenset({1, 2}): {}},
+        [{1, 2}, frozenset({(1,)}), (), ((),)],
+        {},
+        3 + 4j,
+        numpy.arange(6, dtype="<f4").reshape(2, 3),
+        b"bytes alone",
+        "text alone",
+    ]
+    for number, value in enumerate(values):
+        key, copy = f"{name}/{number}", f"{name}/copy/{number}"
+        app.put(key, value)
+        printed = node.cli("kv", "get", key, "-o", "json").stdout
+        node.cli("kv", "put", copy, "--as", "json", "-", stdin=printed)
+        read = app.get(copy)
+        assert type(read) is type(value), printed
+        assert repr(read) == repr(value), printed
+        assert node.cli("kv", "get", copy, "-o", "json").stdout == printed

@@ -41,6 +41,13 @@ def test_ready_and_healthy(node: Node) -> None:
     assert node.cli("version").stdout.split()[-1].strip() in version or "version" in version
 
 
+def test_help_of_metrics(node: Node) -> None:
+    """Every metric says in a sentence what it counts."""
+    explained = re.findall(r"^# HELP (cloudburst_\S+) ?(.*)$", node.http("/metrics")[1], re.MULTILINE)
+    assert len(explained) > 80
+    assert [name for name, sentence in explained if not re.fullmatch(r"[A-Z].*\.", sentence)] == []
+
+
 def test_the_ready_line_is_one_and_names_the_url(own_node: Starter) -> None:
     node = own_node()
     assert sum(node.url in line for line in node.output.lines) >= 1

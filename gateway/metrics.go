@@ -106,17 +106,17 @@ type metrics struct {
 
 var (
 	connectionsDesc = prometheus.NewDesc("cloudburst_gateway_connections", "Connections that are open.", nil, nil)
-	outstandingDesc = prometheus.NewDesc("cloudburst_gateway_requests_outstanding", "Requests without an answer yet.", nil, nil)
-	refusedDesc     = prometheus.NewDesc("cloudburst_gateway_connections_refused_total", "Connections beyond the bound.", nil, nil)
-	deniedDesc      = prometheus.NewDesc("cloudburst_gateway_unauthenticated_total", "Streams refused for their token.", nil, nil)
-	malformedDesc   = prometheus.NewDesc("cloudburst_gateway_malformed_total", "Connections closed for breaking the protocol.", nil, nil)
-	requestsDesc    = prometheus.NewDesc("cloudburst_gateway_requests_total", "Requests answered.", []string{"type", "code"}, nil)
+	outstandingDesc = prometheus.NewDesc("cloudburst_gateway_requests_outstanding", "Requests that wait for their answer.", nil, nil)
+	refusedDesc     = prometheus.NewDesc("cloudburst_gateway_connections_refused_total", "Connections that were refused because there were too many.", nil, nil)
+	deniedDesc      = prometheus.NewDesc("cloudburst_gateway_unauthenticated_total", "Connections that were refused because their token was missing or wrong.", nil, nil)
+	malformedDesc   = prometheus.NewDesc("cloudburst_gateway_malformed_total", "Connections that were closed because the client broke the protocol.", nil, nil)
+	requestsDesc    = prometheus.NewDesc("cloudburst_gateway_requests_total", "Requests that were answered, by type and code.", []string{"type", "code"}, nil)
 )
 
 func newMetrics(g *Gateway) *metrics {
 	m := &metrics{gateway: g, registry: prometheus.NewRegistry()}
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Subsystem: "gateway", Name: "request_seconds", Help: "From the request to its answer.",
+		Namespace: namespace, Subsystem: "gateway", Name: "request_seconds", Help: "Time from a request to its answer.",
 		Buckets: prometheus.ExponentialBuckets(16e-6, 2, 24), // 16 µs to 134 s
 	}, []string{"type"})
 	for k := kindUnknown; k < kinds; k++ {
@@ -204,10 +204,10 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value, labe
 			continue
 		}
 		name := prefix + "_" + names.Snake(field.Name)
-		help := field.Name + " of the part " + strings.TrimPrefix(prefix, namespace+"_") + "."
+		text := help[strings.TrimPrefix(name, namespace+"_")]
 		if h, ok := reflect.TypeAssert[histogram](value); ok {
 			cumulative, count, sum := h.Buckets()
-			out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name+"_seconds", help, nil, labels), count, sum, cumulative)
+			out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name+"_seconds", text, nil, labels), count, sum, cumulative)
 			continue
 		}
 		kind, number := prometheus.GaugeValue, 0.0
@@ -241,6 +241,6 @@ func walk(out chan<- prometheus.Metric, prefix string, stats reflect.Value, labe
 		if kind == prometheus.CounterValue {
 			name += "_total"
 		}
-		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, number)
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, text, nil, labels), kind, number)
 	}
 }

@@ -98,8 +98,15 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Is reports whether target is the sentinel of e's code.
+// Is reports whether target is the sentinel of e's code. An error that says that a deadline passed, or that the caller gave up, is
+// that of package context as well, whether this process or another noticed it.
 func (e *Error) Is(target error) bool {
+	switch target {
+	case context.DeadlineExceeded:
+		return e.Code == pb.Code_CODE_DEADLINE_EXCEEDED
+	case context.Canceled:
+		return e.Code == pb.Code_CODE_CANCELLED
+	}
 	for i := range errorRows {
 		if errorRows[i].code == e.Code {
 			return errorRows[i].sentinel == target

@@ -94,6 +94,5 @@ func mismatch(held *lattice.State, key string, t lattice.Type, nowMillis int64) 
 	if live == nil || live.Type() == t {
 		return nil
 	}
-	return errorf(Mismatch, "write to %.64q: it holds a %v, and this is a %v; delete the key first, or use another one",
-		key, live.Type(), t)
+	return errorf(Mismatch, "%s", lattice.Mismatch(key, live.Type(), t))
 }

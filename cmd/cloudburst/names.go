@@ -50,6 +50,9 @@ func whole(kind, wanted string, known []string, list string) error {
 	if slices.Contains(known, wanted) {
 		return nil
 	}
+	if wanted == "" {
+		return usage("the name of a %s is empty", kind)
+	}
 	return unknown(kind, wanted, known, list)
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from numbers import Real
 from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst import codec
@@ -15,6 +16,7 @@ __all__ = [
     "cells_of",
     "check_key",
     "cut",
+    "duration",
     "few",
     "increment_cell",
     "lifetime",
@@ -24,6 +26,7 @@ __all__ = [
     "value_of",
 ]
 
+_SECONDS_MAX = 1e9
 _ACKS = {"durable": store_pb2.ACK_DURABLE, "memory": store_pb2.ACK_MEMORY}
 
 
@@ -48,7 +51,12 @@ def new_cell(key: str, value: Any, ttl: Optional[float] = None) -> Tuple[store_p
 
 def lifetime(ttl: Optional[float]) -> int:
     """Return for how many milliseconds a cell is kept that is put with a ttl in seconds; 0 = until it is deleted."""
-    return 0 if ttl is None else max(1, milliseconds(ttl))
+    if ttl is None:
+        return 0
+    kept = milliseconds(ttl, "ttl")
+    if kept < 1:
+        raise InvalidArgumentError(f"ttl={ttl!r:.100}: it is at least a millisecond")
+    return kept
 
 
 def increment_cell(key: str, n: int) -> Tuple[store_pb2.Cell, List[Encoded]]:
@@ -114,11 +122,18 @@ def ack_of(ack: str) -> store_pb2.Ack:
         raise InvalidArgumentError(f"ack={ack!r:.100}: must be 'durable' or 'memory'") from None
 
 
-def milliseconds(seconds: float) -> int:
-    """Return a duration as it travels. Raises InvalidArgumentError for what is none."""
-    if not 0 <= seconds < 1e9:
-        raise InvalidArgumentError(f"{seconds!r:.100} s is not a duration")
-    return int(seconds * 1000)
+def duration(seconds: object, what: str = "a duration") -> float:
+    """Return a duration in seconds. Raises InvalidArgumentError for what is not one: NaN, infinity, and what is below zero."""
+    kind = type(seconds)
+    number = kind is float or kind is int or (isinstance(seconds, Real) and kind is not bool)
+    if not number or not 0 <= seconds < _SECONDS_MAX:  # type: ignore[operator]
+        raise InvalidArgumentError(f"{what} is a number of seconds from 0 on, got {seconds!r:.100}")
+    return float(seconds)  # type: ignore[arg-type]
+
+
+def milliseconds(seconds: float, what: str = "a duration") -> int:
+    """Return a duration as it travels. Raises InvalidArgumentError for what is not one."""
+    return int(duration(seconds, what) * 1000)
 
 
 def few(keys: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import weakref
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst.call import CallHead, keep, new_run_id
-from cloudburst.cells import ack_of, cells_of, check_key, few, increment_cell, milliseconds
+from cloudburst.cells import ack_of, cells_of, check_key, duration, few, increment_cell, milliseconds
 from cloudburst.codec import Buffer, Encoded, decode_state, share_modules
 from cloudburst.endpoint import Endpoint, Locate, locator, own_node
 from cloudburst.errors import Error, FrameError, InvalidArgumentError
@@ -39,7 +39,7 @@ class Connection:
         """``timeout`` is how many seconds the answer to anything but a call may take, where the caller says nothing."""
         global _latest
         self.transport = Transport(locate)
-        self.timeout = timeout
+        self.timeout = duration(timeout, "timeout")
         self._reference = reference = _latest = weakref.ref(self)
         share_modules(lambda: _import_path_of(reference()))
         _connections.add(self)
@@ -85,8 +85,8 @@ class Connection:
         for key in keys:
             check_key(key)
         header.get.keys.extend(keys)
-        header.get.wait_milliseconds = milliseconds(wait)
-        seconds = self.timeout + wait if timeout is None else timeout
+        header.get.wait_milliseconds = milliseconds(wait, "wait")
+        seconds = self.timeout + wait if timeout is None else duration(timeout, "timeout")
         return new_request(header, (), time.monotonic() + seconds, f"get {few(keys)}")
 
     def states(self, keys: Sequence[str], timeout: Optional[float] = None) -> List[store_pb2.State]:
@@ -213,7 +213,7 @@ class Connection:
         return next((found for found in self.dags(name) if found.name == name), None)
 
     def _deadline(self, timeout: Optional[float]) -> float:
-        return time.monotonic() + (self.timeout if timeout is None else timeout)
+        return time.monotonic() + (self.timeout if timeout is None else duration(timeout, "timeout"))
 
 
 # The node that an unpickled object belongs to: in a worker the one that runs the function; elsewhere the one whose address the

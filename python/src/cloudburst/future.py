@@ -7,7 +7,7 @@ from typing import Any, Generator, Generic, Optional, Type, TypeVar
 
 from cloudburst.argument import Argument
 from cloudburst.call import result_key
-from cloudburst.cells import cells_of, check_key, value_of
+from cloudburst.cells import cells_of, check_key, duration, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference, sent_as
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, address_of, connection_of, current_connection
 from cloudburst.errors import CodecError, DeadlineExceededError, FrameError, InvalidArgumentError
@@ -177,7 +177,7 @@ class Future(Argument, Generic[T]):
         return request
 
     def _await(self, timeout: Optional[float]) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + duration(timeout, "timeout")
         request = self._request
         if request is not None and not self._by_key and not self._result_key:
             # Nearly always, written out for its sake: the call is answered with the result.

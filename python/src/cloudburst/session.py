@@ -8,6 +8,7 @@ import time
 from typing import Any, Dict, Iterable, List, Optional
 
 from cloudburst import codec
+from cloudburst.cells import duration
 from cloudburst.codec import Encoded
 from cloudburst.codec._lattice import natural
 from cloudburst.connection import Connection
@@ -87,7 +88,7 @@ class Session:
 
     def _await(self, key: str, timeout: Optional[float]) -> store_pb2.State:
         """Watch a key until the session may be shown it."""
-        seconds = self._connection.timeout if timeout is None else timeout
+        seconds = self._connection.timeout if timeout is None else duration(timeout, "timeout")
         deadline = time.monotonic() + seconds
         try:
             for found in watch_states(self._connection, key, deadline):

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
 
+from cloudburst.cells import duration
 from cloudburst.channel import Channel
 from cloudburst.connection import RUN_SECONDS
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError
@@ -93,7 +94,7 @@ class _Arrivals(Waiter):
     def deadline(self, timeout: Optional[float]) -> float:
         """Return when to give up: that of the last run, without a timeout."""
         if timeout is not None:
-            return time.monotonic() + timeout
+            return time.monotonic() + duration(timeout, "timeout")
         return max((request.deadline for request in self._waiting), default=time.monotonic() + RUN_SECONDS)
 
     def next(self, deadline: float) -> Optional[Future[Any]]:

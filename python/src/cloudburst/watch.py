@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
-from cloudburst.cells import check_key, cut, few, value_of
+from cloudburst.cells import check_key, cut, duration, few, value_of
 from cloudburst.codec import Buffer, decode_state
 from cloudburst.connection import Connection
 from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
@@ -76,7 +76,7 @@ def watch(connection: Connection, keys: Sequence[str], timeout: Optional[float] 
         raise InvalidArgumentError("watch: name a key, or several")
     for key in keys:
         check_key(key)
-    return _watching(connection, keys, _FOREVER_SECONDS if timeout is None else timeout)
+    return _watching(connection, keys, _FOREVER_SECONDS if timeout is None else duration(timeout, "timeout"))
 
 
 def watch_states(connection: Connection, key: str, deadline: float) -> Iterator[store_pb2.State]:
