@@ -30,19 +30,19 @@ var (
 	ErrExecution = wire.ErrExecution
 	// ErrWorkerDied says that the process running a function ended before it answered.
 	ErrWorkerDied = wire.ErrWorkerDied
-	// ErrDeadlineExceeded says that a wait was longer than its deadline.
+	// ErrDeadlineExceeded says that a deadline passed before there was an answer.
 	ErrDeadlineExceeded = wire.ErrDeadlineExceeded
-	// ErrNoResources says that a queue or pool is at its named bound.
+	// ErrNoResources says that a queue or a pool is full; the message names its bound.
 	ErrNoResources = wire.ErrNoResources
-	// ErrTooLarge says that a value crosses its named limit.
+	// ErrTooLarge says that a value is larger than its named limit.
 	ErrTooLarge = wire.ErrTooLarge
-	// ErrUnavailable says that the node is not there, is stopping, or is cut off from its log.
+	// ErrUnavailable says that the node is stopping, is not there, or does not reach its log.
 	ErrUnavailable = wire.ErrUnavailable
-	// ErrUnsupported says that the request is understood and not built.
+	// ErrUnsupported says that this version does not do what the request asks for.
 	ErrUnsupported = wire.ErrUnsupported
 	// ErrLatticeMismatch says that a key holds a lattice of another type.
 	ErrLatticeMismatch = wire.ErrLatticeMismatch
-	// ErrIncompatible says that the client and the node cannot work together.
+	// ErrIncompatible says that client and node have versions that cannot work together.
 	ErrIncompatible = wire.ErrIncompatible
 	// ErrCancelled says that the caller gave up, or that the client was closed.
 	ErrCancelled = wire.ErrCancelled

@@ -28,23 +28,23 @@ var (
 	ErrExecution = errors.New("execution error")
 	// ErrWorkerDied says that the process running a function ended before it answered.
 	ErrWorkerDied = errors.New("worker died")
-	// ErrDeadlineExceeded says that a wait was longer than its deadline.
+	// ErrDeadlineExceeded says that a deadline passed before there was an answer.
 	ErrDeadlineExceeded = errors.New("deadline exceeded")
-	// ErrNoResources says that a queue or pool is at its named bound.
+	// ErrNoResources says that a queue or a pool is full; the message names its bound.
 	ErrNoResources = errors.New("no resources")
-	// ErrTooLarge says that a value crosses its named limit.
+	// ErrTooLarge says that a value is larger than its named limit.
 	ErrTooLarge = errors.New("too large")
-	// ErrUnavailable says that the node is draining, gone, or cut off from its log.
+	// ErrUnavailable says that the node is stopping, is not there, or does not reach its log.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrUnsupported says that the request is understood and not built.
+	// ErrUnsupported says that this version does not do what the request asks for.
 	ErrUnsupported = errors.New("unsupported")
 	// ErrLatticeMismatch says that a key holds a lattice of another type.
 	ErrLatticeMismatch = errors.New("lattice mismatch")
-	// ErrIncompatible says that two versions cannot work together.
+	// ErrIncompatible says that client and node have versions that cannot work together.
 	ErrIncompatible = errors.New("incompatible")
-	// ErrCancelled says that the caller gave up.
+	// ErrCancelled says that the caller gave up the request.
 	ErrCancelled = errors.New("cancelled")
-	// ErrInternal says that the fault is ours.
+	// ErrInternal says that the fault is the node's.
 	ErrInternal = errors.New("internal error")
 )
 
