@@ -52,6 +52,8 @@ type General struct {
 	Roles []string
 	// DrainTimeout is how long what runs may go on when the node is told to stop. Default 30s.
 	DrainTimeout time.Duration
+	// AcceptDamage lets a node that is alone start with what is left of a log that is damaged.
+	AcceptDamage bool
 }
 
 // NATS is the section of the bus.

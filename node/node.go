@@ -175,7 +175,8 @@ func (n *Node) openBus(ctx context.Context) (closeBus func(), err error) {
 		}
 		server, err := embedded.Start(ctx, embedded.Config{
 			DataDir: data, SyncAlways: nats.SyncAlways, SyncInterval: nats.SyncInterval, StoreMax: nats.StoreMax,
-			Cluster: cluster, Logger: n.cfg.Logger,
+			AcceptDamage: n.cfg.Node.AcceptDamage,
+			Cluster:      cluster, Logger: n.cfg.Logger,
 		})
 		if err != nil {
 			return nil, dataError(err)

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -37,6 +38,8 @@ type mender struct {
 	end    chan struct{}
 	ended  chan struct{}
 
+	marks marks // as they were written last; owned by run, and by stop after that
+
 	mu     sync.Mutex
 	faults []string
 }
@@ -45,6 +48,7 @@ func (m *mender) start(s *Server, dataDir string) {
 	m.server, m.data = s, dataDir
 	m.end, m.ended = make(chan struct{}), make(chan struct{})
 	m.tell(m.shortage(false), m.broken()) // known from the start
+	m.mark(false)                         // what an earlier life has noted counts no more
 	go m.run()
 }
 
@@ -52,6 +56,28 @@ func (m *mender) stop() {
 	if m.end != nil {
 		close(m.end)
 		<-m.ended
+		m.mark(true)
+	}
+}
+
+// markLook is how often it is noted how far the streams have been written.
+const markLook = 100 * time.Millisecond
+
+// mark notes how far the streams of a node that is alone have been written, if that has changed.
+func (m *mender) mark(stopped bool) {
+	if m.server.clustered {
+		return
+	}
+	m.mu.Lock()
+	faulty := len(m.faults) > 0
+	m.mu.Unlock()
+	streams, known := marksOf(m.server.nats)
+	if !known || faulty || !stopped && maps.Equal(streams, m.marks.Streams) {
+		return
+	}
+	m.marks = marks{Stopped: stopped, Boot: boot(), Streams: streams}
+	if err := m.marks.write(m.data); err != nil {
+		m.server.logger.Debug("it is not noted how far the log has been written", "error", err)
 	}
 }
 
@@ -66,6 +92,8 @@ func (m *mender) run() {
 	defer close(m.ended)
 	ticker := time.NewTicker(mendLook)
 	defer ticker.Stop()
+	marking := time.NewTicker(markLook)
+	defer marking.Stop()
 	var next time.Time
 	pause := mendPauseMin
 	var broken []string
@@ -73,6 +101,9 @@ func (m *mender) run() {
 		select {
 		case <-m.end:
 			return
+		case <-marking.C:
+			m.mark(false)
+			continue
 		case <-m.server.log.failed:
 		case <-ticker.C:
 		}
@@ -120,7 +151,8 @@ func (m *mender) shortage(restart bool) string {
 		needed = descriptorsNeeded
 	}
 	if !descriptorsFree(needed) {
-		return fmt.Sprintf("the process has no file descriptors left for the log (its limit is %d: ulimit -n, or LimitNOFILE); durable writes fail until there are some",
+		return fmt.Sprintf("the process has no file descriptors left for the log (its limit is %d: ulimit -n, or LimitNOFILE); "+
+			"durable writes fail until there are some",
 			descriptors.Limit())
 	}
 	store := m.server.store

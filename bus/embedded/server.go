@@ -46,6 +46,8 @@ type Config struct {
 	SyncInterval time.Duration
 	// StoreMax bounds the bytes of all streams on disk. Default: as much as the disk has room for.
 	StoreMax int64
+	// AcceptDamage lets a server that is alone start with what is left of a log that is damaged.
+	AcceptDamage bool
 	// Cluster makes the server a member of a cluster. Default nil: it runs alone.
 	Cluster *Cluster
 	// Logger gets the server's log: notices at debug level, warnings and errors at their own. Default: discarded.
@@ -70,7 +72,7 @@ type Server struct {
 
 // Start starts a server and returns when it takes connections, with everything that the data directory holds recovered; in a
 // cluster, when that has a leader. It fails with ErrDataDirInUse while another process, or another Server of this one, uses the
-// directory, with ErrForeignData when that was made for another cluster or for none, and with ErrNoQuorum.
+// directory, with ErrForeignData when that was made for another cluster or for none, with ErrNoQuorum, and with ErrDamaged or ErrUnreadable.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.DataDir == "" {
 		return nil, errors.New("start the embedded NATS server: no data directory given")
@@ -149,6 +151,9 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	// Start returns when recovery is over; connections are accepted by goroutines of their own. It knows no context, but
 	// ends early when the server is shut down meanwhile.
 	started := make(chan struct{})
+	if err := s.check(cfg.DataDir, cfg.AcceptDamage); err != nil {
+		return err
+	}
 	err = newGuard(cfg.DataDir).around(func() error {
 		go func() {
 			defer close(started)
