@@ -110,16 +110,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, g.close)
 	defer stop()
-	var listener net.Listener = &boundedListener{
-		Listener: g.listener, gateway: g, refusals: &descriptors.Refusals{Logger: g.cfg.Logger, Port: g.Address()},
-	}
+	refusals := &descriptors.Refusals{Logger: g.cfg.Logger, Port: g.Address()}
+	var listener net.Listener = &boundedListener{Listener: g.listener, gateway: g, refusals: refusals}
 	if g.tls != nil {
 		listener = tls.NewListener(listener, g.tls)
 	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = g.server.Serve(&boundedListener{Listener: g.workers, gateway: g}) // which ends with the other one
+		_ = g.server.Serve(&boundedListener{Listener: g.workers, gateway: g, refusals: refusals}) // which ends with the other one
 	}()
 	err := g.server.Serve(listener)
 	g.close()
