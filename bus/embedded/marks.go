@@ -160,7 +160,7 @@ func (s *Server) check(dataDir string, accept bool) error {
 	}
 	switch {
 	case s.clustered:
-		s.logger.Error("this member takes what it can from the others; to take everything from them, start it with an empty data directory "+
+		s.logger.Error("this member takes what it can from the others; to take everything from them, start it with an empty data directory " +
 			"and its name (--cluster-member)")
 		return nil
 	case accept:
