@@ -18,7 +18,8 @@ var (
 
 // TestSimulation runs many seeds: whatever happens while slots move, all masters of a key agree in the end, with one another, with their
 // caches and with the log, nobody else keeps it, and nothing is missing that was acknowledged as durable, or in memory by a process
-// that has not ended before it could write it to the log. Who serves a key shows all that the log held before it was taken over.
+// that has not ended before it could write it to the log. Who serves a key shows all that the log held before it was taken over, and a
+// replica of a hot key shows in the end what the key's masters show.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	if *seedFlag != 0 {
