@@ -1,6 +1,6 @@
-// Package simulation runs Anna's kernels as they are, and as they are the machines that move slots, shorten the log and keep hot keys, in
-// a world that is made up: its time, network, log and nodes follow from a seed, and misbehave as real ones do, only more often. Checkers then hold what the kernels show against what they
-// promised.
+// Package simulation runs Anna's kernels, and the machines that move slots, shorten the log and keep hot keys, as they are in a world
+// that is made up: its time, network, log and nodes follow from a seed, and misbehave as real ones do, only more often. Checkers then
+// hold what they show against what they promised.
 //
 // A seed that fails is printed and replays exactly:
 //
