@@ -1,10 +1,8 @@
 package anna
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,10 +29,14 @@ const (
 
 // asker asks masters on other nodes. Safe for concurrent use.
 type asker struct {
-	server *Server
-	next   atomic.Uint64
-	wake   chan struct{}
-	parts  assemblies
+	peers   *peers
+	routes  *routes
+	serves  []atomic.Bool // which slots this node serves
+	observe func(time uint64) error
+	timeout time.Duration // of an answer
+	next    atomic.Uint64
+	wake    chan struct{}
+	parts   assemblies
 
 	mu      sync.Mutex
 	pending map[uint64]*question
@@ -65,19 +67,6 @@ type question struct {
 	reason   string
 }
 
-func newAsker(s *Server) *asker {
-	return &asker{server: s, wake: make(chan struct{}, 1), pending: map[uint64]*question{}}
-}
-
-// Subjects between nodes.
-func (s *Server) slotSubject(slot uint16) string {
-	return s.cfg.Prefix + ".ask." + strconv.Itoa(int(slot))
-}
-
-func (s *Server) nodeSubject(member, what string) string {
-	return s.cfg.Prefix + ".node." + member + "." + what
-}
-
 // ask puts a question. Done is called once, on any goroutine, and must not block.
 func (a *asker) ask(q *question, ask *pb.Ask) {
 	data, err := proto.Marshal(ask)
@@ -87,7 +76,7 @@ func (a *asker) ask(q *question, ask *pb.Ask) {
 	}
 	q.id, q.data = a.next.Add(1), data
 	now := time.Now()
-	q.deadline = now.Add(a.server.cfg.DurableTimeout + askTimeout)
+	q.deadline = now.Add(a.timeout)
 	a.mu.Lock()
 	if len(a.pending) >= questionsMax {
 		a.mu.Unlock()
@@ -109,22 +98,21 @@ func (a *asker) ask(q *question, ask *pb.Ask) {
 
 // send sends a question. A small one goes to whichever master of the slot the bus finds, a large one to one that is known.
 func (a *asker) send(q *question) {
-	s := a.server
-	answer := s.nodeSubject(s.id, "answer") + "." + strconv.FormatUint(q.id, 36)
-	subject := s.slotSubject(q.slot)
+	answer := a.peers.nodeSubject(a.peers.self, "answer") + "." + strconv.FormatUint(q.id, 36)
+	subject := a.peers.slotSubject(q.slot)
 	member := q.member
 	if replica := a.replica(q); replica != "" {
 		member = replica
 	}
 	if q.lead {
-		if member = s.leaderOf(q.slot); member == "" {
+		if member = a.routes.leaderOf(q.slot); member == "" {
 			a.later(q, "no node leads its slot")
 			return
 		}
 	}
 	if member == "" && (q.direct || len(q.data) > partBytes) {
-		if member = s.masterOf(q.slot, q.attempts); member == "" && s.serves[q.slot].Load() {
-			member = s.id // it has become the only one since this was asked
+		if member = a.routes.masterOf(q.slot, q.attempts); member == "" && a.serves[q.slot].Load() {
+			member = a.peers.self // it has become the only one since this was asked
 		}
 		if member == "" {
 			a.later(q, "no node serves its slot")
@@ -132,12 +120,9 @@ func (a *asker) send(q *question) {
 		}
 	}
 	if member != "" {
-		subject = s.nodeSubject(member, "ask")
+		subject = a.peers.nodeSubject(member, "ask")
 	}
-	err := cutParts(q.id, q.data, func(message []byte) error {
-		return s.log.conn.NATS.PublishRequest(subject, answer, message)
-	})
-	if err != nil {
+	if err := a.peers.sendEncoded(subject, answer, q.id, q.data); err != nil {
 		a.later(q, err.Error())
 	}
 }
@@ -192,16 +177,16 @@ func (a *asker) answered(m *nats.Msg) {
 		a.later(q, "no node serves its slot")
 		return
 	}
-	_, data, err := a.parts.add(m.Subject, m.Data, time.Now())
-	if err != nil || data == nil {
-		return // what is malformed is not answered; the deadline says so
-	}
 	answer := new(pb.Answer)
-	if err := proto.Unmarshal(data, answer); err != nil {
-		a.finish(q, nil, fmt.Errorf("%w: an answer of another node: %w", errPart, err))
+	_, complete, err := a.parts.decode(m.Subject, m.Data, answer, time.Now())
+	switch {
+	case !complete:
+		return // a part that is malformed, or comes twice, leaves the question open
+	case err != nil:
+		a.finish(q, nil, fmt.Errorf("an answer of another node cannot be decoded: %w", err))
 		return
 	}
-	_ = a.server.stamps.observe(answer.GetTime()) // one that is too far ahead is not followed
+	_ = a.observe(answer.GetTime()) // one that is too far ahead is not followed
 	switch {
 	case answer.GetMoved() && a.turn(q):
 	case answer.GetMoved() && q.member == "":
@@ -290,43 +275,4 @@ func (a *asker) endAll() {
 	for _, q := range all {
 		a.finish(q, nil, errStopping)
 	}
-}
-
-// leaderOf returns the member who leads a slot, if it serves it; empty if none does.
-func (s *Server) leaderOf(slot uint16) string {
-	r := s.routes.Load()
-	if r == nil || len(r.table[slot]) == 0 || !r.serves[r.table[slot][0]].Has(slot) {
-		return ""
-	}
-	return r.table[slot][0]
-}
-
-// masterOf returns another member that serves a slot, as far as is known, at each attempt the next; empty if none does.
-func (s *Server) masterOf(slot uint16, attempt int) string {
-	r := s.routes.Load()
-	if r == nil {
-		return ""
-	}
-	var serving []string
-	for member, serves := range r.serves {
-		if member != s.id && serves.Has(slot) {
-			serving = append(serving, member)
-		}
-	}
-	if len(serving) == 0 {
-		return ""
-	}
-	// Those that the table wants come first, since the others are about to go.
-	slices.SortFunc(serving, func(a, b string) int {
-		return cmp.Or(cmp.Compare(r.rank(slot, a), r.rank(slot, b)), cmp.Compare(a, b))
-	})
-	return serving[attempt%len(serving)]
-}
-
-// rank returns the place of a member among the masters that the table has for a slot.
-func (r *routing) rank(slot uint16, member string) int {
-	if at := slices.Index(r.table[slot], member); at >= 0 {
-		return at
-	}
-	return len(r.table[slot])
 }

@@ -18,11 +18,11 @@ import (
 	"cloudburst/wire"
 )
 
-// chunksAhead bounds the pieces of one state that are under way at a time.
+// chunksAhead bounds the chunks of one state that are under way at a time.
 const chunksAhead = 16
 
-// upload publishes a state that is too large for one record: its pieces, and when the log has them all the record that names
-// them. What fails in between leaves pieces that no record names; they are swept at a later start.
+// upload publishes a state that is too large for one record: its chunks, and when the log has them all the record that names
+// them. What fails in between leaves chunks that no record names; they are swept at a later start.
 func (p *publisher) upload(ctx context.Context, m *kernel.Publish, now time.Time) error {
 	e := &m.Entries[0]
 	data := wire.AppendState(nil, e.State)
@@ -38,14 +38,14 @@ func (p *publisher) upload(ctx context.Context, m *kernel.Publish, now time.Time
 	first := uint64(0)
 	for len(data) > 0 || len(waiting) > 0 {
 		if len(data) > 0 {
-			piece := data[:min(chunkBytes, len(data))]
-			data = data[len(piece):]
+			chunk := data[:min(chunkBytes, len(data))]
+			data = data[len(chunk):]
 			subject := chunkSubject(p.log.cfg.Prefix, up, strconv.Itoa(c.Count))
-			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: piece})
+			future, err := p.log.conn.JetStream.PublishMsgAsync(&nats.Msg{Subject: subject, Data: chunk})
 			if err != nil {
 				return err
 			}
-			p.spend(len(piece))
+			p.spend(len(chunk))
 			c.Count++
 			waiting = append(waiting, future)
 		}
@@ -69,10 +69,10 @@ func (p *publisher) upload(ctx context.Context, m *kernel.Publish, now time.Time
 	if err != nil {
 		return err
 	}
-	// The others may have taken this node for gone meanwhile, and not have known that the pieces are needed.
+	// The others may have taken this node for gone meanwhile, and not have known that the chunks are needed.
 	held, err := p.log.extent(ctx, m.Partition)
 	if err == nil && held.first > first {
-		err = errPiecesLost
+		err = errChunksLost
 	}
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (p *publisher) upload(ctx context.Context, m *kernel.Publish, now time.Time
 	return nil
 }
 
-var errPiecesLost = errors.New("the log was cut off behind the first pieces before it had the last")
+var errChunksLost = errors.New("the log was cut off behind the first chunks before it had the last")
 
 // stored waits until the log has a message, and returns its sequence.
 func stored(ctx context.Context, future jetstream.PubAckFuture) (uint64, error) {
@@ -95,7 +95,7 @@ func stored(ctx context.Context, future jetstream.PubAckFuture) (uint64, error) 
 	}
 }
 
-// uploadName names the pieces of one state: when they were written, in hexadecimal seconds, and by whom.
+// uploadName names the chunks of one state: when they were written, in hexadecimal seconds, and by whom.
 func uploadName(now time.Time, publisher, id uint64) string {
 	return fmt.Sprintf("%x-%x-%x", now.Unix(), publisher, id)
 }
@@ -107,34 +107,34 @@ func uploadTime(name string) (time.Time, bool) {
 	return time.Unix(seconds, 0), err == nil
 }
 
-// download reads the pieces of a state.
+// download reads the chunks of a state.
 func (l *streams) download(ctx context.Context, partition int, slot uint16, c *record.Chunks) (*lattice.State, error) {
 	data := make([]byte, 0, c.Bytes)
 	up := kernel.Upload{Slot: slot, Partition: partition, Name: c.Upload}
 	for i := range c.Count {
-		piece, err := l.streams[partition].GetLastMsgForSubject(ctx, chunkSubject(l.cfg.Prefix, up, strconv.Itoa(i)))
+		chunk, err := l.streams[partition].GetLastMsgForSubject(ctx, chunkSubject(l.cfg.Prefix, up, strconv.Itoa(i)))
 		if err != nil {
-			return nil, fmt.Errorf("read piece %d of %d: %w", i+1, c.Count, err)
+			return nil, fmt.Errorf("read chunk %d of %d: %w", i+1, c.Count, err)
 		}
-		if len(data)+len(piece.Data) > c.Bytes {
+		if len(data)+len(chunk.Data) > c.Bytes {
 			break
 		}
-		data = append(data, piece.Data...)
+		data = append(data, chunk.Data...)
 	}
 	if len(data) != c.Bytes {
-		return nil, fmt.Errorf("%w: its pieces are not %d bytes together", record.ErrMalformed, c.Bytes)
+		return nil, fmt.Errorf("%w: its chunks are not %d bytes together", record.ErrMalformed, c.Bytes)
 	}
 	return wire.DecodeState(data)
 }
 
-// purge removes the pieces of a state.
+// purge removes the chunks of a state.
 func (l *streams) purge(ctx context.Context, up kernel.Upload) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	return l.streams[up.Partition].Purge(ctx, jetstream.WithPurgeSubject(chunkSubject(l.cfg.Prefix, up, "*")))
 }
 
-// orphanAge is how old pieces must be before they are taken for forgotten: their record may be about to come.
+// orphanAge is how old chunks must be before they are taken for forgotten: their record may be about to come.
 const orphanAge = time.Hour
 
 // orphans returns the uploads in a partition that no record names.

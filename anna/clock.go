@@ -20,10 +20,10 @@ func clocks() func() kernel.Moment {
 }
 
 // wall is what stamps and expiries go by, in Unix microseconds.
-func (s *Server) wall() int64 { return s.now().Wall }
+func (k *kernels) wall() int64 { return k.now().Wall }
 
 // clock lets time pass in a kernel.
-func (s *Server) clock(ctx context.Context, shard *shard) {
+func (k *kernels) clock(ctx context.Context, shard *shard) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -33,17 +33,17 @@ func (s *Server) clock(ctx context.Context, shard *shard) {
 		case <-timer.C:
 		case <-shard.poke:
 		}
-		at := s.now()
+		at := k.now()
 		now := at.Elapsed
 		shard.mu.RLock()
 		wake := shard.kernel.Wake(at)
 		shard.mu.RUnlock()
-		if s.state.Load() == replaying {
+		if k.state.Load() == replaying {
 			// What seems to have expired may have been written anew further on in the log.
 			wake = now + clockRest.Microseconds()
 		}
 		if wake <= now {
-			s.step(shard, &kernel.Tick{})
+			k.step(shard, &kernel.Tick{})
 			shard.mu.RLock()
 			wake = shard.kernel.Wake(at)
 			shard.mu.RUnlock()

@@ -9,12 +9,6 @@ import (
 	"cloudburst/anna/slots"
 )
 
-// routing is who serves what, as far as is known at one moment.
-type routing struct {
-	table  slots.Table
-	serves map[string]slots.Bitmap // by member
-}
-
 // takePart makes this node a member until ctx ends. It returns when the node serves the slots that it got first, and then true; or when
 // stop is closed.
 func (s *Server) takePart(ctx context.Context, group *errgroup.Group, stop <-chan struct{}) (ready bool, err error) {
@@ -22,7 +16,7 @@ func (s *Server) takePart(ctx context.Context, group *errgroup.Group, stop <-cha
 	if err := m.open(ctx); err != nil {
 		return false, err
 	}
-	if err := m.succeed(ctx); err != nil {
+	if err := m.replaceFormer(ctx); err != nil {
 		return false, err
 	}
 	if err := insist(ctx, m.announce); err != nil {

@@ -92,7 +92,7 @@ func (c *compactor) perform(ctx context.Context, a compaction.Action) (compactio
 	s := c.server
 	switch a := a.(type) {
 	case compaction.AskExtent:
-		shard := s.shardOfStream(a.Stream)
+		shard := s.kernels.ofStream(a.Stream)
 		shard.mu.RLock()
 		needed := shard.kernel.Needed(a.Stream)
 		shard.mu.RUnlock()
@@ -102,7 +102,7 @@ func (c *compactor) perform(ctx context.Context, a compaction.Action) (compactio
 		}
 		return compaction.ExtentKnown{Stream: a.Stream, First: e.first, End: e.end, Bytes: e.bytes, Needed: needed, Kept: s.room.kept()}, nil
 	case compaction.Compact:
-		s.step(s.shardOfStream(a.Stream), &kernel.Compact{Partition: a.Stream, Target: a.Target})
+		s.kernels.step(s.kernels.ofStream(a.Stream), &kernel.Compact{Partition: a.Stream, Target: a.Target})
 	case compaction.Announce:
 		s.members.change(func(p *pb.Presence) {
 			if p.Targets == nil {
@@ -122,12 +122,10 @@ func (c *compactor) perform(ctx context.Context, a compaction.Action) (compactio
 	return nil, nil
 }
 
-func (s *Server) shardOfStream(stream int) *shard { return s.shards[stream%len(s.shards)] }
-
 // mine reports whether this node leads the first slot of a stream, and of how many of its slots it is a master.
 func (c *compactor) mine(stream int) (leads bool, held int) {
 	s := c.server
-	shard := s.shardOfStream(stream)
+	shard := s.kernels.ofStream(stream)
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
 	for slot := stream; slot < s.cfg.Slots; slot += s.cfg.Streams {

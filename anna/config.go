@@ -12,7 +12,7 @@ import (
 
 // Bounds that no setting moves.
 const (
-	// chunkBytes is the size of the pieces of a state that is too large for one record, and recordBytesMax the size from which it
+	// chunkBytes is the size of the chunks of a state that is too large for one record, and recordBytesMax the size from which it
 	// is.
 	chunkBytes     = 512 << 10
 	recordBytesMax = 512 << 10
@@ -25,7 +25,7 @@ const (
 	// loadsMax bounds the keys that wait to be read from the log, and loaders those that are being read.
 	loadsMax = 65536
 	loaders  = 16
-	// uploads bounds the states that are being cut into pieces.
+	// uploads bounds the states that are being cut into chunks.
 	uploads = 4
 	// slotsMax keeps a slot's number within the subjects that one stream can be asked for.
 	slotsMax = 16384

@@ -48,6 +48,11 @@ func coded(err error) error {
 	return &wire.Error{Code: code, Message: err.Error()}
 }
 
+// isSentinel reports whether an error is one that a forwarder acts on, so that nothing may be added to it.
+func isSentinel(err error) bool {
+	return errors.Is(err, errMoved) || errors.Is(err, errChanged) || errors.Is(err, errBehind)
+}
+
 // failure returns the answer to another node whose request has failed.
 func failure(err error) *pb.Answer {
 	switch {

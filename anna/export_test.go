@@ -8,8 +8,8 @@ import (
 
 // SetClock makes the time of day by which a server goes another than the machine's. It comes before Run.
 func (s *Server) SetClock(ahead func() time.Duration) {
-	now := s.now
-	s.now = func() kernel.Moment {
+	now := s.kernels.now
+	s.kernels.now = func() kernel.Moment {
 		at := now()
 		at.Wall += ahead().Microseconds()
 		return at
@@ -18,11 +18,11 @@ func (s *Server) SetClock(ahead func() time.Duration) {
 
 // Stall keeps a server from handling anything that others send it, until the function that it returns is called.
 func (s *Server) Stall() (resume func()) {
-	for _, shard := range s.shards {
+	for _, shard := range s.kernels.shards {
 		shard.mu.Lock()
 	}
 	return func() {
-		for _, shard := range s.shards {
+		for _, shard := range s.kernels.shards {
 			shard.mu.Unlock()
 		}
 	}

@@ -27,7 +27,10 @@ var errReplay = errors.New("the store's log could not be replayed")
 // as there are none of these, every record is the kernel's own, of which the answers to its publishes tell: then nothing is
 // followed.
 type follower struct {
-	server    *Server
+	cfg       *Config
+	log       *streams
+	kernels   *kernels
+	crowded   *atomic.Bool // there are other masters
 	partition int
 	shard     *shard
 	wake      chan struct{} // holds a token when there is something to follow
@@ -36,8 +39,10 @@ type follower struct {
 	gaps      atomic.Uint64 // how often something was not there any more when the stream was followed
 }
 
-func newFollower(s *Server, partition int) *follower {
-	return &follower{server: s, partition: partition, shard: s.shards[partition%len(s.shards)], wake: make(chan struct{}, 1)}
+func newFollower(k *kernels, partition int, crowded *atomic.Bool) *follower {
+	return &follower{
+		cfg: k.cfg, log: k.log, kernels: k, crowded: crowded, partition: partition, shard: k.ofStream(partition), wake: make(chan struct{}, 1),
+	}
 }
 
 // catchUp makes the follower follow.
@@ -68,7 +73,7 @@ func (f *follower) run(ctx context.Context) {
 	audit := time.NewTicker(auditInterval)
 	defer audit.Stop()
 	for ctx.Err() == nil {
-		if f.idle() || !f.server.crowded.Load() {
+		if f.idle() || !f.crowded.Load() {
 			select {
 			case <-ctx.Done():
 				return
@@ -81,7 +86,7 @@ func (f *follower) run(ctx context.Context) {
 			f.foreign.Store(time.Now().UnixMicro())
 		}
 		if err := f.follow(ctx, f.enough); err != nil && ctx.Err() == nil {
-			f.server.cfg.Logger.Warn("following the log", "stream", f.server.cfg.streamName(f.partition), "error", err)
+			f.cfg.Logger.Warn("following the log", "stream", f.cfg.streamName(f.partition), "error", err)
 			f.catchUp()
 			select {
 			case <-ctx.Done():
@@ -97,7 +102,7 @@ func (f *follower) audit(ctx context.Context) bool {
 		return false
 	}
 	before := f.position()
-	now, err := f.server.log.end(ctx, f.partition)
+	now, err := f.log.end(ctx, f.partition)
 	if err != nil {
 		return false // whoever writes finds out
 	}
@@ -111,12 +116,12 @@ func (f *follower) audit(ctx context.Context) bool {
 
 // enough reports whether to stop following, because there has been no other master for long enough.
 func (f *follower) enough(caughtUp bool) bool {
-	return caughtUp && !f.server.crowded.Load() && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
+	return caughtUp && !f.crowded.Load() && time.Now().UnixMicro()-f.foreign.Load() > followLinger.Microseconds()
 }
 
 // idle reports whether the kernel is a master of no slot of the stream.
 func (f *follower) idle() bool {
-	cfg := &f.server.cfg
+	cfg := f.cfg
 	f.shard.mu.RLock()
 	defer f.shard.mu.RUnlock()
 	for slot := range cfg.Slots {
@@ -139,7 +144,7 @@ func (f *follower) follow(ctx context.Context, done func(caughtUp bool) bool) er
 
 // load brings all records of some slots, and returns up to where.
 func (f *follower) load(ctx context.Context, which []uint16) (uint64, error) {
-	loading := slots.NewBitmap(f.server.cfg.Slots)
+	loading := slots.NewBitmap(f.cfg.Slots)
 	for _, slot := range which {
 		loading.Set(slot)
 	}
@@ -148,19 +153,18 @@ func (f *follower) load(ctx context.Context, which []uint16) (uint64, error) {
 
 // bring hands a record to the kernel.
 func (f *follower) bring(m jetstream.Msg, meta *jetstream.MsgMetadata, r *reading) {
-	s := f.server
 	sequence, last := meta.Sequence.Stream, meta.NumPending == 0
 	applied := kernel.Applied{Partition: f.partition, Sequence: sequence, Loading: r.loading != nil, Entries: r.entries[:0]}
 	err := f.decode(m.Data(), r, &applied)
 	if err != nil {
-		s.cfg.Logger.Error("a record of the log cannot be read, or not all of it, and is left out", "stream", s.cfg.streamName(f.partition),
+		f.cfg.Logger.Error("a record of the log cannot be read, or not all of it, and is left out", "stream", f.cfg.streamName(f.partition),
 			"sequence", sequence, "error", err)
 	}
 	if applied.Publisher != f.shard.publisher.publisher {
 		f.foreign.Store(time.Now().UnixMicro())
 	}
 	if len(applied.Entries) > 0 || r.loading == nil && (last || sequence%skipGrain == 0) {
-		s.step(f.shard, &applied)
+		f.kernels.step(f.shard, &applied)
 	}
 	clear(applied.Entries)
 	r.entries = applied.Entries
@@ -173,8 +177,8 @@ const skipGrain = 32
 func (f *follower) decode(data []byte, r *reading, applied *kernel.Applied) error {
 	found := r.found[:0]
 	head, err := record.Decode(data, func(e *record.Entry) error {
-		slot := slotOf(e.Key, f.server.cfg.Slots)
-		if f.server.cfg.partitionOf(slot) != f.partition {
+		slot := slotOf(e.Key, f.cfg.Slots)
+		if f.cfg.partitionOf(slot) != f.partition {
 			return fmt.Errorf("%w: key %.64q is of another stream", record.ErrMalformed, e.Key)
 		}
 		found = append(found, foundEntry{*e, slot, r.loading != nil && r.loading.Has(slot)})
@@ -239,10 +243,10 @@ func (f *follower) catch(ctx context.Context) error {
 		if now := f.position(); now != position {
 			position, since = now, time.Now()
 		}
-		if time.Since(since) > f.server.cfg.ReplayTimeout {
+		if time.Since(since) > f.cfg.ReplayTimeout {
 			return err
 		}
-		f.server.cfg.Logger.Warn("replaying the log", "stream", f.server.cfg.streamName(f.partition), "at", position, "error", err)
+		f.cfg.Logger.Warn("replaying the log", "stream", f.cfg.streamName(f.partition), "at", position, "error", err)
 		select {
 		case <-ctx.Done():
 			return err

@@ -21,13 +21,13 @@ const (
 	hotHeldMax        = 1024
 )
 
-// tend finds out again and again which keys are read often, decides about those whose slots this node leads, and holds those of
+// trackHot finds out at every HotInterval which keys are read often, decides about those whose slots this node leads, and holds those of
 // others that it is to hold. Every node says in its presence what it knows:
 //
 //	every node          reads, sampled ──► warm keys and their rates
 //	who leads the slot  rates of all nodes ──► hot keys and who is to hold them
 //	who is to hold one  a watch at a master ──► holds it: others ask it as well
-func (s *Server) tend(ctx context.Context) {
+func (s *Server) trackHot(ctx context.Context) {
 	policy := &hot.Policy{
 		Rate: float64(s.cfg.HotRate), ColdRate: float64(s.cfg.ColdRate), ColdAfter: s.cfg.ColdAfter.Microseconds(),
 		KeysMax: s.cfg.HotKeysMax, ReplicasMax: s.cfg.HotReplicasMax,
@@ -51,12 +51,12 @@ func (s *Server) tend(ctx context.Context) {
 		table := hot.NewTable(members, placing)
 		s.hot.Store(&table)
 		s.replicas.follow(table)
-		s.sayHot(ctx, announcedHot(decided), s.replicas.held())
+		s.announceHot(ctx, announcedHot(decided), s.replicas.held())
 	}
 }
 
-// sayHot lets the others know at once when something has changed that they go by.
-func (s *Server) sayHot(ctx context.Context, hot []*pb.HotKey, holds []uint64) {
+// announceHot lets the others know at once when something has changed that they go by.
+func (s *Server) announceHot(ctx context.Context, hot []*pb.HotKey, holds []uint64) {
 	changed := false
 	s.members.change(func(p *pb.Presence) {
 		changed = !slices.Equal(p.GetHolds(), holds) || !slices.EqualFunc(p.GetHot(), hot, func(a, b *pb.HotKey) bool {
@@ -65,7 +65,7 @@ func (s *Server) sayHot(ctx context.Context, hot []*pb.HotKey, holds []uint64) {
 		p.Hot, p.Holds = hot, holds
 	})
 	if !changed {
-		return // rates go along with the next sign of life
+		return // rates go along with the next announcement
 	}
 	if err := s.members.announce(ctx); err != nil && ctx.Err() == nil {
 		s.cfg.Logger.Warn("the other nodes find out later which keys are read often", "error", err)
@@ -77,7 +77,7 @@ func (s *Server) warm(passed time.Duration) []*pb.Warmth {
 	var found []hot.Frequency
 	least := float64(s.cfg.ColdRate) * warmShare
 	table := *s.hot.Load()
-	for _, shard := range s.shards {
+	for _, shard := range s.kernels.shards {
 		for _, f := range shard.heat.rates(passed) {
 			if f.Count >= least || table[f.Key] != nil {
 				found = append(found, f)

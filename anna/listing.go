@@ -46,9 +46,9 @@ func (s *Server) scanHere(prefix, after string, limit int, only slots.Bitmap) (k
 	if only != nil {
 		in = only.Has
 	}
-	lists := make([][]string, len(s.shards))
-	now := s.wall()
-	for i, shard := range s.shards {
+	lists := make([][]string, len(s.kernels.shards))
+	now := s.kernels.wall()
+	for i, shard := range s.kernels.shards {
 		shard.mu.Lock()
 		var rest bool
 		lists[i], rest = shard.kernel.Scan(now, prefix, after, limit, in)
@@ -75,7 +75,7 @@ func (s *Server) scanThere(ctx context.Context, have slots.Bitmap, what *pb.List
 			if have.Has(uint16(slot)) {
 				continue
 			}
-			member := s.masterOf(uint16(slot), attempt)
+			member := s.routes.masterOf(uint16(slot), attempt)
 			if member == "" {
 				nobody++
 				continue

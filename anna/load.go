@@ -11,8 +11,6 @@ import (
 	"cloudburst/anna/kernel"
 	"cloudburst/anna/record"
 	"cloudburst/lattice"
-	"cloudburst/wire"
-	"cloudburst/wire/pb"
 )
 
 const (
@@ -22,29 +20,11 @@ const (
 	lagPause = 5 * time.Millisecond
 )
 
-// load reads keys from the log for the kernels.
-func (s *Server) load(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case l := <-s.loads:
-			state, err := s.log.read(ctx, l)
-			if err != nil {
-				s.cfg.Logger.Warn("a key cannot be read from the log", "key", l.Key, "error", err)
-				err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%v; try again", err)
-			}
-			_, shard := s.shardOf(l.Key)
-			s.step(shard, &kernel.Loaded{Key: l.Key, State: state, Sequences: l.Sequences, Err: err})
-		}
-	}
-}
-
 // read merges what some records say of a key. Those that have been cut off say nothing that is needed. A large value takes as long as its
-// pieces do: each request has its own deadline, which is JetStream's where the context has none.
+// chunks do: each request has its own deadline, which is JetStream's where the context has none.
 func (l *streams) read(ctx context.Context, want kernel.Load) (*lattice.State, error) {
 	var state *lattice.State
-	var lost piecesLost
+	var lost chunksLost
 	last := uint64(0)
 	for _, sequence := range want.Sequences {
 		data, err := l.record(ctx, want.Partition, sequence)
@@ -74,7 +54,7 @@ func (l *streams) read(ctx context.Context, want kernel.Load) (*lattice.State, e
 			state.Merge(part)
 		}
 		if err == nil && e.Whole && lost.sequence <= r.Since {
-			lost = piecesLost{}
+			lost = chunksLost{}
 		}
 	}
 	return state, l.verify(ctx, want.Partition, &lost)
@@ -111,15 +91,15 @@ func (l *streams) stateOf(ctx context.Context, want kernel.Load, e *record.Entry
 	return record.DecodeState(e.State)
 }
 
-// piecesLost says that records have been left out whose pieces are not there. Another master may have just removed them, since a later
+// chunksLost says that records have been left out whose chunks are not there. Another master may have just removed them, since a later
 // record does without; or they were cut off before the record came, which was late then, and that nobody was told is there.
-type piecesLost struct {
+type chunksLost struct {
 	err             error
 	sequence, since uint64 // of the last such record, and the latest of all
 }
 
 // verify returns an error unless it does no harm that records were left out.
-func (l *streams) verify(ctx context.Context, partition int, lost *piecesLost) error {
+func (l *streams) verify(ctx context.Context, partition int, lost *chunksLost) error {
 	if lost.err == nil {
 		return nil
 	}
@@ -127,44 +107,4 @@ func (l *streams) verify(ctx context.Context, partition int, lost *piecesLost) e
 		return lost.err
 	}
 	return nil
-}
-
-// removeUploads removes pieces that nobody needs any more.
-func (s *Server) removeUploads(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case up := <-s.removals:
-			if err := s.log.purge(ctx, up); err != nil && ctx.Err() == nil {
-				s.cfg.Logger.Warn("pieces of a large value that was replaced stay in the log until a later start", "upload", up.Name, "error", err)
-				continue
-			}
-			s.stats.uploadsRemoved.Add(1)
-		}
-	}
-}
-
-// sweepUploads removes pieces that an earlier life has left behind.
-func (s *Server) sweepUploads(ctx context.Context) {
-	for partition := range s.cfg.Streams {
-		shard := s.shards[partition%len(s.shards)]
-		shard.mu.RLock()
-		named := shard.kernel.Uploads()
-		shard.mu.RUnlock()
-		orphans, err := s.log.orphans(ctx, partition, func(name string) bool { return named[name] }, time.Now())
-		if err != nil {
-			if ctx.Err() == nil {
-				s.cfg.Logger.Warn("the log was not searched for pieces that were left behind", "stream", s.cfg.streamName(partition), "error", err)
-			}
-			continue
-		}
-		for _, up := range orphans {
-			select {
-			case s.removals <- up:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
 }

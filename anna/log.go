@@ -108,7 +108,7 @@ func (l *streams) streamConfig(partition int) jetstream.StreamConfig {
 		Subjects:    []string{fmt.Sprintf("%s.%d.>", l.cfg.Prefix, partition)},
 		Storage:     jetstream.FileStorage,
 		Replicas:    l.cfg.Replicas,
-		// Nothing leaves the log but its first part when that is not needed any more, and the pieces of what was replaced.
+		// Nothing leaves the log but its first part when that is not needed any more, and the chunks of states that were replaced.
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardNew,
 		DenyDelete:  true,

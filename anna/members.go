@@ -17,7 +17,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// leaveTimeout bounds the time that a node spends each time on saying that it goes.
+// leaveTimeout bounds the time that a node spends each time on announcing that it goes.
 const leaveTimeout = 2 * time.Second
 
 // memberName is what randomID makes.
@@ -25,15 +25,15 @@ var memberName = regexp.MustCompile("^[0-9a-z]{1,13}$")
 
 // members knows who there is, from a bucket in which every node keeps its presence alive. Safe for concurrent use.
 type members struct {
-	cfg      *Config
-	log      *streams
-	self     string
-	keyValue jetstream.KeyValue
-	clock    func() uint64           // says where this node's clock is
-	observe  func(time uint64) error // takes note of where another node's is
-	changed  chan struct{}           // holds a token when something has
-	saying   chan struct{}           // holds the token of whoever announces, so that announcements keep their order
-	gone     bool                    // this node has left, and must not seem to be there again; for who holds the token
+	cfg        *Config
+	log        *streams
+	self       string
+	keyValue   jetstream.KeyValue
+	clock      func() uint64           // says where this node's clock is
+	observe    func(time uint64) error // takes note of where another node's is
+	changed    chan struct{}           // holds a token when something has
+	announcing chan struct{}           // holds the token of whoever announces, so that announcements keep their order
+	gone       bool                    // this node has left, and must not seem to be there again; for who holds the token
 
 	mu        sync.Mutex
 	own       *pb.Presence
@@ -45,12 +45,12 @@ type members struct {
 type member struct {
 	presence *pb.Presence
 	seen     time.Time
-	astray   bool // its clock is too far ahead to be followed
+	ahead    bool // its clock is too far ahead to be followed
 }
 
 func newMembers(cfg *Config, log *streams, self string, clock func() uint64, observe func(time uint64) error) *members {
 	return &members{
-		cfg: cfg, log: log, self: self, clock: clock, observe: observe, changed: make(chan struct{}, 1), saying: make(chan struct{}, 1),
+		cfg: cfg, log: log, self: self, clock: clock, observe: observe, changed: make(chan struct{}, 1), announcing: make(chan struct{}, 1),
 		own: &pb.Presence{Guest: cfg.Guest}, seen: map[string]*member{},
 	}
 }
@@ -78,9 +78,9 @@ func (m *members) open(ctx context.Context) error {
 	return nil
 }
 
-// succeed removes the presence that this node has left under its former name, if it was killed, and notes the name that it has
+// replaceFormer removes the presence that this node has left under its former name, if it was killed, and notes the name that it has
 // now. Only one process may have the file.
-func (m *members) succeed(ctx context.Context) error {
+func (m *members) replaceFormer(ctx context.Context) error {
 	if m.cfg.MemberFile == "" {
 		return nil
 	}
@@ -105,11 +105,11 @@ func (m *members) succeed(ctx context.Context) error {
 func (m *members) announce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	hush, err := m.say(ctx)
+	release, err := m.turn(ctx)
 	if err != nil {
 		return err
 	}
-	defer hush()
+	defer release()
 	if m.gone {
 		return nil
 	}
@@ -142,11 +142,11 @@ func (m *members) alive(last *time.Time, now time.Time) {
 	*last = now
 }
 
-// say waits for the turn to announce something.
-func (m *members) say(ctx context.Context) (hush func(), err error) {
+// turn waits for the turn to announce something.
+func (m *members) turn(ctx context.Context) (release func(), err error) {
 	select {
-	case m.saying <- struct{}{}:
-		return func() { <-m.saying }, nil
+	case m.announcing <- struct{}{}:
+		return func() { <-m.announcing }, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("announce this node to the others: the announcement before is not answered: %w", ctx.Err())
 	}
@@ -180,11 +180,11 @@ func (m *members) leave(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	hush, err := m.say(ctx)
+	release, err := m.turn(ctx)
 	if err != nil {
 		return err
 	}
-	defer hush()
+	defer release()
 	m.gone = true
 	return m.keyValue.Purge(ctx, m.self)
 }
@@ -218,7 +218,7 @@ func (m *members) follow(ctx context.Context, watcher jetstream.KeyWatcher, load
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-look.C:
-			m.bury(time.Now())
+			m.dropSilent(time.Now())
 		case entry, ok := <-watcher.Updates():
 			switch {
 			case !ok:
@@ -242,9 +242,9 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 		m.cfg.Logger.Warn("a node's presence cannot be read", "member", id, "error", err)
 		return
 	}
-	astray, at := false, presence.GetTime()
+	ahead, at := false, presence.GetTime()
 	if presence != nil && id != m.self {
-		astray = m.observe(at) != nil
+		ahead = m.observe(at) != nil
 		presence.Time = 0 // it is not for this that slots are looked at
 	}
 	m.mu.Lock()
@@ -254,7 +254,7 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 		return
 	}
 	old := m.seen[id]
-	if astray && (old == nil || !old.astray) {
+	if ahead && (old == nil || !old.ahead) {
 		m.cfg.Logger.Warn("the clock of another node is more than a day ahead of this one's and is not followed; set the one that is wrong, and "+
 			"start its node again", "member", id, "name", presence.GetName(), "clock", readable(at))
 	}
@@ -264,16 +264,16 @@ func (m *members) take(entry jetstream.KeyValueEntry) {
 	case presence == nil:
 		delete(m.seen, id)
 	case old != nil && proto.Equal(old.presence, presence):
-		old.seen, old.astray = time.Now(), astray
+		old.seen, old.ahead = time.Now(), ahead
 		return
 	default:
-		m.seen[id] = &member{presence, time.Now(), astray}
+		m.seen[id] = &member{presence, time.Now(), ahead}
 	}
 	m.notify()
 }
 
-// bury forgets members that have not been heard of for too long.
-func (m *members) bury(now time.Time) {
+// dropSilent forgets members that have not been heard of for too long.
+func (m *members) dropSilent(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now.Sub(m.announced) > m.cfg.MemberTTL/2 || now.Sub(m.heard) > m.cfg.MemberTTL/2 {

@@ -87,7 +87,7 @@ func TestWhoIsTakenForGone(t *testing.T) {
 				if now.other {
 					m.seen["other"].seen = at(now.seconds)
 				}
-				m.bury(at(now.seconds))
+				m.dropSilent(at(now.seconds))
 				if there := m.present()["other"] != nil; there != now.there {
 					t.Fatalf("after %d s it is there: %v", now.seconds, there)
 				}

@@ -164,13 +164,13 @@ func (d *mover) perform(ctx context.Context, a slots.Action) slots.Event {
 		d.abandon(a)
 	case slots.Listen:
 		d.forget(a.Transfer)
-		return slots.Listening{Transfer: a.Transfer, Err: s.listen(a.Slots)}
+		return slots.Listening{Transfer: a.Transfer, Err: s.inbox.listen(a.Slots)}
 	case slots.Serve:
 		d.serve(a.Transfer, a.Slots)
 	case slots.Unserve:
 		s.setServes(a.Slots, false)
 		d.route()
-		s.unlisten(a.Slots)
+		s.inbox.unlisten(a.Slots)
 		s.cfg.Logger.Info("gave up slots of the store", "slots", len(a.Slots))
 	case slots.Announce:
 		d.announce(ctx, a)
@@ -189,18 +189,18 @@ func (d *mover) perform(ctx context.Context, a slots.Action) slots.Event {
 func (s *Server) assign(a *slots.Assign) {
 	byShard := map[*shard][]uint16{}
 	for _, slot := range a.Slots {
-		shard := s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
+		shard := s.kernels.shards[s.cfg.partitionOf(slot)%len(s.kernels.shards)]
 		byShard[shard] = append(byShard[shard], slot)
 	}
 	for shard, which := range byShard {
-		s.step(shard, &kernel.Assign{Slots: which, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
+		s.kernels.step(shard, &kernel.Assign{Slots: which, Tenure: a.Tenure, Sequence: a.Sequence, First: a.First})
 	}
 }
 
 func (d *mover) company(others bool) {
 	s := d.server
-	for _, shard := range s.shards {
-		s.step(shard, &kernel.Company{Others: others})
+	for _, shard := range s.kernels.shards {
+		s.kernels.step(shard, &kernel.Company{Others: others})
 	}
 	if s.crowded.Swap(others) == others {
 		return
@@ -330,7 +330,7 @@ func (d *mover) replayed(all bool) {
 	}
 	s.stats.replayMilliseconds.Store(uint64(took.Milliseconds()))
 	records := uint64(0)
-	for _, shard := range s.shards {
+	for _, shard := range s.kernels.shards {
 		shard.mu.RLock()
 		records += shard.kernel.Stats().Applied
 		shard.mu.RUnlock()

@@ -2,10 +2,9 @@ package anna
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"cloudburst/anna/kernel"
 	"cloudburst/wire"
@@ -26,7 +25,10 @@ const (
 
 // outboxes holds what is to be pushed to the caches of other nodes. Safe for concurrent use.
 type outboxes struct {
-	server *Server
+	peers  *peers
+	caches *caches
+	tasks  *tasks
+	logger *slog.Logger
 
 	mu    sync.Mutex
 	boxes map[string]*outbox // by member
@@ -34,7 +36,8 @@ type outboxes struct {
 
 // outbox is what is to be pushed to one node.
 type outbox struct {
-	server *Server
+	peers  *peers
+	logger *slog.Logger
 	member string
 	wake   chan struct{}
 	ended  chan struct{}
@@ -78,10 +81,10 @@ func (o *outboxes) cache(member string, cache uint32) (uint16, error) {
 	box := o.boxes[member]
 	if box == nil {
 		box = &outbox{
-			server: o.server, member: member, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+			peers: o.peers, logger: o.logger, member: member, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 			caches: map[uint32]uint16{}, places: map[placeKey]int{},
 		}
-		if !o.server.tasks.start(box.run) {
+		if !o.tasks.start(box.run) {
 			o.mu.Unlock()
 			return 0, errStopping
 		}
@@ -92,7 +95,7 @@ func (o *outboxes) cache(member string, cache uint32) (uint16, error) {
 	defer box.mu.Unlock()
 	number, ok := box.caches[cache]
 	if !ok {
-		number = o.server.Join(func(pushes []kernel.Push) { box.put(cache, pushes) })
+		number = o.caches.join(func(pushes []kernel.Push) { box.put(cache, pushes) })
 		if number == 0 {
 			return 0, wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d caches are known, the limit", cachesMax)
 		}
@@ -101,29 +104,35 @@ func (o *outboxes) cache(member string, cache uint32) (uint16, error) {
 	return number, nil
 }
 
-// forgetAbsent forgets the caches of nodes that are gone.
-func (s *Server) forgetAbsent(present map[string]*pb.Presence) {
-	s.boxes.mu.Lock()
+// forgetAbsent forgets the nodes that are gone, and returns the numbers of their caches.
+func (o *outboxes) forgetAbsent(present map[string]*pb.Presence) (numbers []uint16) {
+	o.mu.Lock()
 	var gone []*outbox
-	for member, box := range s.boxes.boxes {
+	for member, box := range o.boxes {
 		if present[member] == nil {
 			gone = append(gone, box)
-			delete(s.boxes.boxes, member)
+			delete(o.boxes, member)
 		}
 	}
-	s.boxes.mu.Unlock()
+	o.mu.Unlock()
 	for _, box := range gone {
 		close(box.ended)
 		box.mu.Lock()
-		var numbers []uint16
 		for _, number := range box.caches {
 			numbers = append(numbers, number)
 		}
 		box.mu.Unlock()
-		for _, shard := range s.shards {
-			s.step(shard, &kernel.CachesGone{Caches: numbers})
+	}
+	return numbers
+}
+
+// forgetAbsent forgets what this node knows of caches and masters on nodes that are gone.
+func (s *Server) forgetAbsent(present map[string]*pb.Presence) {
+	if numbers := s.boxes.forgetAbsent(present); len(numbers) > 0 {
+		for _, shard := range s.kernels.shards {
+			s.kernels.step(shard, &kernel.CachesGone{Caches: numbers})
 		}
-		s.disjoin(numbers)
+		s.caches.leave(numbers)
 	}
 	s.remote.silent(present)
 }
@@ -228,16 +237,9 @@ func (b *outbox) flush() {
 }
 
 func (b *outbox) send(m *pb.Pushes) {
-	s := b.server
-	m.Member = s.id
-	data, err := proto.Marshal(m)
-	if err == nil {
-		subject, from := s.nodeSubject(b.member, "push"), s.nodeSubject(s.id, "push")
-		err = cutParts(m.GetNumber(), data, func(message []byte) error {
-			return s.log.conn.NATS.PublishRequest(subject, from, message)
-		})
-	}
-	if err != nil {
-		s.cfg.Logger.Debug("another node's caches will find that they have missed something", "member", b.member, "error", err)
+	m.Member = b.peers.self
+	subject, from := b.peers.nodeSubject(b.member, "push"), b.peers.nodeSubject(b.peers.self, "push")
+	if err := b.peers.send(subject, from, m.GetNumber(), m); err != nil {
+		b.logger.Debug("another node's caches will find that they have missed something", "member", b.member, "error", err)
 	}
 }

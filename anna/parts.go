@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"cloudburst/anna/record"
 )
 
@@ -108,6 +110,16 @@ func (a *assemblies) add(sender string, message []byte, now time.Time) (id uint6
 		data = append(data, p...)
 	}
 	return id, data, nil
+}
+
+// decode takes a message, and decodes what it completes into a protocol message. It reports whether there is a whole one, even if that
+// cannot be decoded.
+func (a *assemblies) decode(sender string, message []byte, into proto.Message, now time.Time) (id uint64, complete bool, err error) {
+	id, data, err := a.add(sender, message, now)
+	if err != nil || data == nil {
+		return id, false, err
+	}
+	return id, true, proto.Unmarshal(data, into)
 }
 
 // sweep gives up on what has not been completed in time. The caller holds a.mu.

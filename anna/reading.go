@@ -71,10 +71,10 @@ func (f *follower) read(ctx context.Context, from uint64, loading slots.Bitmap, 
 		if r.brought.Load() > before {
 			since = time.Now()
 		}
-		if ctx.Err() != nil || time.Since(since) > f.server.cfg.ReplayTimeout {
-			return 0, fmt.Errorf("follow stream %s: %w", f.server.cfg.streamName(f.partition), err)
+		if ctx.Err() != nil || time.Since(since) > f.cfg.ReplayTimeout {
+			return 0, fmt.Errorf("follow stream %s: %w", f.cfg.streamName(f.partition), err)
 		}
-		f.server.cfg.Logger.Debug("following the log from another server", "stream", f.server.cfg.streamName(f.partition),
+		f.cfg.Logger.Debug("following the log from another server", "stream", f.cfg.streamName(f.partition),
 			"at", r.brought.Load(), "of", r.target.Load(), "error", err)
 		select {
 		case <-ctx.Done():
@@ -90,7 +90,7 @@ var (
 
 // survey asks how far the stream goes now.
 func (f *follower) survey(ctx context.Context, r *reading) error {
-	extent, err := f.server.log.extent(ctx, f.partition)
+	extent, err := f.log.extent(ctx, f.partition)
 	if err != nil {
 		return err
 	}
@@ -108,15 +108,14 @@ func (f *follower) caughtUp(r *reading) bool {
 
 // consume brings records by one consumer, until that is enough.
 func (f *follower) consume(ctx context.Context, r *reading) error {
-	s := f.server
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	setup, cancelSetup := context.WithTimeout(ctx, attemptTimeout)
 	defer cancelSetup()
 	// An ordered consumer of the library would do, but that cannot be stopped while it is being made anew, which may be for long.
-	consumer, err := s.log.streams[f.partition].CreateConsumer(setup, jetstream.ConsumerConfig{
+	consumer, err := f.log.streams[f.partition].CreateConsumer(setup, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.brought.Load() + 1,
-		FilterSubject: s.log.subjects[f.partition],
+		FilterSubject: f.log.subjects[f.partition],
 		AckPolicy:     jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: followForgotten,
 	})
 	if err != nil {
@@ -168,11 +167,11 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 	for seen, still := r.brought.Load(), 0; ; {
 		caughtUp := f.caughtUp(r)
 		if caughtUp && r.loading == nil && r.extent.end > r.stepped {
-			// Nothing but pieces, and what has been replaced, lies between the last record and the end.
+			// Nothing but chunks, and what has been replaced, lies between the last record and the end.
 			if r.extent.end > f.position() {
 				f.gaps.Add(1)
 			}
-			s.step(f.shard, &kernel.Applied{Partition: f.partition, Sequence: r.extent.end})
+			f.kernels.step(f.shard, &kernel.Applied{Partition: f.partition, Sequence: r.extent.end})
 			r.stepped = r.extent.end
 		}
 		if r.done(caughtUp) {
@@ -211,7 +210,7 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 // takes one small question.
 func (f *follower) behind(ctx context.Context, r *reading) (bool, error) {
 	if f.caughtUp(r) {
-		now, err := f.server.log.end(ctx, f.partition)
+		now, err := f.log.end(ctx, f.partition)
 		if err != nil || now.end <= r.extent.end || now.end <= f.position() {
 			return false, err
 		}
@@ -225,5 +224,5 @@ func (f *follower) forget(consumer jetstream.Consumer) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	// One that is not there any more, or a log that is away, forgets it as well.
-	_ = f.server.log.streams[f.partition].DeleteConsumer(ctx, consumer.CachedInfo().Name)
+	_ = f.log.streams[f.partition].DeleteConsumer(ctx, consumer.CachedInfo().Name)
 }

@@ -202,7 +202,7 @@ func (s *staged) read(loading bool, pause func(looks int)) {
 			which[slot] = uint16(slot)
 			only.Set(uint16(slot))
 		}
-		s.server.step(s.follower.shard, &kernel.Assign{Slots: which, Tenure: slots.Joining})
+		s.server.kernels.step(s.follower.shard, &kernel.Assign{Slots: which, Tenure: slots.Joining})
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), stagePatience)
 	defer cancel()

@@ -1,13 +1,13 @@
 package anna
 
 import (
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/proto"
 
 	"cloudburst/anna/kernel"
 	"cloudburst/lattice"
@@ -17,8 +17,12 @@ import (
 
 // remotes is what this node's caches watch at masters on other nodes. Safe for concurrent use.
 type remotes struct {
-	server *Server
-	parts  assemblies
+	peers   *peers
+	asks    *asker
+	caches  *caches
+	observe func(time uint64) error
+	logger  *slog.Logger
+	parts   assemblies
 
 	began   time.Time
 	mu      sync.Mutex
@@ -54,12 +58,11 @@ func (r *remotes) watch(cache uint16, slot uint16, key string) {
 		r.watches[place] = ""
 	}
 	r.mu.Unlock()
-	s := r.server
-	s.asks.ask(&question{slot: slot, direct: true, done: func(_ *pb.Answer, err error) {
+	r.asks.ask(&question{slot: slot, direct: true, done: func(_ *pb.Answer, err error) {
 		if err != nil {
 			r.fail(place, err)
 		}
-	}}, &pb.Ask{What: &pb.Ask_Watch{Watch: &pb.Watching{Key: []byte(key), Member: s.id, Cache: uint32(cache)}}})
+	}}, &pb.Ask{What: &pb.Ask_Watch{Watch: &pb.Watching{Key: []byte(key), Member: r.peers.self, Cache: uint32(cache)}}})
 }
 
 func (r *remotes) fail(place placeKey, err error) {
@@ -70,7 +73,7 @@ func (r *remotes) fail(place placeKey, err error) {
 	}
 	r.mu.Unlock()
 	if ok && at == "" {
-		r.server.push([]kernel.Push{{Cache: uint16(place.cache), Key: place.key, Whole: true, Err: err}})
+		r.caches.push([]kernel.Push{{Cache: uint16(place.cache), Key: place.key, Whole: true, Err: err}})
 	}
 }
 
@@ -92,13 +95,8 @@ func (r *remotes) unwatch(cache uint16, key string) bool {
 
 // decline tells a master that a key is not watched any more. The caller holds r.mu, so that a later watch comes after it.
 func (r *remotes) decline(member string, place placeKey) {
-	s := r.server
-	ask := &pb.Ask{What: &pb.Ask_Unwatch{Unwatch: &pb.Watching{Key: []byte(place.key), Member: s.id, Cache: place.cache}}}
-	if data, err := proto.Marshal(ask); err == nil {
-		_ = cutParts(0, data, func(message []byte) error {
-			return s.log.conn.NATS.Publish(s.nodeSubject(member, "ask"), message)
-		}) // if it is lost, the next change that comes is declined as well
-	}
+	ask := &pb.Ask{What: &pb.Ask_Unwatch{Unwatch: &pb.Watching{Key: []byte(place.key), Member: r.peers.self, Cache: place.cache}}}
+	_ = r.peers.send(r.peers.nodeSubject(member, "ask"), "", 0, ask) // if it is lost, the next change that comes is declined as well
 }
 
 // lose tells the caches that they will not hear of changes from a member any more. It returns what to push.
@@ -126,7 +124,7 @@ func (r *remotes) silent(present map[string]*pb.Presence) {
 		}
 	}
 	r.mu.Unlock()
-	r.server.push(lost)
+	r.caches.push(lost)
 }
 
 // take checks that nothing was missed, and returns the master's source and what was lost.
@@ -154,16 +152,12 @@ func (r *remotes) take(m *pb.Pushes) (*source, []kernel.Push) {
 
 // pushed takes in what a master pushes.
 func (r *remotes) pushed(message *nats.Msg) {
-	_, data, err := r.parts.add(message.Reply, message.Data, time.Now())
-	if err == nil && data == nil {
-		return
-	}
 	m := new(pb.Pushes)
-	if err == nil {
-		err = proto.Unmarshal(data, m)
-	}
+	_, complete, err := r.parts.decode(message.Reply, message.Data, m, time.Now())
 	if err != nil {
-		r.server.cfg.Logger.Warn("another node pushes what cannot be understood", "error", err)
+		r.logger.Warn("what another node pushes cannot be decoded", "error", err)
+	}
+	if err != nil || !complete {
 		return
 	}
 	r.mu.Lock()
@@ -188,7 +182,7 @@ func (r *remotes) pushed(message *nats.Msg) {
 			if push.Delta, err = wire.DecodeState(p.GetState()); err != nil {
 				push.Err = err
 			} else {
-				_ = r.server.stamps.observe(push.Delta.Latest().Time) // a stamp that is too far ahead is not followed
+				_ = r.observe(push.Delta.Latest().Time) // a stamp that is too far ahead is not followed
 			}
 			if push.Whole {
 				r.watches[place] = m.GetMember()
@@ -198,5 +192,5 @@ func (r *remotes) pushed(message *nats.Msg) {
 		pushes = append(pushes, push)
 	}
 	r.mu.Unlock()
-	r.server.push(pushes)
+	r.caches.push(pushes)
 }

@@ -16,10 +16,17 @@ import (
 // replicas are hot keys of which this node is no master, and which it answers reads of nevertheless. It watches them at a master
 // as a cache does; who writes to them asks the masters. Safe for concurrent use.
 type replicas struct {
-	server *Server
-	keys   atomic.Pointer[map[string]*replica] // changes are made by the goroutine in tend
-	bytes  atomic.Int64
-	cache  uint16 // the number that they watch under; of the goroutine in tend
+	self     string
+	bytesMax int64
+	serves   []atomic.Bool // which slots this node serves
+	remote   *remotes
+	caches   *caches
+	// read asks a master on another node what a key holds.
+	read func(q *question, key string, done func(*lattice.State, *pb.Answer, error))
+
+	keys  atomic.Pointer[map[string]*replica] // changes are made by the goroutine in trackHot
+	bytes atomic.Int64
+	cache uint16 // the number that they watch under; of the goroutine in trackHot
 }
 
 // replica is one of them.
@@ -32,29 +39,22 @@ type replica struct {
 	bytes int
 }
 
-func newReplicas(s *Server) *replicas {
-	r := &replicas{server: s}
-	r.keys.Store(new(map[string]*replica))
-	return r
-}
-
 // find returns the replica of a key; nil if there is none.
 func (r *replicas) find(key string) *replica { return (*r.keys.Load())[key] }
 
 // follow holds what this node is to hold, and nothing else.
 func (r *replicas) follow(table hot.Table) {
-	s := r.server
 	old := *r.keys.Load()
 	if len(table) == 0 && len(old) == 0 {
 		return
 	}
 	if r.cache == 0 {
-		if r.cache = s.Join(r.receive); r.cache == 0 {
+		if r.cache = r.caches.join(r.receive); r.cache == 0 {
 			return // as many caches are known as can be
 		}
 	}
 	keys := map[string]*replica{}
-	for _, key := range table.Held(s.id, func(slot uint16) bool { return s.serves[slot].Load() }, hotHeldMax) {
+	for _, key := range table.Held(r.self, func(slot uint16) bool { return r.serves[slot].Load() }, hotHeldMax) {
 		if keys[key] = old[key]; keys[key] == nil {
 			keys[key] = &replica{key: key, slot: table[key].Slot}
 		}
@@ -62,16 +62,16 @@ func (r *replicas) follow(table hot.Table) {
 	r.keys.Store(&keys)
 	for key, one := range old {
 		if keys[key] == nil {
-			s.remote.unwatch(r.cache, key)
+			r.remote.unwatch(r.cache, key)
 			one.drop(r)
 		}
 	}
 	for key, one := range keys {
 		one.mu.Lock()
-		wants := one.it.Wants(s.remote.elapsed())
+		wants := one.it.Wants(r.remote.elapsed())
 		one.mu.Unlock()
 		if wants {
-			s.remote.watch(r.cache, one.slot, key)
+			r.remote.watch(r.cache, one.slot, key)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func (r *replicas) follow(table hot.Table) {
 // held returns the hashes of the keys that this node answers for, in order.
 func (r *replicas) held() []uint64 {
 	var held []uint64
-	now := r.server.remote.elapsed()
+	now := r.remote.elapsed()
 	for key, one := range *r.keys.Load() {
 		one.mu.RLock()
 		if one.it.Answers(now) {
@@ -99,7 +99,7 @@ func (r *replicas) view(key string, now time.Time, read func(*lattice.State)) bo
 	}
 	one.mu.RLock()
 	defer one.mu.RUnlock()
-	if !one.it.Answers(r.server.remote.elapsed()) {
+	if !one.it.Answers(r.remote.elapsed()) {
 		return false
 	}
 	if state := one.it.State(); state.Live(now.UnixMilli()) == nil {
@@ -120,7 +120,7 @@ func (r *replicas) receive(pushes []kernel.Push) {
 		}
 		var from *source
 		if p.Whole && p.Err == nil {
-			from = r.server.remote.sourceOf(p.Key, r.cache)
+			from = r.remote.sourceOf(p.Key, r.cache)
 		}
 		one.mu.Lock()
 		switch {
@@ -135,7 +135,7 @@ func (r *replicas) receive(pushes []kernel.Push) {
 		large := one.it.Large()
 		one.mu.Unlock()
 		if large {
-			r.server.remote.unwatch(r.cache, p.Key)
+			r.remote.unwatch(r.cache, p.Key)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (o *replica) check(r *replicas) {
 	o.mu.RLock()
 	doubts := o.it.Doubts()
 	o.mu.RUnlock()
-	r.server.readThere(&question{slot: o.slot, direct: true}, o.key, func(state *lattice.State, _ *pb.Answer, err error) {
+	r.read(&question{slot: o.slot, direct: true}, o.key, func(state *lattice.State, _ *pb.Answer, err error) {
 		o.mu.Lock()
 		again := o.it.Checked(doubts, state, err)
 		o.count(r)
@@ -176,7 +176,7 @@ func (o *replica) count(r *replicas) {
 	if state := o.it.State(); state.Lattice != nil {
 		bytes = kernel.ItemBytes + len(o.key) + state.Bytes()
 	}
-	if r.bytes.Add(int64(bytes-o.bytes)) > int64(r.server.cfg.HotBytesMax) {
+	if r.bytes.Add(int64(bytes-o.bytes)) > r.bytesMax {
 		o.it.Refuse()
 		r.bytes.Add(int64(-bytes))
 		bytes = 0

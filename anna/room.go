@@ -2,6 +2,7 @@ package anna
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,10 @@ const (
 // room refuses writes that make the log grow when it has no room for them. What is kept back then is for deletes and for shortening the
 // log, so that deleting makes room.
 type room struct {
-	server *Server
+	log     *streams
+	kernels *kernels
+	logger  *slog.Logger
+
 	refuse atomic.Pointer[wire.Error] // what writes are refused with; nil = they are made
 	left   atomic.Int64               // bytes for what has not been published, as of the last look less what has been published since
 	known  atomic.Bool                // left says something
@@ -44,12 +48,12 @@ func (r *room) run(ctx context.Context) {
 
 // look asks how much room there is.
 func (r *room) look() (left int64, known bool) {
-	space, known := r.server.log.conn.Space()
+	space, known := r.log.conn.Space()
 	if !known {
 		return 0, false // it is not started now, and what was true before is likely still
 	}
 	left = space.Left()
-	for _, shard := range r.server.shards {
+	for _, shard := range r.kernels.shards {
 		shard.mu.RLock()
 		left -= int64(shard.kernel.Stats().ChangesetBytes)
 		shard.mu.RUnlock()
@@ -61,19 +65,18 @@ func (r *room) look() (left int64, known bool) {
 }
 
 func (r *room) judge(left int64, space bus.Space) {
-	logger := r.server.cfg.Logger
 	full := r.refuse.Load() != nil
 	short := left < space.Kept/8
 	switch {
 	case short && !full:
 		r.refuse.Store(fullError(space))
-		logger.Error("the log is full; writes are refused, deletes are taken", "bytes", space.Used, "limit", space.Limit, "kept", space.Kept,
+		r.logger.Error("the log is full; writes are refused, deletes are taken", "bytes", space.Used, "limit", space.Limit, "kept", space.Kept,
 			"disk_free", space.Free)
 	case short:
 		r.refuse.Store(fullError(space))
 	case full && left > space.Kept/4: // not to and fro at every write
 		r.refuse.Store(nil)
-		logger.Info("the log has room again", "bytes", space.Used, "limit", space.Limit)
+		r.logger.Info("the log has room again", "bytes", space.Used, "limit", space.Limit)
 	}
 }
 
@@ -88,7 +91,7 @@ func fullError(space bus.Space) *wire.Error {
 
 // kept returns the room that is kept for shortening the log while it has little room; 0 = it has enough.
 func (r *room) kept() int {
-	if space, known := r.server.log.conn.Space(); known && space.Left() < space.Kept {
+	if space, known := r.log.conn.Space(); known && space.Left() < space.Kept {
 		return int(space.Kept)
 	}
 	return 0
@@ -109,7 +112,7 @@ func (r *room) admit(w *kernel.Write) error {
 	}
 	if refusal == nil {
 		r.look() // the log may be full by now
-		space, _ := r.server.log.conn.Space()
+		space, _ := r.log.conn.Space()
 		refusal = fullError(space)
 	}
 	return refusal

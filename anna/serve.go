@@ -1,12 +1,10 @@
 package anna
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/proto"
 
 	"cloudburst/anna/kernel"
 	"cloudburst/anna/slots"
@@ -15,110 +13,35 @@ import (
 	"cloudburst/wire/pb"
 )
 
-const (
-	mastersGroup = "masters"
-	// inboxMax bounds the messages of other nodes that wait to be taken in; further ones are lost, and asked again.
-	inboxMax = 1 << 15
-)
-
-// attend takes in what other nodes say to this one.
-func (s *Server) attend() (stop func(), err error) {
+// listen takes what other nodes answer, push and ask for.
+func (s *Server) listen() (stop func(), err error) {
 	nc := s.log.conn.NATS
 	var subs []*nats.Subscription
-	stop = func() {
+	closeAll := func() {
 		for _, sub := range subs {
 			_ = sub.Unsubscribe() // fails only when the connection is closed
 		}
 	}
-	add := func(sub *nats.Subscription, err error) error {
+	for subject, handler := range map[string]nats.MsgHandler{
+		s.peers.nodeSubject(s.id, "answer") + ".*": s.asks.answered,
+		s.peers.nodeSubject(s.id, "push"):          s.remote.pushed,
+	} {
+		sub, err := nc.Subscribe(subject, handler)
 		if err == nil {
 			subs = append(subs, sub)
 			err = sub.SetPendingLimits(-1, -1)
 		}
-		return err
-	}
-	if err = add(nc.Subscribe(s.nodeSubject(s.id, "answer")+".*", s.asks.answered)); err == nil {
-		err = add(nc.Subscribe(s.nodeSubject(s.id, "push"), s.remote.pushed))
-	}
-	if err == nil {
-		var sub *nats.Subscription
-		if sub, err = nc.ChanSubscribe(s.nodeSubject(s.id, "ask"), s.inbox); err == nil {
-			subs, s.askSub = append(subs, sub), sub
-		}
-	}
-	if err != nil {
-		stop()
-		return nil, fmt.Errorf("listen to the other nodes of the store: %w", err)
-	}
-	return stop, nil
-}
-
-// listen takes requests for slots.
-func (s *Server) listen(slots []uint16) error {
-	s.hearing.Lock()
-	defer s.hearing.Unlock()
-	for _, slot := range slots {
-		if s.slotSubs[slot] != nil {
-			continue
-		}
-		sub, err := s.log.conn.NATS.ChanQueueSubscribe(s.slotSubject(slot), mastersGroup, s.inbox)
 		if err != nil {
-			return fmt.Errorf("take requests for slot %d: %w", slot, err)
-		}
-		s.slotSubs[slot] = sub
-	}
-	return nil
-}
-
-// unlisten ends listen.
-func (s *Server) unlisten(slots []uint16) {
-	s.hearing.Lock()
-	defer s.hearing.Unlock()
-	for _, slot := range slots {
-		if sub := s.slotSubs[slot]; sub != nil {
-			// What is on its way to this node comes still, and is told that others are the masters now.
-			_ = sub.Drain() // fails only when the connection is closed
-			s.slotSubs[slot] = nil
+			closeAll()
+			return nil, fmt.Errorf("listen to the other nodes of the store: %w", err)
 		}
 	}
-}
-
-// receive takes in what other nodes ask, until ctx ends. It is one goroutine that does, so that what one node asks keeps its order.
-func (s *Server) receive(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case m := <-s.inbox:
-			id, data, err := s.parts.add(m.Reply, m.Data, time.Now())
-			if err == nil && data == nil {
-				continue
-			}
-			ask := new(pb.Ask)
-			if err == nil {
-				err = proto.Unmarshal(data, ask)
-			}
-			if err != nil {
-				s.cfg.Logger.Warn("another node asks what cannot be understood", "error", err)
-				continue
-			}
-			s.asked(ask, func(answer *pb.Answer) { s.answer(m.Reply, id, answer) })
-		}
-	}
-}
-
-func (s *Server) answer(to string, id uint64, answer *pb.Answer) {
-	if to == "" {
-		return
-	}
-	answer.Member = s.id
-	data, err := proto.Marshal(answer)
-	if err == nil {
-		err = cutParts(id, data, func(message []byte) error { return s.log.conn.NATS.Publish(to, message) })
-	}
+	closeInbox, err := s.inbox.open()
 	if err != nil {
-		s.cfg.Logger.Warn("another node gets no answer", "error", err)
+		closeAll()
+		return nil, err
 	}
+	return func() { closeInbox(); closeAll() }, nil
 }
 
 // asked does what another node asks for. Answer is called at most once, now or later.
@@ -133,8 +56,8 @@ func (s *Server) asked(ask *pb.Ask, answer func(*pb.Answer)) {
 	case *pb.Ask_Unwatch:
 		w := what.Unwatch
 		if cache, ok := s.boxes.find(w.GetMember(), w.GetCache()); ok {
-			_, shard := s.shardOf(string(w.GetKey()))
-			s.step(shard, &kernel.Unwatch{Key: string(w.GetKey()), Cache: cache})
+			_, shard := s.kernels.shardOf(string(w.GetKey()))
+			s.kernels.step(shard, &kernel.Unwatch{Key: string(w.GetKey()), Cache: cache})
 		}
 	case *pb.Ask_List:
 		s.askedList(what.List, answer)
@@ -159,7 +82,7 @@ func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer))
 		w.Delta, err = wire.DecodeState(c.GetDelta())
 	}
 	if err == nil {
-		err = s.heed(max(time, w.Stamp.Time))
+		err = s.observeWriter(max(time, w.Stamp.Time))
 	}
 	if err != nil {
 		answer(failure(err))
@@ -170,7 +93,7 @@ func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer))
 		if err != nil {
 			a = failure(err)
 		}
-		a.Time = s.reached(w.Slot) // also of a change that has failed, which may happen all the same
+		a.Time = s.kernels.reached(w.Slot) // also of a change that has failed, which may happen all the same
 		answer(a)
 	})
 	if !s.writeHere(w, done) {
@@ -179,7 +102,7 @@ func (s *Server) askedChange(c *pb.Change, time uint64, answer func(*pb.Answer))
 }
 
 func (s *Server) askedRead(key string, replica bool, answer func(*pb.Answer)) {
-	slot, shard := s.shardOf(key)
+	slot, shard := s.kernels.shardOf(key)
 	if !s.serves[slot].Load() {
 		answer(s.askedReplica(key, replica))
 		return
@@ -199,7 +122,7 @@ func (s *Server) askedRead(key string, replica bool, answer func(*pb.Answer)) {
 		answer(reply)
 		return
 	}
-	s.step(shard, &kernel.Read{Key: key, Ticket: CompletionFunc(func(_ int64, err error) {
+	s.kernels.step(shard, &kernel.Read{Key: key, Ticket: CompletionFunc(func(_ int64, err error) {
 		if err != nil {
 			answer(failure(err))
 			return
@@ -218,14 +141,14 @@ func (s *Server) askedReplica(key string, may bool) *pb.Answer {
 	}) {
 		return &pb.Answer{Moved: true}
 	}
-	_, shard := s.shardOf(key)
+	_, shard := s.kernels.shardOf(key)
 	shard.reads.Add(1)
 	return reply
 }
 
 func (s *Server) askedWatch(w *pb.Watching, answer func(*pb.Answer)) {
 	key := string(w.GetKey())
-	slot, shard := s.shardOf(key)
+	slot, shard := s.kernels.shardOf(key)
 	if !s.serves[slot].Load() {
 		answer(&pb.Answer{Moved: true})
 		return
@@ -235,7 +158,7 @@ func (s *Server) askedWatch(w *pb.Watching, answer func(*pb.Answer)) {
 		answer(failure(err))
 		return
 	}
-	s.step(shard, &kernel.Watch{Key: key, Slot: slot, Cache: cache})
+	s.kernels.step(shard, &kernel.Watch{Key: key, Slot: slot, Cache: cache})
 	answer(&pb.Answer{})
 }
 

@@ -6,14 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"cloudburst/anna/hot"
@@ -40,9 +36,8 @@ func (f CompletionFunc) Complete(value int64, err error) { f(value, err) }
 type Server struct {
 	cfg       Config
 	log       *streams
-	shards    []*shard
+	kernels   *kernels
 	followers []*follower
-	now       func() kernel.Moment
 	ready     chan struct{}
 	state     atomic.Int32
 	stats     counters
@@ -50,33 +45,26 @@ type Server struct {
 	id      string // of this member
 	members *members
 	mover   *mover
-	routes  atomic.Pointer[routing]
+	routes  routes
 	serves  []atomic.Bool // by slot
 	crowded atomic.Bool   // there are other masters
 	moving  atomic.Int64  // slots that are being taken over
 	sweep   atomic.Bool   // this node has read all of the log
 
+	peers     *peers
+	inbox     *inbox
 	asks      *asker
 	remote    *remotes
 	boxes     *outboxes
-	borrowed  borrowed
+	forward   *forwarder
 	replicas  *replicas
 	compactor *compactor
 	hot       atomic.Pointer[hot.Table]
 	stamps    stamps
-	parts     assemblies
 	room      room
-	inbox     chan *nats.Msg
-	hearing   sync.Mutex
-	slotSubs  []*nats.Subscription
-	askSub    *nats.Subscription // what this node is asked by its name
 
-	caches    atomic.Pointer[[]func([]kernel.Push)] // by number, which begins at 1
-	joining   sync.Mutex
-	loads     chan kernel.Load
-	removals  chan kernel.Upload
-	uploading chan struct{} // a token for each state that is being cut into pieces
-	tasks     tasks
+	caches *caches
+	tasks  tasks
 }
 
 // The life of a server.
@@ -85,18 +73,6 @@ const (
 	serving
 	stopping
 )
-
-// shard is a kernel and the lock that lets one goroutine at a time into it.
-type shard struct {
-	mu     sync.RWMutex
-	reads  atomic.Uint64 // beside the lock, which whoever reads has changed just before
-	kernel *kernel.Kernel
-	heat   *heat
-
-	publisher *publisher
-	armed     atomic.Int64 // when the clock looks at the kernel next
-	poke      chan struct{}
-}
 
 // ID names this node among all that share its log. A node that is started again has another one.
 func (s *Server) ID() string { return s.id }
@@ -108,81 +84,63 @@ func New(cfg Config, conn *bus.Conn) (*Server, error) {
 		return nil, fmt.Errorf("anna settings: %w", err)
 	}
 	s := &Server{
-		cfg:       cfg,
-		log:       &streams{cfg: cfg, conn: conn},
-		now:       clocks(),
-		ready:     make(chan struct{}),
-		loads:     make(chan kernel.Load, loadsMax),
-		removals:  make(chan kernel.Upload, loadsMax),
-		uploading: make(chan struct{}, uploads),
-		id:        randomID(),
-		serves:    make([]atomic.Bool, cfg.Slots),
-		inbox:     make(chan *nats.Msg, inboxMax),
-		slotSubs:  make([]*nats.Subscription, cfg.Slots),
-		stamps:    stamps{clock: lattice.NewClock(randomWriter())},
+		cfg:    cfg,
+		log:    &streams{cfg: cfg, conn: conn},
+		ready:  make(chan struct{}),
+		id:     randomID(),
+		serves: make([]atomic.Bool, cfg.Slots),
+		caches: newCaches(),
+		stamps: stamps{clock: lattice.NewClock(randomWriter())},
 	}
-	s.stamps.wall = s.wall
-	s.room.server = s
-	s.members = newMembers(&s.cfg, s.log, s.id, s.pulseTime, s.stamps.observe)
+	s.kernels = &kernels{
+		cfg: &s.cfg, log: s.log, caches: s.caches, tasks: &s.tasks, stamps: &s.stamps, state: &s.state, stats: &s.stats, serves: s.serves,
+		behind: func(partition int) { s.followers[partition].catchUp() }, now: clocks(),
+		loads: make(chan kernel.Load, loadsMax), removals: make(chan kernel.Upload, loadsMax), uploading: make(chan struct{}, uploads),
+	}
+	s.room.log, s.room.kernels, s.room.logger = s.log, s.kernels, cfg.Logger
+	s.kernels.spend = s.room.spend
+	s.stamps.wall = s.kernels.wall
+	s.members = newMembers(&s.cfg, s.log, s.id, s.kernels.pulseTime, s.stamps.observe)
 	s.members.change(func(p *pb.Presence) { p.Name = cfg.Name })
 	s.mover = newMover(s)
-	s.asks = newAsker(s)
-	s.remote = &remotes{server: s, began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{}}
-	s.replicas = newReplicas(s)
+	s.connect(conn)
 	s.compactor = newCompactor(s)
 	s.hot.Store(new(hot.Table))
-	s.boxes = &outboxes{server: s, boxes: map[string]*outbox{}}
-	s.caches.Store(new([]func([]kernel.Push)))
 	for i := range cfg.Kernels {
-		s.shards = append(s.shards, s.newShard(i))
+		s.kernels.shards = append(s.kernels.shards, s.kernels.newShard(i))
 	}
 	for i := range cfg.Streams {
-		s.followers = append(s.followers, newFollower(s, i))
+		s.followers = append(s.followers, newFollower(s.kernels, i, &s.crowded))
 	}
 	return s, nil
 }
 
-func (s *Server) newShard(number int) *shard {
-	var partitions []int
-	for p := number; p < s.cfg.Streams; p += s.cfg.Kernels {
-		partitions = append(partitions, p)
+// connect makes what exchanges messages with the other nodes.
+func (s *Server) connect(conn *bus.Conn) {
+	s.routes.self = s.id
+	s.peers = &peers{conn: conn, prefix: s.cfg.Prefix, self: s.id}
+	s.inbox = newInbox(s.peers, s.cfg.Logger, s.cfg.Slots, s.asked)
+	s.asks = &asker{
+		peers: s.peers, routes: &s.routes, serves: s.serves, observe: s.stamps.observe, timeout: s.cfg.DurableTimeout + askTimeout,
+		wake: make(chan struct{}, 1), pending: map[uint64]*question{},
 	}
-	memory := math.MaxInt
-	if s.cfg.MemoryBytesMax > 0 {
-		memory = s.cfg.MemoryBytesMax / s.cfg.Kernels
+	s.remote = &remotes{
+		peers: s.peers, asks: s.asks, caches: s.caches, observe: s.stamps.observe, logger: s.cfg.Logger,
+		began: time.Now(), watches: map[placeKey]string{}, sources: map[string]*source{},
 	}
-	writer := randomWriter()
-	shard := &shard{poke: make(chan struct{}, 1), heat: newHeat(s.cfg.Slots)}
-	shard.kernel = kernel.New(kernel.Config{
-		Writer:            writer,
-		Partitions:        partitions,
-		PartitionOf:       s.cfg.partitionOf,
-		Fingerprint:       fingerprint,
-		Reserved:          wire.Reserved,
-		PublishesMax:      s.cfg.PublishesMax,
-		RecordKeysMax:     recordKeysMax,
-		RecordBytesMax:    recordBytesAim,
-		LazyRate:          s.cfg.LazyRate / s.cfg.Streams,
-		LazyInterval:      s.cfg.LazyInterval.Microseconds(),
-		PublishTimeout:    s.cfg.PublishTimeout.Microseconds(),
-		DurableTimeout:    s.cfg.DurableTimeout.Microseconds(),
-		RetryMin:          retryMin.Microseconds(),
-		RetryMax:          retryMax.Microseconds(),
-		ChangesetBytesMax: s.cfg.ChangesetBytesMax / s.cfg.Kernels,
-		MemoryBytesMax:    memory,
-		CompactRecords:    s.cfg.CompactRecords,
-		TombstoneGrace:    s.cfg.TombstoneGrace.Microseconds(),
-		ParkedMax:         parkedMax,
-	})
-	shard.publisher = newPublisher(s.log, writer, func(m kernel.Message) { s.step(shard, m) }, s.room.spend)
-	return shard
+	s.boxes = &outboxes{peers: s.peers, caches: s.caches, tasks: &s.tasks, logger: s.cfg.Logger, boxes: map[string]*outbox{}}
+	s.replicas = &replicas{
+		self: s.id, bytesMax: int64(s.cfg.HotBytesMax), serves: s.serves, remote: s.remote, caches: s.caches,
+		read: func(q *question, key string, done func(*lattice.State, *pb.Answer, error)) {
+			s.forward.read(q, key, done)
+		},
+	}
+	s.replicas.keys.Store(new(map[string]*replica))
+	s.forward = &forwarder{
+		asks: s.asks, caches: s.caches, remote: s.remote, replicas: s.replicas, hot: &s.hot,
+		kernels: s.kernels, stamps: &s.stamps, replicaOf: s.replicaOf,
+	}
 }
-
-// Pauses between attempts to reach a log that is away.
-const (
-	retryMin = 20 * time.Millisecond
-	retryMax = time.Second
-)
 
 // randomWriter names a kernel. A kernel that begins again becomes another writer, since it may have forgotten what it has
 // counted.
@@ -213,25 +171,25 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	group, inner := errgroup.WithContext(inner)
 	s.tasks.open(inner, group)
-	for _, shard := range s.shards {
+	for _, shard := range s.kernels.shards {
 		sub, err := shard.publisher.listen()
 		if err != nil {
 			return err
 		}
 		defer func() { _ = sub.Unsubscribe() }()
-		group.Go(func() error { s.clock(inner, shard); return nil })
+		group.Go(func() error { s.kernels.clock(inner, shard); return nil })
 	}
 	for range loaders {
-		group.Go(func() error { s.load(inner); return nil })
+		group.Go(func() error { s.kernels.load(inner); return nil })
 	}
-	group.Go(func() error { s.removeUploads(inner); return nil })
+	group.Go(func() error { s.kernels.removeUploads(inner); return nil })
 	group.Go(func() error { s.room.run(inner); return nil })
-	deaf, err := s.attend()
+	unlisten, err := s.listen()
 	if err != nil {
 		return err
 	}
-	defer deaf()
-	group.Go(func() error { s.receive(inner); return nil })
+	defer unlisten()
+	group.Go(func() error { s.inbox.run(inner); return nil })
 	group.Go(func() error { s.asks.run(inner); return nil })
 	var unwritten error
 	group.Go(func() error {
@@ -260,19 +218,19 @@ func (s *Server) begin(ctx, inner context.Context, group *errgroup.Group) {
 	for _, f := range s.followers {
 		group.Go(func() error { f.run(inner); return nil })
 	}
-	group.Go(func() error { s.tend(inner); return nil })
+	group.Go(func() error { s.trackHot(inner); return nil })
 	group.Go(func() error { s.compactor.run(inner); return nil })
 	if s.sweep.Load() {
-		s.sweepUploads(ctx)
+		s.kernels.sweepUploads(ctx)
 	}
 }
 
 // goAway ends a server in good order: others take over, and the log gets everything; it fails with ErrUnwritten if not.
 func (s *Server) goAway(ctx context.Context) error {
 	s.handOver(ctx)
-	// Whoever asks from now on learns at once that nobody hears it, or a write that must not be asked twice would wait in vain.
-	_ = s.askSub.Drain() // fails only when the connection is closed
-	s.hearOut(ctx)
+	// A node that asks from now on must learn at once that it cannot be answered, or a write that must not be asked twice would wait in vain.
+	s.inbox.closeMember()
+	s.answerWaiting(ctx)
 	s.state.Store(stopping)
 	unwritten := s.drain()
 	s.tasks.close()
@@ -283,11 +241,11 @@ func (s *Server) goAway(ctx context.Context) error {
 	return unwritten
 }
 
-// hearOut answers what other nodes have asked before they knew that this one goes.
-func (s *Server) hearOut(ctx context.Context) {
+// answerWaiting answers what other nodes have asked before they knew that this one goes.
+func (s *Server) answerWaiting(ctx context.Context) {
 	s.flush(ctx) // what is on its way is here then
 	deadline := time.Now().Add(s.cfg.DrainTimeout)
-	for len(s.inbox) > 0 && time.Now().Before(deadline) {
+	for len(s.inbox.waiting) > 0 && time.Now().Before(deadline) {
 		time.Sleep(drainTick)
 	}
 }
@@ -312,8 +270,8 @@ func (s *Server) drain() error {
 	left := 0
 	for {
 		left = 0
-		for _, shard := range s.shards {
-			s.step(shard, &kernel.Tick{Hurry: true})
+		for _, shard := range s.kernels.shards {
+			s.kernels.step(shard, &kernel.Tick{Hurry: true})
 			shard.mu.RLock()
 			left += shard.kernel.Stats().ChangesetBytes
 			shard.mu.RUnlock()
@@ -330,114 +288,6 @@ func (s *Server) drain() error {
 }
 
 const drainTick = 2 * time.Millisecond
-
-// shardOf returns the slot of a key and the kernel that it belongs to.
-func (s *Server) shardOf(key string) (uint16, *shard) {
-	slot := slotOf(key, s.cfg.Slots)
-	return slot, s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
-}
-
-var effects = sync.Pool{New: func() any { return new(kernel.Effects) }}
-
-// step lets a kernel take a message in, and does what it wants done.
-func (s *Server) step(shard *shard, m kernel.Message) { s.stepIf(shard, m, nil) }
-
-// stepIf is step if a condition holds, which is looked at with the kernel locked. It reports whether it did.
-func (s *Server) stepIf(shard *shard, m kernel.Message, condition func(*kernel.Kernel) bool) bool {
-	out := effects.Get().(*kernel.Effects)
-	shard.mu.Lock()
-	if condition != nil && !condition(shard.kernel) {
-		shard.mu.Unlock()
-		effects.Put(out)
-		return false
-	}
-	now := s.now() // with the kernel locked, or it could be earlier than its last
-	shard.kernel.Step(now, m, out)
-	wake := shard.kernel.Wake(now)
-	shard.mu.Unlock()
-	if wake < shard.armed.Load() {
-		shard.alarm()
-	}
-	s.perform(shard, out)
-	out.Reset()
-	effects.Put(out)
-	return true
-}
-
-// perform does what a kernel wants done. Caches learn of a change before its writer does, so that whoever was told that a write
-// is there finds it.
-func (s *Server) perform(shard *shard, out *kernel.Effects) {
-	for i := range out.Pushes {
-		out.Pushes[i].Err = coded(out.Pushes[i].Err)
-	}
-	s.push(out.Pushes)
-	for i := range out.Publishes {
-		if m := &out.Publishes[i]; recordFits(m) {
-			shard.publisher.publish(m)
-		} else {
-			s.upload(shard, *m)
-		}
-	}
-	for i := range out.Replies {
-		if r := &out.Replies[i]; r.Ticket != nil {
-			r.Ticket.(Completion).Complete(r.Value, s.explain(coded(r.Err)))
-		}
-	}
-	for _, load := range out.Loads {
-		select {
-		case s.loads <- load:
-		default:
-			s.step(shard, &kernel.Loaded{Key: load.Key, Err: wire.Errorf(pb.Code_CODE_NO_RESOURCES,
-				"%d keys wait to be read from the log already, the limit; try again", loadsMax)})
-		}
-	}
-	for _, partition := range out.Behind {
-		s.followers[partition].catchUp()
-	}
-	for _, up := range out.Superseded {
-		select {
-		case s.removals <- up:
-		default: // swept at the next start
-		}
-	}
-}
-
-// explain adds to an error that the log has caused what keeps the log from taking writes, as far as that is known.
-func (s *Server) explain(err error) error {
-	if err == nil || wire.CodeOf(err) != pb.Code_CODE_UNAVAILABLE {
-		return err
-	}
-	if faults := s.log.conn.Faults(); len(faults) > 0 {
-		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%v; %s", err, strings.Join(faults, "; "))
-	}
-	return err
-}
-
-// upload publishes a large state, which has a record for itself, on a goroutine of its own. There are never more than large publishes may be
-// outstanding.
-func (s *Server) upload(shard *shard, m kernel.Publish) {
-	started := s.tasks.start(func(ctx context.Context) {
-		alive := time.NewTicker(s.cfg.PublishTimeout / 2)
-		defer alive.Stop()
-		for waiting := true; waiting; {
-			select {
-			case s.uploading <- struct{}{}:
-				defer func() { <-s.uploading }()
-				waiting = false
-			case <-alive.C:
-				s.step(shard, &kernel.Advanced{Publish: m.ID, Partition: m.Partition})
-			case <-ctx.Done():
-				return
-			}
-		}
-		if err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
-			s.step(shard, &kernel.Failed{Publish: m.ID, Err: err})
-		}
-	})
-	if !started {
-		s.step(shard, &kernel.Failed{Publish: m.ID, Err: errStopping})
-	}
-}
 
 // check returns an error while the server cannot take a request.
 func (s *Server) check() error {

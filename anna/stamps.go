@@ -53,45 +53,14 @@ func (s *stamps) follow(time uint64) uint64 {
 	return s.clock.Reached(0)
 }
 
-// reached returns the Time that no stamp is later than of what has been written to a slot's keys here, or elsewhere as far as this
-// node knows.
-func (s *Server) reached(slot uint16) uint64 {
-	shard := s.shards[s.cfg.partitionOf(slot)%len(s.shards)]
-	shard.mu.RLock()
-	time := shard.kernel.Reached()
-	shard.mu.RUnlock()
-	return s.stamps.follow(time)
-}
-
-// stamp returns a stamp that is later than all of these.
-func (s *Server) stamp(slot uint16) lattice.Timestamp {
-	s.reached(slot)
-	return s.stamps.now()
-}
-
 // readable returns a Time for people.
 func readable(reached uint64) string {
 	return time.UnixMicro(lattice.Timestamp{Time: reached}.UnixMicro()).UTC().Format(time.RFC3339)
 }
 
-// pulseTime is where this node's clocks are, as others are told from time to time: it may be later than all stamps, so that they
-// need not wait for one to know of a clock that is ahead.
-func (s *Server) pulseTime() uint64 {
-	reached := uint64(0)
-	for _, shard := range s.shards {
-		shard.mu.RLock()
-		reached = max(reached, shard.kernel.Reached())
-		shard.mu.RUnlock()
-	}
-	s.stamps.follow(reached)
-	s.stamps.mu.Lock()
-	defer s.stamps.mu.Unlock()
-	return s.stamps.clock.Reached(s.stamps.wall())
-}
-
-// heed takes note of how far the clock of a node has got that asks for a change. One that is too far ahead has the change refused: by
+// observeWriter takes note of how far the clock of a node has got that asks for a change. One that is too far ahead has the change refused: by
 // this node's clock it could be stamped earlier than what it is to replace, and be lost without a word.
-func (s *Server) heed(time uint64) error {
+func (s *Server) observeWriter(time uint64) error {
 	if err := s.stamps.observe(time); err != nil {
 		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node that it was sent to has reached %s by its clock, more than a day after the time of "+
 			"%s, which is a master of the key: set the clock that is wrong, and start its node again",

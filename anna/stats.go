@@ -16,7 +16,7 @@ type Stats struct {
 	Lag uint64 `metric:"gauge"`
 	// Replayed is the number of records that were replayed at the start, and ReplayMilliseconds how long it took.
 	Replayed, ReplayMilliseconds uint64
-	// UploadsRemoved counts states in pieces that were removed from the log because others have replaced them.
+	// UploadsRemoved counts states in chunks that were removed from the log because others have replaced them.
 	UploadsRemoved uint64
 	// Truncations counts how often the beginning of a stream was cut off, since nothing of it was needed.
 	Truncations uint64
@@ -75,9 +75,9 @@ type counters struct {
 func (s *Server) Stats() Stats {
 	total := Stats{
 		Replayed: s.stats.replayed.Load(), ReplayMilliseconds: s.stats.replayMilliseconds.Load(),
-		UploadsRemoved: s.stats.uploadsRemoved.Load(), Truncations: s.stats.truncations.Load(), Kernels: len(s.shards), Streams: s.cfg.Streams,
+		UploadsRemoved: s.stats.uploadsRemoved.Load(), Truncations: s.stats.truncations.Load(), Kernels: len(s.kernels.shards), Streams: s.cfg.Streams,
 	}
-	for _, shard := range s.shards {
+	for _, shard := range s.kernels.shards {
 		shard.mu.RLock()
 		k := shard.kernel.Stats()
 		shard.mu.RUnlock()
@@ -109,7 +109,7 @@ func (s *Server) Metrics() Metrics {
 		total.SlotBytesMax = max(total.SlotBytesMax, int(slot.GetSizeBytes()))
 	}
 	for _, hot := range *s.hot.Load() {
-		if s.leaderOf(hot.Slot) == s.id {
+		if s.routes.leaderOf(hot.Slot) == s.id {
 			total.HotKeys++
 		}
 	}

@@ -166,16 +166,16 @@ func (s *Server) share() *pb.Share {
 
 // slotShares returns what this node has of every slot of which it has something.
 func (s *Server) slotShares() (shares []*pb.SlotShare) {
-	reads := make([][]uint64, len(s.shards))
-	held := make([][]kernel.SlotStats, len(s.shards))
-	for i, shard := range s.shards {
+	reads := make([][]uint64, len(s.kernels.shards))
+	held := make([][]kernel.SlotStats, len(s.kernels.shards))
+	for i, shard := range s.kernels.shards {
 		reads[i] = shard.heat.slots()
 		shard.mu.RLock()
 		held[i] = slices.Clone(shard.kernel.Slots())
 		shard.mu.RUnlock()
 	}
 	for slot := range s.cfg.Slots {
-		at := s.cfg.partitionOf(uint16(slot)) % len(s.shards)
+		at := s.cfg.partitionOf(uint16(slot)) % len(s.kernels.shards)
 		share := &pb.SlotShare{Slot: uint32(slot), Reads: reads[at][slot]}
 		if slot < len(held[at]) {
 			k := held[at][slot]

@@ -44,7 +44,7 @@ func (r *running) untilRecords(t testing.TB, most uint64) {
 	}
 }
 
-// TestLargeValues: values that are too large for one record are cut into pieces, read through after a restart, and leave
+// TestLargeValues: values that are too large for one record are cut into chunks, read through after a restart, and leave
 // nothing behind when they are replaced.
 func TestLargeValues(t *testing.T) {
 	t.Parallel()
@@ -73,7 +73,7 @@ func TestLargeValues(t *testing.T) {
 	if got := s.get(t, "large"); got != string(value) {
 		t.Fatal("not the new value")
 	}
-	s.until(t, "pieces are removed", func(st anna.Stats) bool { return st.UploadsRemoved == 1 })
+	s.until(t, "chunks are removed", func(st anna.Stats) bool { return st.UploadsRemoved == 1 })
 	s.put(t, "large", "2", kernel.Durable)
 	s.untilRecords(t, 4)
 	if got := s.get(t, "large"); got != "2" {

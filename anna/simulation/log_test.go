@@ -13,11 +13,11 @@ type stream struct {
 	first   uint64   // sequence of the first that is not cut off
 }
 
-// record is a message of the stream; one without entries has been cut off, or is a piece of what an upload names.
+// record is a message of the stream; one without entries has been cut off, or is a chunk of what an upload names.
 type record struct {
 	entries   []kernel.Entry
 	upload    string // where the state of its only entry is, if it is too large for a record
-	piece     string // of what it is one
+	chunk     string // of what it is one
 	since     uint64
 	publisher uint64
 }
@@ -57,25 +57,25 @@ func (s *stream) lastRecord() uint64 {
 
 type log struct {
 	streams []*stream
-	pieces  map[string]bool // the uploads whose pieces are there
+	chunks  map[string]bool // the uploads whose chunks are there
 	state   logState
 	// unguarded makes whole states count for all records before them: one of the defects that the checkers must find.
 	unguarded bool
 }
 
 func newLog(partitions int) *log {
-	l := &log{pieces: map[string]bool{}}
+	l := &log{chunks: map[string]bool{}}
 	for range partitions {
 		l.streams = append(l.streams, &stream{first: 1})
 	}
 	return l
 }
 
-// upload stores the pieces of a state and returns the sequence of the last one.
+// upload stores the chunks of a state and returns the sequence of the last one.
 func (l *log) upload(partition int, name string) uint64 {
-	l.pieces[name] = true
+	l.chunks[name] = true
 	s := l.streams[partition]
-	s.records = append(s.records, record{piece: name})
+	s.records = append(s.records, record{chunk: name})
 	return uint64(len(s.records))
 }
 
@@ -95,12 +95,12 @@ func (l *log) truncate(partition int, sequence uint64) {
 	s := l.streams[partition]
 	for ; s.first < sequence && s.first <= uint64(len(s.records)); s.first++ {
 		r := &s.records[s.first-1]
-		delete(l.pieces, r.piece)
-		r.entries, r.piece = nil, ""
+		delete(l.chunks, r.chunk)
+		r.entries, r.chunk = nil, ""
 	}
 }
 
-// load reads what is asked for. It fails if a record that matters has lost its pieces (streams.read).
+// load reads what is asked for. It fails if a record that matters has lost its chunks (streams.read).
 func (l *log) load(m kernel.Load) *kernel.Loaded {
 	state, err := l.read(m)
 	if err != nil {
@@ -109,7 +109,7 @@ func (l *log) load(m kernel.Load) *kernel.Loaded {
 	return &kernel.Loaded{Key: m.Key, State: state, Sequences: m.Sequences, Err: err}
 }
 
-// read merges those of some records of a key whose pieces are there.
+// read merges those of some records of a key whose chunks are there.
 func (l *log) read(m kernel.Load) (state *lattice.State, err error) {
 	s := l.streams[m.Partition]
 	last, lost, lostSince := uint64(0), uint64(0), uint64(0)
@@ -119,7 +119,7 @@ func (l *log) read(m kernel.Load) (state *lattice.State, err error) {
 		switch {
 		case e == nil:
 			continue
-		case r.upload != "" && !l.pieces[r.upload]:
+		case r.upload != "" && !l.chunks[r.upload]:
 			lost, lostSince = sequence, max(lostSince, r.since)
 			last = sequence
 			continue
@@ -135,7 +135,7 @@ func (l *log) read(m kernel.Load) (state *lattice.State, err error) {
 		}
 	}
 	if lost != 0 && s.first <= lostSince+1 {
-		err = errPiecesLost
+		err = errChunksLost
 	}
 	return state, err
 }

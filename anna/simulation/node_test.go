@@ -15,7 +15,7 @@ import (
 var (
 	errFull       = errors.New("no space left on the device")
 	errCutOff     = errors.New("no route to the log")
-	errPiecesLost = errors.New("pieces were cut off")
+	errChunksLost = errors.New("chunks were cut off")
 )
 
 // node is a process with a kernel, which is a master of some slots.
@@ -193,7 +193,7 @@ func (n *node) step(m kernel.Message) {
 	for _, up := range out.Superseded {
 		n.w.after(n.w.latency(), n.alive(func() {
 			n.w.tracef("%v removes %s", n, up.Name)
-			delete(n.w.log.pieces, up.Name)
+			delete(n.w.log.chunks, up.Name)
 		}))
 	}
 	n.secure()
@@ -308,8 +308,8 @@ func (w *world) store(p *kernel.Publish, publisher uint64, upload string, answer
 	}
 	w.tracef("log: %s by writer %d since %d → %d %s", names(p), publisher, p.Since, sequence, upload)
 	switch {
-	case upload != "" && !w.log.pieces[upload]: // publisher.upload
-		answer(&kernel.Failed{Publish: p.ID, Err: errPiecesLost})
+	case upload != "" && !w.log.chunks[upload]: // publisher.upload
+		answer(&kernel.Failed{Publish: p.ID, Err: errChunksLost})
 	case !w.faulty(4):
 		answer(&kernel.Acknowledged{Publish: p.ID, Partition: p.Partition, Sequence: sequence, Upload: upload})
 	}

@@ -20,7 +20,7 @@ const (
 // that is not to be in the log, of which only worlds with one master for each slot know.
 var keys = []string{"v1", "v2", "v3", "v4", "s1", "s2", "s3", "n1", "n2", "x1", "x2", "t1", "t2"}
 
-// largeKeys hold in some worlds what is kept in pieces.
+// largeKeys hold in some worlds what is kept in chunks.
 var largeKeys = []string{"v4", "s3"}
 
 func slotOf(key string) uint16 {
