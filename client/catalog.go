@@ -35,7 +35,7 @@ type Link struct {
 	Sink   string `json:"sink"`
 }
 
-// DAG is a composition of functions, exactly one of which has no outgoing link and gives the result.
+// DAG is a composition of functions. Exactly one of them has no outgoing link; it gives the result.
 type DAG struct {
 	Name      string   `json:"name"`
 	Functions []string `json:"functions"`

@@ -347,8 +347,8 @@ func TestConnectFails(t *testing.T) {
 		is      error
 		want    string
 	}{
-		{"nobody there", []client.Option{client.WithAddress(free)}, client.ErrUnavailable, "cloudburst serve"},
-		{"nobody there", []client.Option{client.WithAddress(free)}, client.ErrUnavailable, free},
+		{"no node there", []client.Option{client.WithAddress(free)}, client.ErrUnavailable, "cloudburst serve"},
+		{"no node there", []client.Option{client.WithAddress(free)}, client.ErrUnavailable, free},
 		{"wrong token", []client.Option{client.WithToken("wrong")}, client.ErrUnauthenticated, "refuses the token"},
 		{"no token at all", []client.Option{client.WithToken("with\nbreak")}, client.ErrUnauthenticated, "characters"},
 		{"no address", []client.Option{client.WithAddress("ftp://x")}, client.ErrInvalidArgument, "scheme ftp"},

@@ -14,7 +14,7 @@ import (
 // of what it changes.
 type Delta struct {
 	kind lattice.Type
-	// reads is whether the change belongs to a generation, so that whoever stamps it has to know what is held.
+	// reads is whether the change belongs to a generation, so that the one that stamps it has to know what is held.
 	reads bool
 	// once is whether the change, left to the store to complete, must not be sent twice.
 	once bool

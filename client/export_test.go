@@ -9,7 +9,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// RegisterPickle registers a callable of which the pickle is known. Go registers no code of its own.
+// RegisterPickle registers a callable whose pickle is known. Go registers no code of its own.
 func (c *Client) RegisterPickle(ctx context.Context, name, pickle string) error {
 	f := &pb.Function{Name: name, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN}
 	r := &request{

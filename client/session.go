@@ -22,7 +22,7 @@ type Consistency = consistency.Level
 
 // The promises; docs/consistency.md says what each of them costs.
 const (
-	// Eventual promises that everybody sees every write in the end, and nothing else.
+	// Eventual promises that every reader sees every write in the end, and nothing else.
 	Eventual Consistency = 0
 	// ReadCommitted keeps writes back until Commit, which sends all of them with one stamp.
 	ReadCommitted = consistency.ReadCommitted
@@ -32,7 +32,7 @@ const (
 	ReadYourWrites = consistency.ReadYourWrites
 	// MonotonicReads never shows a key older than before.
 	MonotonicReads = consistency.MonotonicReads
-	// MonotonicWrites makes whoever sees a write to a key see the earlier writes of the session to it.
+	// MonotonicWrites makes a reader that sees one of the session's writes to a key see the earlier ones to it.
 	MonotonicWrites = consistency.MonotonicWrites
 	// WritesFollowReads makes a reader that sees one of the session's writes to a key see what the session had read of it before.
 	WritesFollowReads = consistency.WritesFollowReads
@@ -239,7 +239,7 @@ func (s *Session) Put(ctx context.Context, key string, value any) error {
 	})
 }
 
-// Delete removes a key. Whoever depends on a version of it is content with its absence.
+// Delete removes a key. Its absence satisfies those who depend on a version of it.
 func (s *Session) Delete(ctx context.Context, key string) error {
 	return s.write(ctx, key, false, func(_ *lattice.State, stamp lattice.Timestamp) (*lattice.State, error) {
 		return lattice.Delete(stamp), nil

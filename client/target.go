@@ -29,7 +29,7 @@ type target struct {
 	token   string
 }
 
-// find puts the target together. It is asked anew for each connection, since a node that was started again may have another
+// find puts the target together. It is asked again for each connection, since a node that was started again may have another
 // port and another token.
 func (o options) find() (target, error) {
 	saved := readSaved(savedAddress)
@@ -40,7 +40,7 @@ func (o options) find() (target, error) {
 	}
 	t.secure = t.secure || o.tls != nil
 	t.token = cmp.Or(o.token, os.Getenv("CLOUDBURST_TOKEN"))
-	// The saved token goes to the node that saved it and to nobody else.
+	// The saved token goes only to the node that saved it.
 	if home, err := parseAddress(saved); t.token == "" && err == nil && home.address == t.address {
 		t.token = readSaved(savedToken)
 	}

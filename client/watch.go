@@ -26,7 +26,7 @@ const watchForever = 100 * 365 * 24 * time.Hour
 type Change struct {
 	Entry
 	// Lagged is set when changes of the key before this one may be missing, because the loop or the connection was too slow or
-	// the connection was made anew.
+	// the connection was made again.
 	Lagged bool
 }
 

@@ -34,7 +34,7 @@ func (d *decoder) into(target reflect.Value, levels int) error {
 		if target.IsNil() {
 			target.Set(reflect.New(target.Type().Elem()))
 		}
-		// The pointer is no level of the data: types cannot go on for ever as values can.
+		// The pointer is not a level of the data: types cannot go on for ever as values can.
 		return d.into(target.Elem(), levels)
 	case target.CanAddr() && target.Addr().Type().Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return d.textInto(target)

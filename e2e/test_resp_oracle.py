@@ -105,7 +105,7 @@ SECONDS = [
 
 
 class Program:
-    """Random commands, of which most make sense."""
+    """Random commands; most of them make sense."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

@@ -21,7 +21,7 @@ Apps = Tuple[cloudburst.App, cloudburst.App]
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[List[Node]]:
-    """Two nodes of one user, of which clients that are told nothing find the second."""
+    """Two nodes of one user; clients that name neither find the second."""
     directory = tmp_path_factory.mktemp("nodes")
     started = [Node(directory / "first"), Node(directory / "second")]
     started[1].config = started[0].config

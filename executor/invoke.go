@@ -6,7 +6,7 @@ import (
 )
 
 // invokeFrame builds the Invoke frames of one worker out of the same memory, since a header is not used after it has been
-// sent. Owned by whoever has reserved the worker.
+// sent. Owned by the goroutine that has reserved the worker.
 //
 // The Python worker recognises a frame whose like it has seen by its bytes: all but the id, the run id, the deadline and the
 // attempt. It counts on the order of the fields that protobuf gives them.

@@ -42,7 +42,7 @@ type worker struct {
 	pid       int
 	idleSince time.Time
 
-	// Owned by whoever has reserved the worker: the one that dispatches current.
+	// Owned by the goroutine that has reserved the worker, which dispatches current.
 	loaded map[functionKey]struct{}
 	frame  invokeFrame
 

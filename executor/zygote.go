@@ -85,7 +85,7 @@ func startZygote(ctx context.Context, cfg Config) (*zygote, zygoteNotice, error)
 	z.command.Env = append(z.command.Env, threadVariables(cfg.LibraryThreads, os.LookupEnv)...)
 	z.command.Env = append(z.command.Env, "CLOUDBURST_PRELOAD="+strings.Join(cfg.Preload, ","))
 	if _, set := os.LookupEnv("PYTHONSAFEPATH"); !set {
-		// The node's working directory is no place for modules: one called like a part of Python would break every function.
+		// The node's working directory must not provide modules: one called like a part of Python would break every function.
 		// Programs that functions start are not to inherit this.
 		z.command.Env = append(z.command.Env, "PYTHONSAFEPATH=1", "CLOUDBURST_UNSET=PYTHONSAFEPATH")
 	}

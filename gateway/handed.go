@@ -10,7 +10,7 @@ import (
 const handedMax = 64
 
 // Accept takes a connection that a function of this node has made over its worker's socket. It needs no token: nothing else has a
-// way to make one. A connection for which there is no room is closed.
+// way to make one. A connection that finds no room is closed.
 func (g *Gateway) Accept(conn *net.UnixConn) { g.workers.hand(fromWorker{conn}) }
 
 // fromWorker is such a connection.

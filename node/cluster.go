@@ -89,7 +89,7 @@ func (c Cluster) server() (*embedded.Cluster, error) {
 			return nil, fmt.Errorf("read the secret of the cluster: %s has %d bytes; the limit is %d", c.SecretFile, info.Size(), secretBytesMax)
 		}
 		if info.Mode().Perm()&0o007 != 0 {
-			return nil, fmt.Errorf("read the secret of the cluster: everybody can read or write %s; chmod 600 it", c.SecretFile)
+			return nil, fmt.Errorf("read the secret of the cluster: other users can read or write %s; chmod 600 it", c.SecretFile)
 		}
 		text, err := os.ReadFile(c.SecretFile)
 		if err != nil {
@@ -134,7 +134,7 @@ func validateRoles(roles []string) error {
 	case has(roleExecutor) && !has(roleScheduler):
 		return errors.New("node.roles: an executor takes its work from the scheduler of its own node only; add scheduler, or leave executor out")
 	case has(roleScheduler) && !has(roleGateway):
-		return errors.New("node.roles: nobody reaches a scheduler but through the gateway of its node; add gateway, or leave scheduler and executor out")
+		return errors.New("node.roles: clients reach a scheduler only through the gateway of its node; add gateway, or leave scheduler and executor out")
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func readToken(data string) (string, error) {
 }
 
 // publish tells the clients of this user on this machine where the node is and how to get in. The node that was started last
-// is the one that they find; what it leaves stays, since a client that finds nobody there says so.
+// is the one that they find; what it leaves stays, since a client that gets no answer there says so.
 func publish(address, token string) error {
 	dir, err := os.UserConfigDir()
 	if err != nil {

@@ -26,7 +26,7 @@ func TestALogThatIsNotReadHoldsNothingUp(t *testing.T) {
 	reader, writer := logPipe(t)
 	reported := make(chan uint64, 16)
 	l := NewLogWriter(writer, 1<<20, func(lines uint64) { reported <- lines })
-	const count = 40_000 // 4 MB, of which neither the pipe nor the buffer has room for half
+	const count = 40_000 // 4 MB; neither the pipe nor the buffer has room for half of it
 	for i := range count {
 		if n, err := fmt.Fprintf(l, "%099d\n", i); n != 100 || err != nil {
 			t.Fatal(n, err)

@@ -17,7 +17,7 @@ import (
 	"cloudburst/client"
 )
 
-// natsServer is a nats-server process that somebody else runs, as far as the node knows.
+// natsServer is a nats-server process that the node does not run itself.
 type natsServer struct {
 	url     string
 	command []string

@@ -86,7 +86,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closeBus()
-	// Nobody is to find an address here while nobody listens at it; the last node may have crashed.
+	// No address is to be here while no node listens at it; the last node may have crashed.
 	n.removeAddress()
 	defer n.removeAddress()
 	s.trace("connected", "bus")
@@ -211,7 +211,7 @@ func dataError(err error) error {
 	return err
 }
 
-// build makes the parts, none of which does anything yet.
+// build makes the parts; none of them does anything yet.
 func (n *Node) build() error {
 	c := n.cfg
 	if c.Gateway.Token == "" {
@@ -280,7 +280,7 @@ func (n *Node) removeAddress() {
 	_ = os.Remove(filepath.Join(n.cfg.Node.Data, addressFile)) // mostly it is not there
 }
 
-// announce tells everybody where the node is.
+// announce lets clients find the node.
 func (n *Node) announce() error {
 	functions, _ := n.registry.Counts()
 	ready := Ready{Data: n.cfg.Node.Data, Roles: n.cfg.Node.Roles, Functions: functions, Took: time.Since(n.began)}
@@ -292,7 +292,7 @@ func (n *Node) announce() error {
 	if err := publish(address, n.cfg.Gateway.Token); err != nil {
 		n.cfg.Logger.Warn("clients on this machine cannot find the node by themselves; give them CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN", "error", err)
 	}
-	// Last, so that whoever sees this file can begin.
+	// Last, so that a program that sees this file can begin.
 	if err := writePrivate(filepath.Join(n.cfg.Node.Data, addressFile), address); err != nil {
 		return fmt.Errorf("store the address: %w", err)
 	}

@@ -334,7 +334,7 @@ func TestStartFails(t *testing.T) {
 		{"data in use beside NATS", func(c *node.Config) { c.Node.Data, c.NATS.URL = locked, "nats://127.0.0.1:1" }, "--data"},
 		{"data below a file", func(c *node.Config) { c.Node.Data = "/dev/null/data" }, "/dev/null"},
 		{"nats", func(c *node.Config) { c.NATS.URL = "nats://127.0.0.1:1" }, "nats://127.0.0.1:1"},
-		{"everybody", func(c *node.Config) { c.Gateway.Listen = "0.0.0.0:0" }, "TLS"},
+		{"all machines", func(c *node.Config) { c.Gateway.Listen = "0.0.0.0:0" }, "TLS"},
 		{"certificate", func(c *node.Config) { c.Gateway.CertificateFile, c.Gateway.KeyFile = "/no/cert", "/no/key" }, "/no/cert"},
 		{"executor", func(c *node.Config) { c.Executor.WorkersMin = -1 }, "workers_min"},
 		{"scheduler", func(c *node.Config) { c.Scheduler.RunsMax = -1 }, "runs_max"},

@@ -20,7 +20,7 @@ type setting struct {
 
 func (s setting) name() string { return s.section + "." + s.key }
 
-// ownSections are the fields of Config that are sections, and in each what a node sets by itself and nobody else can.
+// ownSections are the fields of Config that are sections, and in each the fields that only the node itself sets.
 func (c *Config) sections() []struct {
 	name    string
 	section any
@@ -73,7 +73,7 @@ func settable(t reflect.Type) bool {
 
 const hidden = "hidden"
 
-// hidePasswords leaves out of a list of addresses who somebody is there and how they prove it.
+// hidePasswords leaves users and passwords out of a list of addresses.
 func hidePasswords(addresses string) string {
 	list := strings.Split(addresses, ",")
 	for i, address := range list {
@@ -235,7 +235,7 @@ func (s setting) toml() string {
 	return fmt.Sprint(v.Interface())
 }
 
-// quote writes a text as JSON does, which TOML reads alike.
+// quote writes a string as JSON does, which TOML reads alike.
 func quote(text string) string {
 	quoted, err := json.Marshal(strings.ToValidUTF8(text, "�"))
 	if err != nil {

@@ -27,7 +27,7 @@ func (s *Server) allowed() int {
 
 func (b *backlog) empty() bool { return b.head == len(b.chunks) }
 
-// push adds a buffer of which a part has been sent.
+// push adds a buffer whose beginning has been sent.
 func (b *backlog) push(buf []byte, sent int) {
 	if b.head > len(b.chunks)/2 {
 		n := copy(b.chunks, b.chunks[b.head:])

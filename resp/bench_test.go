@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// BenchmarkPipeline sends pipelines of 16 commands with one of 10,000 members or keys each, of which all are there already.
+// BenchmarkPipeline sends pipelines of 16 commands with one of 10,000 members or keys each; all of them exist already.
 // Allocations are the whole process's.
 func BenchmarkPipeline(b *testing.B) {
 	const together, different = 16, 10_000

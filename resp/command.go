@@ -13,7 +13,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// command is one that the endpoint carries out, or of which it can say why it does not.
+// command is one that the endpoint carries out, or that it can refuse with the reason.
 type command struct {
 	name string
 	// arity is how many words it has, with its name; negative = at least so many.
@@ -152,7 +152,7 @@ func clean(arg []byte) string {
 
 func (c *conn) syntax() { c.w.error("ERR syntax error") }
 
-// errorText returns an error as clients are told it: a code that they may know, and a text.
+// errorText returns an error as clients are told it: a code that they may know, and a sentence.
 func errorText(err error) string {
 	code := "ERR"
 	switch wire.CodeOf(err) {

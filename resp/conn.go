@@ -234,7 +234,7 @@ func (c *conn) await(p *pending) {
 	c.halting = p.halts
 }
 
-// finished takes a pending of which everything has come back.
+// finished takes a pending write whose answers have all come back.
 func (c *conn) finished(p *pending) {
 	p.known = true
 	if p.halts {

@@ -530,7 +530,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestHammer has many clients write the same keys, some of which come and go.
+// TestHammer has many clients write the same keys; some of the clients come and go.
 func TestHammer(t *testing.T) {
 	t.Parallel()
 	for _, ack := range []string{resp.AckMemory, resp.AckDurable} {

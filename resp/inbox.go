@@ -32,7 +32,7 @@ func (b *inbox) accept(c *conn) bool {
 	return true
 }
 
-// complete gives back a pending of which everything has come back.
+// complete gives back a pending write whose answers have all come back.
 func (b *inbox) complete(p *pending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -512,7 +512,7 @@ func scoreBound(arg []byte) (b bound, ok bool) {
 // floatBytesMax bounds the text of a number.
 const floatBytesMax = 256
 
-// isNumeral reports whether a word begins as a number does that is written in digits, and so is no option.
+// isNumeral reports whether a word begins as a number in digits does, and so is not an option.
 func isNumeral(arg []byte) bool { return len(arg) > 0 && arg[0] < 'A' }
 
 func parseFloat(arg []byte) (float64, bool) {

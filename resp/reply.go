@@ -35,7 +35,7 @@ func (w *reply) ok() { w.buf = append(w.buf, "+OK\r\n"...) }
 // simple answers a status, a short text without line ends.
 func (w *reply) simple(text string) { w.line('+', text) }
 
-// error answers an error: a code in capitals and a text.
+// error answers an error: a code in capitals and a sentence.
 func (w *reply) error(text string) {
 	w.buf = append(w.buf, '-')
 	from := len(w.buf)
@@ -92,7 +92,7 @@ func (w *reply) null() {
 	w.buf = append(w.buf, "$-1\r\n"...)
 }
 
-// nullArray answers that there is no list.
+// nullArray answers with the null of a list.
 func (w *reply) nullArray() {
 	if w.three {
 		w.buf = append(w.buf, "_\r\n"...)

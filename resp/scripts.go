@@ -98,7 +98,7 @@ type scripts struct {
 	named map[string]*script
 }
 
-// recognise returns the script that a text is, nil if it is not known, and the hash that clients name it by.
+// recognise returns the script with this source, nil if it is not known, and the hash that clients name it by.
 func (s *scripts) recognise(text []byte) (*script, string) {
 	if len(text) > scriptBytesMax {
 		return nil, ""

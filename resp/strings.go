@@ -409,7 +409,7 @@ func optionOf(arg []byte) string {
 }
 
 // expiry reads when a key is to expire, in Unix milliseconds: "ex" and "px" are from now, in seconds and milliseconds. It
-// answers the error and returns false when that is no time.
+// answers the error and returns false when that is not a time.
 func (c *conn) expiry(arg []byte, unit, command string) (int64, bool) {
 	n, ok := parseInt(arg)
 	if !ok {

@@ -295,7 +295,7 @@ func refusals() map[string]string {
 		{
 			"lpush rpush lpop rpop lrange llen lindex lset lrem ltrim linsert lmove rpoplpush blpop brpop blmove " +
 				"lpos lpushx rpushx lmpop blmpop brpoplpush",
-			"a list is no lattice: masters that push at the same time would not agree on its order; use a sorted set with times as scores",
+			"a list is not a lattice: masters that push at the same time would not agree on its order; use a sorted set with times as scores",
 		},
 		{
 			"hset hget hmset hmget hgetall hdel hexists hincrby hincrbyfloat hkeys hlen hscan hsetnx hstrlen " +

@@ -77,7 +77,7 @@ func noTextForm(value []byte) error {
 // writes for the same text or number.
 const memberForms = 3
 
-// formOf returns one of these values for a member that is given as bytes, nil when there is no such one. It is put into to.
+// formOf returns one of these values for a member that is given as bytes, nil when there is none. It is put into to.
 func formOf(to, member []byte, form int) []byte {
 	content := member[1:]
 	switch form {

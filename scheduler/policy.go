@@ -53,7 +53,7 @@ func (c *Candidate) Load() int { return int(c.load.Load()) }
 // Holds reports whether a key is known to be in the cache of the candidate.s node.
 func (c *Candidate) Holds(key string) bool { return c.holder != nil && c.holder.Holds(key) }
 
-// Policy places work when it is about to run. Place returns one of the candidates, of which there are at least two; it is
+// Policy places work when it is about to run. Place returns one of the candidates, at least two; it is
 // called by many goroutines at once and must not block.
 type Policy interface {
 	Place(work Work, candidates []*Candidate) *Candidate

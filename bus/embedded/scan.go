@@ -196,7 +196,7 @@ func (s *scanned) live(from, to uint64) (live uint64) {
 }
 
 // damage says what is not right in the files themselves, a sentence each. The end of the last file may be a write that was cut short, of
-// a message that nobody was told is there.
+// a message that was never acknowledged.
 func (s *scanned) damage() (found []string) {
 	for i := range s.blocks {
 		b := &s.blocks[i]

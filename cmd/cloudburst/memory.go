@@ -18,7 +18,7 @@ const (
 )
 
 // slack finds the moment to give memory back to the system. A busy time leaves garbage and free memory, which Go keeps for the
-// next one: half as much again as what is alive, for minutes. Once the process is quiet nobody is in the way of the collector.
+// next one: half as much again as what is alive, for minutes. Once the process is quiet the collector delays no request.
 type slack struct {
 	allocated uint64 // until the last look
 	kept      uint64 // what could not be given back the last time

@@ -1,4 +1,4 @@
-"""Which stamp a put of the published client gets: the later call wins, as far as its timestamp is no older."""
+"""Which stamp a put of the published client gets: the later call wins, unless its timestamp is older."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def held(
         (NOW + 1, held((NOW, 77)), (NOW + 1, 0)),
         (NOW, held((NOW, 77)), (NOW, 78)),
         (NOW - 1, held((NOW, 77)), None),
-        # What is deleted or expired is no longer there to be compared with, and must not hide the put.
+        # A value that is deleted or expired is not compared with, and must not hide the put.
         (7, held(deleted=(NOW, 3)), NEVER),
         (7, held((5, 0), expiry=LATER - 2), NEVER),
         (7, held((5, 0), expiry=LATER + 2), (7, 0)),

@@ -242,7 +242,7 @@ def test_as_completed(server: FrameServer, echo: Any) -> None:
 
 
 def test_waiting_threads_share(server: FrameServer, echo: Any) -> None:
-    """Whoever reads the answers tells the others, however they wait."""
+    """The thread that reads the answers tells the others, however they wait."""
     echo.register()
 
     def later(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The client's connection, shared by threads: everybody gets their own answer, in time or not at all."""
+"""The client's connection, shared by threads: every thread gets its own answer, in time or not at all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_answers_out_of_order(connection: Connection, server: FrameServer) -> No
 
 
 def test_many_threads_share_a_connection(connection: Connection, server: FrameServer) -> None:
-    """Each gets its own answers, whoever reads them."""
+    """Each gets its own answers, whichever thread reads them."""
 
     def hammer(thread: int) -> None:
         dice = random.Random(thread)
@@ -61,7 +61,7 @@ def test_many_threads_share_a_connection(connection: Connection, server: FrameSe
 
 
 def test_threads_with_deadlines_of_all_lengths(connection: Connection, server: FrameServer) -> None:
-    """Whoever gives up passes the lead on, and no answer is lost to the others."""
+    """A thread that gives up passes the lead on, and no answer is lost to the others."""
 
     def slowly(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
         value = bytes(values[0])
@@ -83,7 +83,7 @@ def test_threads_with_deadlines_of_all_lengths(connection: Connection, server: F
 
 
 def test_a_deadline_among_answers_for_others(connection: Connection, server: FrameServer) -> None:
-    """Whoever leads while answers for others come without a pause gives up in time."""
+    """A thread that leads while answers for others come without a pause gives up in time."""
     silent = threading.Event()
 
     def never_that_one(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
@@ -169,8 +169,8 @@ def test_a_future_can_be_asked_again_after_a_timeout(connection: Connection, ser
 
 def test_answers_nobody_asked_for(connection: Connection, server: FrameServer) -> None:
     def noisy(peer: Peer, header: frame_pb2.Header, values: List[Any]) -> bool:
-        peer.result(0, "for nobody")
-        peer.result(header.id + 12345, "for somebody else")
+        peer.result(0, "for no request")
+        peer.result(header.id + 12345, "for another request")
         peer.result(header.id, "for you")
         peer.result(header.id, "for you again")
         return True

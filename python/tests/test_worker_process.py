@@ -303,7 +303,7 @@ def test_no_worker_outlives_its_zygote(how: str) -> None:
         zygote.process.kill()
         zygote.end()
         wait_until(lambda: all(map(gone, pids)))
-        for pid in children:  # nobody is left who knows of them
+        for pid in children:  # no process is left that knows of them
             os.kill(pid, signal.SIGKILL)
     for worker in workers:
         worker.close()

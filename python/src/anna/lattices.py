@@ -84,7 +84,7 @@ class Lattice:
     def serialize(self) -> Tuple[Any, int]:
         """Return the lattice as a message of :mod:`anna.anna_pb2`, and its LatticeType.
 
-        Raises UnsupportedError, a NotImplementedError, for a lattice for which there is no such message.
+        Raises UnsupportedError, a NotImplementedError, for a lattice that no message exists for.
         """
         from anna._message import message_of  # it needs the classes of this module
 

@@ -50,7 +50,7 @@ def set_stamp(message: Any, stamp: Stamp) -> None:
 
 
 def merge(a: store_pb2.State, b: store_pb2.State, around: Stamp = NEVER) -> store_pb2.State:
-    """Return the join of two states, of which a tombstone around them has cut off what it covers."""
+    """Return the join of two states, without what a tombstone around them covers."""
     out = store_pb2.State()
     own = max(stamp_of(a.deleted), stamp_of(b.deleted))
     if own != NEVER:

@@ -130,7 +130,7 @@ def encode_reference(key: str, deserialize: bool = True) -> bytes:
 
 
 def encode_sequence(elements: Sequence[Encoded]) -> bytes:
-    """Return the argument that is a list of encoded elements, of which any may be a reference."""
+    """Return the argument that is a list of encoded elements, any of which may be a reference."""
     return _sequence(SEQUENCE, elements)
 
 

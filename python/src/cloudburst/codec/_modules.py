@@ -287,7 +287,7 @@ def _instructions(code: types.CodeType) -> Iterator[Tuple[dis.Instruction, dis.I
 
 
 def _attributes_loaded(code: types.CodeType) -> Iterator[Tuple[str, str]]:
-    """The variables of code of which it loads an attribute, each with that."""
+    """The variables that code loads an attribute of, each with that attribute."""
     for load, then in _instructions(code):
         if load.opname.startswith(_LOADS) and then.opname in _ATTRIBUTE_LOADS:
             yield load.argval, then.argval

@@ -262,7 +262,7 @@ _LISTS = 8  # of what _assigned returns, the first ones
 
 
 def _assigned() -> Any:
-    """Return what code changes by assigning to it, for which there is no function that could note it."""
+    """Return what code changes by assigning to it, which no function could note."""
     return (
         sys.path,
         sys.argv,

@@ -160,7 +160,7 @@ class Channel:
             self._orders.append(received)
         elif body in _REPLIES:
             if header.id not in self._asked:
-                return  # whoever asked has given up
+                return  # the thread that asked has given up
             if len(self._replies) >= _REPLIES_MAX:
                 raise InternalError(f"{_REPLIES_MAX} replies wait for threads that do not take them, the limit")
             self._replies[header.id] = received

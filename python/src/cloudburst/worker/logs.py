@@ -16,7 +16,7 @@ TEXT_MAX = 64 << 10
 """The longest text that is passed on at once, in characters; a longer line is cut."""
 
 Emit = Callable[[int, str], bool]
-"""Passes a text on; False when that is not possible, and the text goes to the descriptor instead."""
+"""Passes a string on; False when that is not possible, and the string goes to the descriptor instead."""
 
 
 class LogStream(io.TextIOBase):
@@ -105,5 +105,5 @@ class LogStream(io.TextIOBase):
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except OSError:  # closed by user code, or nobody reads
+            except OSError:  # closed by user code, or without a reader
                 return

@@ -106,7 +106,7 @@ class Zygote:
         zygote = os.getpid()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # about threads, of which _preload has spoken
+                warnings.simplefilter("ignore", DeprecationWarning)  # about threads, which _preload has reported
                 pid = os.fork()
         except OSError as e:
             self._notify(exited=number, error=f"could not be forked: {e.strerror}")
@@ -265,7 +265,7 @@ def main() -> None:
     notice_changes()
     gc.disable()
     if sys.path and sys.path[0] in ("", str(Path.cwd())):
-        del sys.path[0]  # the node's working directory is no place for modules
+        del sys.path[0]  # the node's working directory must not provide modules
     for name in filter(None, os.environ.pop("CLOUDBURST_UNSET", "").split(",")):
         os.environ.pop(name, None)
     _preload(["numpy", *filter(None, os.environ.pop("CLOUDBURST_PRELOAD", "").split(","))])
