@@ -39,7 +39,7 @@ func (k *kernels) clock(ctx context.Context, shard *shard) {
 		wake := shard.kernel.Wake(at)
 		shard.mu.RUnlock()
 		if k.state.Load() == replaying {
-			// What seems to have expired may have been written anew further on in the log.
+			// What seems to have expired may have been written again further on in the log.
 			wake = now + clockRest.Microseconds()
 		}
 		if wake <= now {

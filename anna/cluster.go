@@ -23,7 +23,7 @@ func (s *Server) takePart(ctx context.Context, group *errgroup.Group, stop <-cha
 		return false, err
 	}
 	loaded := make(chan struct{})
-	group.Go(func() error { m.watch(ctx, loaded); return nil })
+	group.Go(func() error { m.track(ctx, loaded); return nil })
 	group.Go(func() error { s.pulse(ctx); return nil })
 	select {
 	case <-loaded:

@@ -48,7 +48,7 @@ type Config struct {
 	// MemberTTL is how long a node that is not heard of counts as there. Default 5s.
 	MemberTTL time.Duration
 	// MemberFile is where this node keeps its name among the others. A node that was killed and is started again is then known
-	// not to be there under its old name, and nobody waits MemberTTL for it. Default: none.
+	// not to be there under its old name, and the others do not wait MemberTTL for it. Default: none.
 	MemberFile string
 	// Guest makes this node a master of nothing: it only asks others. Not a setting of its own; a node's roles decide.
 	Guest bool

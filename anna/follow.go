@@ -17,7 +17,7 @@ import (
 const (
 	// followLinger is how long a stream is followed on after the last record of another master.
 	followLinger = 10 * time.Second
-	// auditInterval is how often the end of a stream that is not followed is looked at, in case somebody else writes to it.
+	// auditInterval is how often the end of a stream that is not followed is looked at, in case another kernel writes to it.
 	auditInterval = 2 * time.Second
 )
 
@@ -68,7 +68,7 @@ func (f *follower) lag() uint64 {
 	return max(end, position) - position
 }
 
-// run follows the stream whenever somebody else writes to it, or may.
+// run follows the stream whenever another kernel writes to it, or may.
 func (f *follower) run(ctx context.Context) {
 	audit := time.NewTicker(auditInterval)
 	defer audit.Stop()
@@ -104,7 +104,7 @@ func (f *follower) audit(ctx context.Context) bool {
 	before := f.position()
 	now, err := f.log.end(ctx, f.partition)
 	if err != nil {
-		return false // whoever writes finds out
+		return false // a write finds out
 	}
 	f.end.Store(now.end)
 	f.shard.mu.RLock()

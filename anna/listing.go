@@ -70,14 +70,14 @@ func (s *Server) scanThere(ctx context.Context, have slots.Bitmap, what *pb.List
 	}
 	for attempt := 0; ; attempt++ {
 		byMember := map[string]slots.Bitmap{}
-		nobody := 0
+		unserved := 0
 		for slot := range s.cfg.Slots {
 			if have.Has(uint16(slot)) {
 				continue
 			}
 			member := s.routes.masterOf(uint16(slot), attempt)
 			if member == "" {
-				nobody++
+				unserved++
 				continue
 			}
 			if byMember[member] == nil {
@@ -85,7 +85,7 @@ func (s *Server) scanThere(ctx context.Context, have slots.Bitmap, what *pb.List
 			}
 			byMember[member].Set(uint16(slot))
 		}
-		if len(byMember) == 0 && nobody == 0 {
+		if len(byMember) == 0 && unserved == 0 {
 			return lists, more, nil
 		}
 		answers := make(chan answered, len(byMember))
@@ -120,7 +120,7 @@ func (s *Server) scanThere(ctx context.Context, have slots.Bitmap, what *pb.List
 		select {
 		case <-time.After(askRetry):
 		case <-ctx.Done():
-			return nil, false, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "list keys: no node serves %d of the store's slots; try again", nobody)
+			return nil, false, wire.Errorf(pb.Code_CODE_UNAVAILABLE, "list keys: no node serves %d of the store's slots; try again", unserved)
 		}
 	}
 }

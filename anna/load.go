@@ -92,7 +92,7 @@ func (l *streams) stateOf(ctx context.Context, want kernel.Load, e *record.Entry
 }
 
 // chunksLost says that records have been left out whose chunks are not there. Another master may have just removed them, since a later
-// record does without; or they were cut off before the record came, which was late then, and that nobody was told is there.
+// record does without; or they were cut off before the record came, which was late, and which no node had announced.
 type chunksLost struct {
 	err             error
 	sequence, since uint64 // of the last such record, and the latest of all

@@ -138,7 +138,7 @@ func (l *streams) checkStream(name string, held *jetstream.StreamConfig) error {
 			name, got, format)
 	}
 	if !held.AllowDirect {
-		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "stream %s allows no direct reads: it was changed by somebody else", name)
+		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "stream %s allows no direct reads: another program has changed it", name)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ type members struct {
 	clock      func() uint64           // says where this node's clock is
 	observe    func(time uint64) error // takes note of where another node's is
 	changed    chan struct{}           // holds a token when something has
-	announcing chan struct{}           // holds the token of whoever announces, so that announcements keep their order
+	announcing chan struct{}           // holds a token while one goroutine announces, so that announcements keep their order
 	gone       bool                    // this node has left, and must not seem to be there again; for who holds the token
 
 	mu        sync.Mutex
@@ -189,8 +189,8 @@ func (m *members) leave(ctx context.Context) error {
 	return m.keyValue.Purge(ctx, m.self)
 }
 
-// watch follows the bucket until ctx ends. Loaded is closed when everybody is known who was there.
-func (m *members) watch(ctx context.Context, loaded chan<- struct{}) {
+// track follows the bucket until ctx ends. Loaded is closed when all members are known that were there.
+func (m *members) track(ctx context.Context, loaded chan<- struct{}) {
 	for ctx.Err() == nil {
 		watcher, err := m.keyValue.WatchAll(ctx)
 		if err == nil {
@@ -200,7 +200,7 @@ func (m *members) watch(ctx context.Context, loaded chan<- struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
-		m.cfg.Logger.Warn("following who is a member of the store anew", "error", err)
+		m.cfg.Logger.Warn("following the members of the store again", "error", err)
 		select {
 		case <-time.After(retryMax):
 		case <-ctx.Done():
@@ -277,7 +277,7 @@ func (m *members) dropSilent(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now.Sub(m.announced) > m.cfg.MemberTTL/2 || now.Sub(m.heard) > m.cfg.MemberTTL/2 {
-		return // it is this node that is cut off, or that hears of nobody
+		return // it is this node that is cut off, or that hears of no other
 	}
 	for id, member := range m.seen {
 		if now.Sub(member.seen) > m.cfg.MemberTTL {

@@ -14,10 +14,10 @@ import (
 const (
 	// pushInterval is the least time between two messages to one node: what changes meanwhile goes out together, once a key.
 	pushInterval = time.Millisecond
-	// pulseInterval is how often a node is told that nothing has happened; one that misses silenceMax of them asks anew.
+	// pulseInterval is how often a node is told that nothing has happened; one that misses silenceMax of them asks again.
 	pulseInterval = time.Second
 	silenceMax    = 4
-	// outboxBytesMax bounds what waits to be pushed to one node. Beyond it all is dropped, and the node asks anew.
+	// outboxBytesMax bounds what waits to be pushed to one node. Beyond it all is dropped, and the node asks again.
 	outboxBytesMax = 64 << 20
 	// messageBytes is about how much goes into one message.
 	messageBytes = 256 << 10

@@ -23,7 +23,7 @@ const (
 	followLooks = 3
 	// followHeartbeat is how often a consumer says that it is there; one that misses two is not.
 	followHeartbeat = 5 * time.Second
-	// followForgotten is after how long JetStream forgets a consumer that nobody asks any more.
+	// followForgotten is after how long JetStream forgets a consumer that is not asked any more.
 	followForgotten = time.Minute
 )
 
@@ -112,7 +112,7 @@ func (f *follower) consume(ctx context.Context, r *reading) error {
 	defer cancel()
 	setup, cancelSetup := context.WithTimeout(ctx, attemptTimeout)
 	defer cancelSetup()
-	// An ordered consumer of the library would do, but that cannot be stopped while it is being made anew, which may be for long.
+	// An ordered consumer of the library would do, but that cannot be stopped while it is being made again, which may take long.
 	consumer, err := f.log.streams[f.partition].CreateConsumer(setup, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.brought.Load() + 1,
 		FilterSubject: f.log.subjects[f.partition],

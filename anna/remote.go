@@ -26,7 +26,7 @@ type remotes struct {
 
 	began   time.Time
 	mu      sync.Mutex
-	watches map[placeKey]string // and at whom, empty while nobody has said what the key holds
+	watches map[placeKey]string // by member; empty while no master has said what the key holds
 	sources map[string]*source
 }
 

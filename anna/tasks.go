@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// tasks are goroutines that belong to Run and are begun by whoever needs them.
+// tasks are goroutines that belong to Run and that other parts of a server begin.
 type tasks struct {
 	mu    sync.Mutex
 	ctx   context.Context
