@@ -246,6 +246,7 @@ func (n *node) receive(from *node, number int, p *kernel.Push) {
 		r.gone()
 	case p.Whole:
 		r.at = from
+		r.owed = slices.DeleteFunc(r.owed, func(op *operation) bool { return op.node != from }) // it may not have heard of them yet
 		r.Whole(p.Delta, s)
 	case r.at == from:
 		r.Changed(p.Delta)
