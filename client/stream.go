@@ -134,5 +134,5 @@ func refused(t target, response *http.Response) error {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node at %s takes no connection now: %s", t.address, said)
 	}
-	return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "what answers at %s is no Cloudburst node: it said %s %q", t.address, response.Status, said)
+	return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the server at %s is not a Cloudburst node: it said %s %q", t.address, response.Status, said)
 }

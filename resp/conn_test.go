@@ -243,7 +243,7 @@ func TestPipelineIsReadAfterItIsWritten(t *testing.T) {
 func TestUnreadRepliesOfAllShareABound(t *testing.T) {
 	t.Parallel()
 	const most, clients, gets = 24 << 20, 6, 100
-	e := start(t, func(cfg *resp.Config) { cfg.BufferBytesMax, cfg.StallTimeout = most, patience })
+	e := start(t, func(cfg *resp.Config) { cfg.BufferBytesMax, cfg.StallTimeout = most, 10*patience })
 	value := strings.Repeat("v", 128<<10)
 	e.dial(t).expect("OK", "SET", "k", value)
 	greedy := make([]*client, clients)

@@ -137,6 +137,7 @@ func newCast(seed uint64, nodes, holders int) *cast {
 			PublishesMax: 2, RecordKeysMax: 256, RecordBytesMax: 16 << 10,
 			PublishTimeout: 2 * second, DurableTimeout: 5 * second, RetryMin: 20 * millisecond, RetryMax: second,
 			ChangesetBytesMax: 1 << 30, MemoryBytesMax: math.MaxInt, CompactRecords: 16, TombstoneGrace: hour, ParkedMax: 64,
+			Reserved: func(string) bool { return false },
 		}
 		m.kernel = kernel.New(cfg)
 		c.masters = append(c.masters, m)

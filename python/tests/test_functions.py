@@ -322,9 +322,11 @@ def test_pipelines_over_several_connections(server: FrameServer, app: cloudburst
 
 
 def test_state(server: FrameServer, app: cloudburst.App) -> None:
-    app.put("a", {1, 2}, ttl=0.0004)
+    with pytest.raises(errors.InvalidArgumentError, match="at least a millisecond"):  # and is not rounded to for ever
+        app.put("a", {1, 2}, ttl=0.0004)
+    app.put("a", {1, 2}, ttl=0.001)
     cell = server.values["a"][0]
-    assert cell.ttl_milliseconds == 1, "a ttl is never rounded to for ever"
+    assert cell.ttl_milliseconds == 1
     assert app.get("a") == {1, 2}
     assert app.get("b") is None
     assert app.get("b", "default") == "default"
@@ -341,7 +343,7 @@ def test_state(server: FrameServer, app: cloudburst.App) -> None:
             app.get(wrong)  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidArgumentError, match="durable"):
         app.put("a", 1, ack="perhaps")
-    with pytest.raises(errors.InvalidArgumentError, match="duration"):
+    with pytest.raises(errors.InvalidArgumentError, match="ttl is a number of seconds"):
         app.put("a", 1, ttl=-1)
 
 
