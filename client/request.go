@@ -111,7 +111,7 @@ func (c *Client) send(s *stream, r *request) {
 	r.sending.Lock()
 	err := s.sender.Send(r.header, r.values)
 	r.sending.Unlock()
-	if errors.Is(err, wire.ErrTooLarge) {
+	if errors.Is(err, wire.ErrTooLarge) || errors.Is(err, wire.ErrInvalidArgument) {
 		c.finish(r.header.Id, wire.Frame{}, fmt.Errorf("%v: %w", r, err))
 	}
 }

@@ -165,7 +165,7 @@ func milliseconds(d time.Duration) uint64 {
 	if d <= 0 {
 		return 0
 	}
-	return uint64((d + time.Millisecond - 1) / time.Millisecond)
+	return uint64((d-1)/time.Millisecond) + 1
 }
 
 // Delete removes keys and returns when that is durable. Keys that are not there are no error.

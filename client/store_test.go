@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"cloudburst/client"
@@ -77,6 +79,44 @@ func TestLatticesMerge(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// What cannot be written into a frame is refused at once, and the connection stays.
+func TestNamesThatAreNotUTF8(t *testing.T) {
+	t.Parallel()
+	cloud := connect(t)
+	for name, ask := range map[string]func(ctx context.Context) error{
+		"put":       func(ctx context.Context) error { return cloud.Put(ctx, "\xff", 1) },
+		"get":       func(ctx context.Context) error { return cloud.Get(ctx, "\xff", new(any)) },
+		"delete":    func(ctx context.Context) error { return cloud.Delete(ctx, "ok", "\xff") },
+		"functions": func(ctx context.Context) error { _, err := cloud.Functions(ctx, "\xff"); return err },
+		"call": func(ctx context.Context) error {
+			future, err := cloud.Call(ctx, "\xff")
+			if err != nil {
+				return err
+			}
+			return future.Get(ctx, new(any))
+		},
+		"watch": func(ctx context.Context) error {
+			for _, err := range cloud.Watch(ctx, "\xff") {
+				return err
+			}
+			return nil
+		},
+	} {
+		if err := ask(t.Context()); !errors.Is(err, client.ErrInvalidArgument) || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	put(t, cloud, "names/after", 1)
+}
+
+func TestATimeToLiveBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	err := connect(t).Put(t.Context(), "ttl/max", 1, client.TTL(math.MaxInt64))
+	if !errors.Is(err, client.ErrInvalidArgument) || !strings.Contains(err.Error(), "a time to live of 9223372036855 ms") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestSeveralKeysAtOnce(t *testing.T) {

@@ -9,9 +9,9 @@ var (
 		TypeMax: "a maximum", TypeMin: "a minimum", TypePriority: "a value with a priority", TypeMap: "a map of lattices", TypeCausal: "a causal value",
 	}
 	needs = [...]string{
-		TypeNone: "nothing is needed", TypeLWW: "put of a single value needs one", TypeSet: "adding and removing members needs a set",
+		TypeNone: "nothing is needed", TypeLWW: "put replaces a single value only", TypeSet: "adding and removing members needs a set",
 		TypeOrderedSet: "adding and removing members with scores needs an ordered set", TypeCounter: "increment needs a counter",
-		TypeMax: "raising a maximum needs one", TypeMin: "lowering a minimum needs one", TypePriority: "put with a priority needs a value with a priority",
+		TypeMax: "only a maximum can be raised", TypeMin: "only a minimum can be lowered", TypePriority: "put with a priority needs a value with a priority",
 		TypeMap: "changing fields needs a map of lattices", TypeCausal: "a causal put needs a causal value",
 	}
 )

@@ -13,6 +13,10 @@ func TestMismatchSaysWhatToDo(t *testing.T) {
 	if got := lattice.Mismatch("ci", lattice.TypeLWW, lattice.TypeCounter); got != want {
 		t.Errorf("got %s", got)
 	}
+	want = `the key "c" holds a counter, but put replaces a single value only: delete the key first, or use another key`
+	if got := lattice.Mismatch("c", lattice.TypeCounter, lattice.TypeLWW); got != want {
+		t.Errorf("got %s", got)
+	}
 	for held := lattice.TypeLWW; held <= lattice.TypeCausal; held++ {
 		for needed := lattice.TypeLWW; needed <= lattice.TypeCausal; needed++ {
 			if got := lattice.Mismatch("k", held, needed); strings.Contains(got, "lattice of") || !strings.Contains(got, "delete the key first") {

@@ -314,8 +314,12 @@ func refusals() map[string]string {
 			"sets are read with SMEMBERS, SISMEMBER, ZRANGE and ZSCORE; the rest is done in the client or in a function",
 		},
 		{
-			"rename renamenx copy move dump restore migrate object touch randomkey sort sort_ro",
+			"rename renamenx copy move dump restore migrate object touch sort sort_ro",
 			"a key stays where it is and is what was written to it; GET and SET it",
+		},
+		{
+			"randomkey",
+			"SCAN lists the keys",
 		},
 		{
 			"geoadd geodist geopos geosearch geohash pfadd pfcount pfmerge",

@@ -169,7 +169,8 @@ func cut(payload []byte, sizes []uint32) ([][]byte, error) {
 }
 
 // WriteFrame writes a frame to w in one system call, and returns buf, grown as needed, for the next frame. It sets
-// header.Sizes. A frame that crosses a limit is an error wrapping ErrTooLarge and nothing is written.
+// header.Sizes. A frame that crosses a limit is an error wrapping ErrTooLarge, one with a string that is not UTF-8 an error wrapping
+// ErrInvalidArgument; then nothing is written.
 func WriteFrame(w io.Writer, buf []byte, header *pb.Header, values [][]byte) ([]byte, error) {
 	header.Sizes = header.Sizes[:0]
 	payloadBytes := 0
@@ -184,7 +185,7 @@ func WriteFrame(w io.Writer, buf []byte, header *pb.Header, values [][]byte) ([]
 	buf = append(buf[:0], prefix[:]...)
 	buf, err := appendHeader(buf, header)
 	if err != nil {
-		return buf, fmt.Errorf("marshal frame header: %w", err)
+		return buf, Errorf(pb.Code_CODE_INVALID_ARGUMENT, "a key, a prefix or a name in the message is not UTF-8")
 	}
 	headerBytes := len(buf) - prefixBytes
 	if headerBytes > HeaderBytesMax {

@@ -90,7 +90,7 @@ func NewSender(conn SocketConn) (*Sender, error) {
 
 // Send writes a frame, or queues what the socket does not take. header is not used after Send returns; values are kept
 // until they are written and must not change. After an error of the connection every Send returns it; an error wrapping
-// ErrTooLarge leaves the connection as it was.
+// ErrTooLarge or ErrInvalidArgument, which says that the frame cannot be written, leaves the connection as it was.
 func (s *Sender) Send(header *pb.Header, values [][]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

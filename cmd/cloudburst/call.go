@@ -129,6 +129,9 @@ func (i *invocation) arguments() ([]any, error) {
 		}
 		switch {
 		case match != nil:
+			if _, twice := keywords[match[1]]; twice {
+				return nil, usage("%s occurs twice", where)
+			}
 			keywords[match[1]] = v
 		case len(keywords) > 0:
 			return nil, usage("%s follows a keyword argument; positional arguments come first", where)
