@@ -3,6 +3,7 @@ package scheduler
 import (
 	"bytes"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,13 +30,24 @@ func TestEveryFailureIsLoggedOrCounted(t *testing.T) {
 	if !strings.Contains(log.String(), `error="ZeroDivisionError: division by zero"`) {
 		t.Errorf("the error is not in the lines:\n%s", &log)
 	}
+	other := &run{plan: newPlanOf("other", &pb.Function{Name: "other", Version: 1}), started: at}
+	f.note(at.Add(400*time.Millisecond), other, raised)
+	if !strings.Contains(log.String(), `target="function \"other\""`) {
+		t.Errorf("the failures of one function hide that of another:\n%s", &log)
+	}
+	for i := range 2 * failureTargetsMax {
+		f.note(at.Add(450*time.Millisecond), &run{plan: newPlanOf(strconv.Itoa(i), new(pb.Function)), started: at}, raised)
+	}
+	if len(f.targets) > failureTargetsMax+1 {
+		t.Errorf("%d targets are told apart", len(f.targets))
+	}
 	f.flush(at.Add(500 * time.Millisecond))
 	if strings.Contains(log.String(), "more runs") {
 		t.Errorf("the rest was counted before the second was over:\n%s", &log)
 	}
 	f.flush(at.Add(time.Second))
 	f.flush(at.Add(2 * time.Second))
-	if n := strings.Count(log.String(), `msg="more runs failed, which are not listed" runs=5`); n != 1 {
+	if n := strings.Count(log.String(), `msg="more runs failed, which are not listed" target="function \"divide\"" runs=5`); n != 1 {
 		t.Errorf("the rest was counted %d times:\n%s", n, &log)
 	}
 
