@@ -148,6 +148,8 @@ def test_what_cannot_be_read_is_named(app: cloudburst.App, see: Any, name: str) 
     with pytest.raises(CodecError, match=f"under key '{name}' cannot be read: .*RuntimeError: cannot be read"):
         app.get_many([f"{name}-good", name])
     with pytest.raises(CodecError, match=f"under key '{name}' cannot be read"):
+        app.session().get(name)
+    with pytest.raises(CodecError, match=f"under key '{name}' cannot be read"):
         app.function(lambda key: cloudburst.context().get(key), name=name).remote(name).get()
     with pytest.raises(CodecError, match=r"argument 1 of arguments-see@\d+ cannot be read"):
         see.remote(Unreadable()).get()
@@ -155,6 +157,9 @@ def test_what_cannot_be_read_is_named(app: cloudburst.App, see: Any, name: str) 
         app.function(lambda x, *, key: x, name=f"{name}-named").remote(1, key=Unreadable()).get()
     with pytest.raises(CodecError, match=rf"call {name}-result@\d+: the result cannot be read"):
         app.function(lambda: Unreadable(), name=f"{name}-result").remote().get()
+    returned = rf"what {name}-up@\d+ returned, an argument of {name}-down@\d+, cannot be read"
+    with pytest.raises(CodecError, match=returned):
+        (app.function(lambda: Unreadable(), name=f"{name}-up") >> app.function(repr, name=f"{name}-down")).remote().get()
     unreadable = Unreadable()
     with pytest.raises(CodecError, match=rf"the definition of {name}-definition@\d+ cannot be read"):
         app.function(lambda: unreadable, name=f"{name}-definition").remote().get()

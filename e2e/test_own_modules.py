@@ -17,7 +17,10 @@ from e2e.node import Node
 from e2e.test_classes import ONE_WORKER
 
 HELPERS = """
+import threading
+
 _log = open({log!r}, "a")
+_lock = threading.Lock()
 COUNT = 0
 
 def double(x): return 2 * x
@@ -96,6 +99,11 @@ def test_what_the_code_needs_and_cannot_travel_is_refused(app: cloudburst.App, n
     main = eval(f"lambda: {call}", {"helpers": helpers, "__name__": "__main__"})
     with pytest.raises(UnpicklableError, match=r"attribute '_log' of module 'own_.*an open file"):
         app.function(main, name=name).register()
+
+
+def test_the_attribute_that_the_code_needs_is_named(app: cloudburst.App, name: str, helpers: Any) -> None:
+    with pytest.raises(UnpicklableError, match=r"attribute '_lock' of module 'own_.*is a _thread.lock"):
+        app.function(lambda: helpers.double(2) and helpers._lock.locked(), name=name).register()
 
 
 def test_an_attribute_that_no_code_names_stays_here(app: cloudburst.App, name: str, helpers: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, cast
 
 import pytest
 
@@ -77,6 +77,35 @@ def test_python(prepared: cloudburst.App, cloud: CloudburstConnection, case: Dic
     with pytest.raises(ERRORS[case["error"]]) as raised:
         operations[case["op"]]()
     assert case.get("says", "") in str(raised.value)
+
+
+HALF = "half \ud800"
+
+
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        (lambda app: app.put(HALF, 1), "half of a surrogate pair"),
+        (lambda app: app.get(HALF), "half of a surrogate pair"),
+        (lambda app: app.keys(HALF), "half of a surrogate pair"),
+        (lambda app: app.ref(HALF), "half of a surrogate pair"),
+        (lambda app: app.function(len, name=HALF).register(), "half of a surrogate pair"),
+        (lambda app: app.function(len, name=""), "not empty"),
+        (lambda app: app.function(len, retries=-1), "from 0 on"),
+        (lambda app: app.function(len, timeout=-1), "timeout is a number of seconds"),
+        (lambda app: app.keys(5), "a prefix is a string"),
+        (lambda app: app.get_many("abc"), "takes several keys"),
+        (lambda app: app.session().get_many("abc"), "takes several keys"),
+        (lambda app: app.session(None), "the level of a session is a string"),
+        (lambda app: app.increment("k", True), "an integer of 64 bits"),
+        (lambda app: app.session().increment("k", "1"), "an integer of 64 bits"),
+        (lambda app: cloudburst.as_completed(cast(Any, [1])), "only futures are waited for"),
+        (lambda app: cloudburst.connect(cast(Any, 5)), "it is not a string"),
+    ],
+)
+def test_only_python(prepared: cloudburst.App, operation: Callable[[Any], object], says: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match=says):
+        operation(prepared)
 
 
 @of("cli")

@@ -138,7 +138,7 @@ def test_classes(server: FrameServer, app: cloudburst.App) -> None:
         (type("NoRun", (), {}), {}, "no method run"),
         (print, {"init": (1,)}, "init is what a class"),
         (print, {"retries": -1}, "retries"),
-        (print, {"timeout": -1}, "duration"),
+        (print, {"timeout": -1}, "a number of seconds"),
         (print, {"name": 3}, "name"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Type, TypeVar, Union, overload
 
 from cloudburst.argument import Ref
-from cloudburst.cells import new_cell, value_of
+from cloudburst.cells import new_cell, several, value_of
 from cloudburst.codec import sent_as
 from cloudburst.connection import REQUEST_SECONDS, Connection, address_of, connection_of, current_connection
 from cloudburst.endpoint import locator, own_node
@@ -179,7 +179,7 @@ class App:
 
         ``wait`` is how many seconds to wait for the others. Raises what :meth:`get` raises for any of them.
         """
-        found = self._connection.get(list(dict.fromkeys(keys)), wait, timeout)
+        found = self._connection.get(several(keys), wait, timeout)
         return {cell.key: value_of(cell, values) for cell, values in found if cell.type != store_pb2.LATTICE_TYPE_UNSPECIFIED}
 
     def put(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Generic, Iterable, List, Optional, Set, TypeVar
 
-from cloudburst.cells import raw_of, value_of
+from cloudburst.cells import check_key, raw_of, value_of
 from cloudburst.codec import (
     Encoded,
     encode_composed,
@@ -14,7 +14,7 @@ from cloudburst.codec import (
     encode_reference,
     encode_sequence,
 )
-from cloudburst.errors import InvalidArgumentError, KeyNotFoundError
+from cloudburst.errors import KeyNotFoundError
 from cloudburst.v1 import store_pb2
 
 __all__ = ["Argument", "Ref", "arguments_in", "encode_argument"]
@@ -46,8 +46,7 @@ class Ref(Argument, Generic[T]):
     __slots__ = ("deserialize", "key")
 
     def __init__(self, key: str, deserialize: bool = True) -> None:
-        if not isinstance(key, str) or not key:
-            raise InvalidArgumentError(f"a reference is to the name of a key, got {key!r:.100}")
+        check_key(key)
         self.key = key
         self.deserialize = bool(deserialize)
 

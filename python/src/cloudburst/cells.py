@@ -14,8 +14,12 @@ from cloudburst.v1 import frame_pb2, store_pb2
 __all__ = [
     "ack_of",
     "cells_of",
+    "check_characters",
+    "check_increment",
     "check_key",
+    "check_prefix",
     "cut",
+    "decoded",
     "duration",
     "few",
     "increment_cell",
@@ -23,6 +27,7 @@ __all__ = [
     "milliseconds",
     "new_cell",
     "raw_of",
+    "several",
     "value_of",
 ]
 
@@ -61,9 +66,7 @@ def lifetime(ttl: Optional[float]) -> int:
 
 def increment_cell(key: str, n: int) -> Tuple[store_pb2.Cell, List[Encoded]]:
     """Return what a put sends that adds to a counter. Raises InvalidArgumentError when n is not an integer of 64 bits."""
-    check_key(key)
-    if not isinstance(n, int) or not -(1 << 63) <= n < 1 << 63:
-        raise InvalidArgumentError(f"increment {key!r:.100}: it takes an integer of 64 bits, got {n!r:.100}")
+    check_increment(key, n)
     state = store_pb2.State()
     state.counter.counts.add(up=max(n, 0), down=max(-n, 0))  # of the writer 0: the store counts it as its own
     return store_pb2.Cell(key=key, type=store_pb2.LATTICE_TYPE_COUNTER, values=1), [codec.encode_state(state)]
@@ -90,16 +93,21 @@ def cut(cells: Iterable[store_pb2.Cell], values: Sequence[Buffer]) -> Iterator[T
 
 
 def value_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
-    """Return what a cell that is there reads as. Raises CodecError, with the key, or what the run failed with whose result it
+    """Return what a cell that is there reads as. Raises what :func:`decoded` raises."""
+    if cell.type == store_pb2.LATTICE_TYPE_SET:
+        return [decoded(cell.key, value) for value in values]
+    return decoded(cell.key, values[0])
+
+
+def decoded(key: str, value: Buffer) -> Any:
+    """Return a value that was read under a key. Raises CodecError, with the key, or what the run failed with whose result it
     is."""
     try:
-        if cell.type == store_pb2.LATTICE_TYPE_SET:
-            return [codec.decode(value) for value in values]
-        return codec.decode(values[0])
+        return codec.decode(value)
     except CodecError as e:
-        if values[0][0] == codec.FAILURE:
+        if value[0] == codec.FAILURE:
             raise
-        raise CodecError(f"what is stored under key {cell.key!r:.200} cannot be read: {e}") from e
+        raise CodecError(f"what is stored under key {key!r:.200} cannot be read: {e}") from e
 
 
 def raw_of(cell: store_pb2.Cell, values: Sequence[Buffer]) -> Any:
@@ -112,6 +120,38 @@ def check_key(key: object) -> None:
     """Raise InvalidArgumentError for what cannot be a key."""
     if not isinstance(key, str) or not key:
         raise InvalidArgumentError(f"a key is a string that is not empty, got {key!r:.100}")
+    check_characters(key, "a key")
+
+
+def check_prefix(prefix: object) -> None:
+    """Raise InvalidArgumentError for what cannot be the beginning of a key."""
+    if not isinstance(prefix, str):
+        raise InvalidArgumentError(f"a prefix is a string, got {prefix!r:.100}")
+    check_characters(prefix, "a prefix")
+
+
+def check_characters(text: str, what: str) -> None:
+    """Raise InvalidArgumentError for a string that has no UTF-8, since it has half of a surrogate pair."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{what} cannot be {text!r:.100}: half of a surrogate pair is not a character") from None
+
+
+def check_increment(key: str, n: object) -> None:
+    """Raise InvalidArgumentError for what cannot be a key, and for what a counter cannot be incremented by."""
+    check_key(key)
+    if not isinstance(n, int) or isinstance(n, bool) or not -(1 << 63) <= n < 1 << 63:
+        raise InvalidArgumentError(f"increment {key!r:.100}: it takes an integer of 64 bits, got {n!r:.100}")
+
+
+def several(keys: Iterable[str]) -> List[str]:
+    """Return keys without repetitions. Raises InvalidArgumentError for one string, whose characters would be taken for keys."""
+    if isinstance(keys, (str, bytes)):
+        raise InvalidArgumentError(f"get_many takes several keys, as a list, got {keys!r:.100}; get takes one")
+    return list(dict.fromkeys(keys))
 
 
 def ack_of(ack: str) -> store_pb2.Ack:

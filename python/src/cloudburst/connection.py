@@ -8,7 +8,7 @@ import weakref
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from cloudburst.call import CallHead, keep, new_run_id
-from cloudburst.cells import ack_of, cells_of, check_key, duration, few, increment_cell, milliseconds
+from cloudburst.cells import ack_of, cells_of, check_key, check_prefix, duration, few, increment_cell, milliseconds
 from cloudburst.codec import Buffer, Encoded, decode_state, share_modules
 from cloudburst.endpoint import Endpoint, Locate, locator, own_node
 from cloudburst.errors import Error, FrameError, InvalidArgumentError
@@ -137,6 +137,10 @@ class Connection:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys that begin with a prefix, in order, asking for some at a time."""
+        check_prefix(prefix)
+        return self._keys(prefix)
+
+    def _keys(self, prefix: str) -> Iterator[str]:
         after, more = "", True
         while more:
             header = frame_pb2.Header()

@@ -26,6 +26,8 @@ State = store_pb2.State
 def parse(level: str) -> FrozenSet[str]:
     """Return the promises of a level: names joined by "+", "session" for the four guarantees, "eventual" for none."""
     promises: Set[str] = set()
+    if not isinstance(level, str):
+        raise InvalidArgumentError(f"the level of a session is a string, such as 'session', got {level!r:.100}")
     for name in level.split("+"):
         if name == "session":
             promises |= _SESSION

@@ -134,6 +134,8 @@ def _token(endpoint: Endpoint, token: Optional[str]) -> str:
 
 
 def _parse(address: str) -> Endpoint:
+    if not isinstance(address, str):
+        raise _invalid(address, "it is not a string")
     text = address if "://" in address else "http://" + address
     why = ""
     try:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
-from cloudburst.cells import check_key, milliseconds
+from cloudburst.cells import check_characters, check_key, milliseconds
 from cloudburst.codec import encode_pickle, sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import InvalidArgumentError, UnsupportedError
@@ -42,10 +42,10 @@ def checked_options(
 ) -> Options:
     if consistency is not None:
         if consistency not in LEVELS:
-            raise InvalidArgumentError(f"consistency={consistency!r:.100}: is one of {', '.join(LEVELS)}")
+            raise InvalidArgumentError(f"consistency={consistency!r:.100}: it is one of {', '.join(LEVELS)}")
         if consistency != "lww":
             raise UnsupportedError(f"consistency={consistency!r} is not there yet; this version has 'lww'")
-    if timeout is not None and milliseconds(timeout) < 1:
+    if timeout is not None and milliseconds(timeout, "timeout") < 1:
         raise InvalidArgumentError(f"timeout={timeout!r} s: must be at least a millisecond")
     if key is not None:
         check_key(key)
@@ -263,10 +263,11 @@ def described(
 ) -> function_pb2.Function:
     """Return what a node is told about a function besides its definition. Raises InvalidArgumentError."""
     if not isinstance(name, str) or not name:
-        raise InvalidArgumentError(f"the name of a function is a string, got {name!r:.100}")
+        raise InvalidArgumentError(f"the name of a function is a string that is not empty, got {name!r:.100}")
+    check_characters(name, "the name of a function")
     if not isinstance(retries, int) or not 0 <= retries < 1 << 31:
-        raise InvalidArgumentError(f"retries={retries!r:.100}: is a number, 0 = never again")
-    if timeout is not None and milliseconds(timeout) < 1:
+        raise InvalidArgumentError(f"retries={retries!r:.100}: it is an integer from 0 on, and 0 means never again")
+    if timeout is not None and milliseconds(timeout, "timeout") < 1:
         raise InvalidArgumentError(f"timeout={timeout!r} s: must be at least a millisecond")
     lines = (doc or "").strip().splitlines()
     return function_pb2.Function(
@@ -293,8 +294,8 @@ def new_function(
         raise InvalidArgumentError(f"{target!r} is one already; give the function that it was made from")
     if not callable(target):
         raise InvalidArgumentError(f"{target!r:.100} cannot be called, so it is not a function")
-    called = name or getattr(target, "__name__", "")
-    if not called:
+    called = getattr(target, "__name__", None) if name is None else name
+    if called is None:
         raise InvalidArgumentError(f"{target!r:.100} has no name of its own; give it one: app.function(..., name=...)")
     if isinstance(target, type):
         if not callable(getattr(target, "run", None)):

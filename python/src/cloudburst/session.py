@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from functools import partial
 from typing import Any, Dict, Iterable, List, Optional
 
 from cloudburst import codec
-from cloudburst.cells import duration
+from cloudburst.cells import check_increment, decoded, duration, several
 from cloudburst.codec import Encoded
 from cloudburst.codec._lattice import natural
 from cloudburst.connection import Connection
@@ -48,9 +49,9 @@ class Session:
     def get_many(self, keys: Iterable[str], *, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Return the values under those of the keys that are there. In a causal session they are a causal cut."""
         found: Dict[str, Any] = {}
-        for key, state in self._states(list(dict.fromkeys(keys)), timeout).items():
+        for key, state in self._states(several(keys), timeout).items():
             if content(state):
-                value = natural(state, codec.decode)
+                value = natural(state, partial(decoded, key))
                 if value is not None or state.HasField("lww"):
                     found[key] = value
         return found
@@ -58,7 +59,7 @@ class Session:
     def concurrent(self, key: str, *, timeout: Optional[float] = None) -> List[Any]:
         """Return the values of a key that were written concurrently; none when nothing is there."""
         state = self._states([key], timeout)[key]
-        return [codec.decode(value) for value in sorted({version.value for version in state.causal.versions})]
+        return [decoded(key, value) for value in sorted({version.value for version in state.causal.versions})]
 
     def _states(self, keys: List[str], timeout: Optional[float]) -> Dict[str, store_pb2.State]:
         with self._mu:
@@ -131,6 +132,7 @@ class Session:
 
     def increment(self, key: str, n: int = 1, *, timeout: Optional[float] = None) -> None:
         """Add n to the counter under a key, or take away from it; a key that is not there counts from 0."""
+        check_increment(key, n)
         with self._mu:
             self._check()
             base = self._base(key, True, timeout)

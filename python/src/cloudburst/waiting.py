@@ -39,7 +39,7 @@ def wait(futures: Iterable[Future[Any]], timeout: Optional[float] = None, return
     UnavailableError when a node is gone.
     """
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
-        raise InvalidArgumentError(f"return_when={return_when!r:.100}: is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
+        raise InvalidArgumentError(f"return_when={return_when!r:.100}: it is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
     arrivals = _Arrivals(futures)
     left = set(arrivals.futures)
     done: Set[Future[Any]] = set()
@@ -84,6 +84,9 @@ class _Arrivals(Waiter):
     def __init__(self, futures: Iterable[Future[Any]]) -> None:
         super().__init__()
         self.futures: List[Future[Any]] = list(dict.fromkeys(futures))
+        for future in self.futures:
+            if not isinstance(future, Future):
+                raise InvalidArgumentError(f"only futures are waited for, got {future!r:.100}")
         self._channel: Optional[Channel] = None  # at which this thread waits
         self._events: Deque[Any] = deque()  # futures that are done, requests that are answered or lost
         self._waiting: Dict[Request, List[Future[Any]]] = {}

@@ -12,9 +12,12 @@ _LEVELS_MAX = 8
 _ATTEMPTS_MAX = 200
 
 
-def explain(value: Any, error: BaseException) -> str:
-    """Return a sentence that names the innermost variable, attribute or element of value that cannot be pickled."""
-    search = _Search()
+def explain(value: Any, error: BaseException, needed: Needed) -> str:
+    """Return a sentence that names the innermost variable, attribute or element of value that cannot be pickled.
+
+    ``needed`` is what the pickle of the value needs of modules; their other attributes are not at fault.
+    """
+    search = _Search(needed)
     path = search.descend(value, _LEVELS_MAX)
     reason = f"{type(error).__name__}: {error}"
     if not path:
@@ -53,14 +56,15 @@ def _through_function(value: Any) -> bool:
 
 
 class _Search:
-    def __init__(self) -> None:
+    def __init__(self, needed: Needed) -> None:
+        self.needed = needed
         self.attempts = 0
         self.seen: Set[int] = set()
 
     def descend(self, value: Any, levels: int) -> List[Tuple[str, Any]]:
         if levels == 0:
             return []
-        for name, part in _parts(value):
+        for name, part in _parts(value, self.needed):
             if id(part) in self.seen or self._can_be_pickled(part):
                 continue
             self.seen.add(id(part))
@@ -72,13 +76,13 @@ class _Search:
         if self.attempts > _ATTEMPTS_MAX:
             return True
         try:
-            raw_dumps(value)
+            raw_dumps(value, self.needed.copy())
         except Exception:
             return False
         return True
 
 
-def _parts(value: Any) -> Iterator[Tuple[str, Any]]:
+def _parts(value: Any, needed: Needed) -> Iterator[Tuple[str, Any]]:
     """The parts of a value that its pickle contains, each with its name."""
     if isinstance(value, types.FunctionType):
         yield from _function_parts(value)
@@ -91,7 +95,7 @@ def _parts(value: Any) -> Iterator[Tuple[str, Any]]:
                 yield f"attribute {name!r}", getattr(part, "__func__", part)
     elif isinstance(value, types.ModuleType):
         if policy.is_own(value.__name__):
-            for name, part in vars(value).items():
+            for name, part in needed.copy().state(value)[0].items():
                 if not name.startswith("__"):
                     yield f"attribute {name!r} of module {value.__name__!r}", part
     elif isinstance(value, dict):

@@ -158,6 +158,14 @@ class Needed:
         self._loads: List[Tuple[types.CodeType, Dict[str, str]]] = []
         self._written: Dict[str, int] = {}
 
+    def copy(self) -> Needed:
+        """Return what is needed by now, which grows apart from this."""
+        other = Needed()
+        other.named = {name: set(names) for name, names in self.named.items()}
+        other.whole = set(self.whole)
+        other.left_out = self.left_out
+        return other
+
     def begin(self) -> None:
         """Begin to write the pickle, or write it once more."""
         self._written = {}

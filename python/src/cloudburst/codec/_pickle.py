@@ -204,7 +204,7 @@ def _dumps(value: Any, open: Open) -> bytes:
             from cloudburst.codec._explain import explain, leave_out
 
             if not leave_out(needed):
-                raise UnpicklableError(explain(value, e)) from e
+                raise UnpicklableError(explain(value, e, needed)) from e
 
 
 def dumps(value: Any) -> bytes:

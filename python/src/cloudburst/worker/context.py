@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
-from cloudburst.cells import check_key, increment_cell, new_cell
+from cloudburst.cells import check_key, increment_cell, new_cell, several
 
 if TYPE_CHECKING:
     from cloudburst.worker.host import Host, Identity
@@ -95,7 +95,7 @@ class Context:
 
     def get_many(self, keys: Iterable[str], *, wait: float = 0, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Return the values under those of the keys that are there, by key; ``wait`` as in :meth:`get`."""
-        found = self._host.get(tuple(keys), wait, timeout)
+        found = self._host.get(tuple(several(keys)), wait, timeout)
         return {key: value for key, (there, value) in found.items() if there}
 
     def put(

@@ -265,7 +265,7 @@ class Worker:
                 raise _unreadable(step, values, e) from e
             if following:
                 if not _immutable(result):
-                    arguments += self._received(result)
+                    arguments += self._received(result, step)
                 elif type(result) is tuple:
                     arguments += result
                 else:
@@ -277,13 +277,18 @@ class Worker:
             result = step.call(*arguments) if named is None else step.call(*arguments, **named)
         return result
 
-    def _received(self, result: Any) -> Tuple[Any, ...]:
-        """Return the arguments that a result would be after a journey to another worker."""
+    def _received(self, result: Any, step: _Step) -> Tuple[Any, ...]:
+        """Return the arguments of a step that the result of the one before would be after a journey to another worker."""
         try:
             encoded = codec.encode(result)
         except Error as e:
             raise failure.ResultError(e)
-        return arguments_of(encoded, self._host)
+        try:
+            return arguments_of(encoded, self._host)
+        except CodecError as e:
+            upstream, self._function = f"{self.function_name}@{self.function_version}", step.function
+            read_by = f"{step.function.name}@{step.function.version}"
+            raise CodecError(f"what {upstream} returned, an argument of {read_by}, cannot be read: {e}") from e
 
     def _fail(self, id: bytes, exception: BaseException) -> None:
         """Answer with what a function raised."""
