@@ -27,7 +27,7 @@ CALLS = 10_000
 WARM_CALLS = 20_000
 MEMORY_CALLS = 100_000
 RESULT_TTL = "10s"
-KEYS_LEFT_MAX = 100
+RESERVED_LEFT_MAX = 100
 PROCESSOR_CALLS = 10_000
 IDLE_SECONDS = 5
 STARTS = 5
@@ -184,7 +184,7 @@ def node_costs(binary: Path, directory: Path) -> Dict[str, Any]:
         measure("DAG, direct", 8, MEMORY_CALLS)
         direct = node.resident_bytes()
         measure("DAG, future", 8, MEMORY_CALLS)
-        until(lambda: node.json("status")["keys"] < KEYS_LEFT_MAX, "the results to be forgotten", 120)
+        until(lambda: node.metric("cloudburst_anna_reserved") < RESERVED_LEFT_MAX, "the results to be forgotten", 120)
         futures = node.resident_bytes()
     return {
         "ready_milliseconds": round(ready, 1),

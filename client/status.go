@@ -27,7 +27,8 @@ type Status struct {
 	RunsFailed uint64 `json:"runs_failed"`
 	Functions  int    `json:"functions"`
 	DAGs       int    `json:"dags"`
-	Keys       uint64 `json:"keys"`
+	// Keys are those that listings show: without Cloudburst's own, such as the results of runs.
+	Keys uint64 `json:"keys"`
 	// MemoryBytes is what of the node's process is resident.
 	MemoryBytes uint64 `json:"memory_bytes"`
 	// PythonVersion is that of the workers; empty without any.

@@ -9,7 +9,7 @@ import pytest
 
 import cloudburst
 from cloudburst.client.client import CloudburstConnection
-from e2e.node import Node
+from e2e.node import Node, until
 
 
 @pytest.fixture
@@ -110,12 +110,14 @@ def test_what_python_alone_can_read_is_said_to_be(node: Node, cloud: CloudburstC
     assert "pickle" in (done.stdout + done.stderr).lower()
 
 
-def test_status(node: Node, registered: str) -> None:
+def test_status(node: Node, registered: str, name: str) -> None:
+    cloudburst.connect().function(lambda: 1, name=name).remote().get()
     status = node.json("status")
     assert status["address"].endswith(node.address.rpartition(":")[2])
     assert status["functions"] >= 2
     assert status["workers"] >= 1
     assert "workers" in node.cli("status").stdout.lower()
+    until(lambda: node.json("status")["keys"] == len(node.json("kv", "ls", "--limit", "0")), "as many keys as are listed", 10)
 
 
 def test_anna_status(node: Node, cloud: CloudburstConnection, name: str) -> None:

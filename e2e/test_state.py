@@ -171,4 +171,4 @@ def test_results_of_futures_are_forgotten(own_node: Any, name: str) -> None:
 
 
 def stored_results(node: Node) -> int:
-    return int(node.json("status")["keys"])
+    return int(node.metric("cloudburst_anna_reserved"))

@@ -67,12 +67,13 @@ func (n *Node) member() string {
 // status is what `cloudburst status` shows.
 func (n *Node) status() *pb.Status {
 	functions, dags := n.registry.Counts()
+	store := n.anna.Stats()
 	s := &pb.Status{
 		Version:             n.cfg.Version,
 		Address:             n.url(),
 		StartedMilliseconds: n.began.UnixMilli(),
 		DataDirectory:       n.cfg.Node.Data,
-		Keys:                uint64(n.anna.Stats().Keys),
+		Keys:                uint64(store.Keys - store.Reserved),
 		MemoryBytes:         residentBytes(),
 		Functions:           uint32(functions),
 		Dags:                uint32(dags),

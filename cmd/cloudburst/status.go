@@ -42,7 +42,7 @@ func (c *cli) status(ctx context.Context, cloud *client.Client) error {
 		"workers", fmt.Sprintf("%d, %d of them busy; at most %d", s.Workers, s.WorkersBusy, s.WorkersMax),
 		"queued", plural(s.Queued, "invocation"),
 		"runs", fmt.Sprintf("%d finished, %d of them failed", s.Runs, s.RunsFailed),
-		"registered", plural(s.Functions, "function") + ", " + plural(s.DAGs, "dag"),
+		"registered", plural(s.Functions, "function") + ", " + plural(s.DAGs, "DAG"),
 		"keys", fmt.Sprint(s.Keys),
 	}
 	for _, m := range s.Members {
