@@ -20,6 +20,7 @@ func (c *cli) dagCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "describe NAME", Short: "Show the functions of a DAG and how they are linked",
+			Long: "Show the functions of a DAG and how they are linked. The beginning of a name is enough if no other DAG begins so.",
 			Args: between(1, 1, "the name of a DAG"), ValidArgsFunction: c.completing(false, dagNames),
 			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.describeDAG(args[0])) },
 		},
