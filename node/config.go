@@ -52,7 +52,8 @@ type General struct {
 	Roles []string
 	// DrainTimeout is how long what runs may go on when the node is told to stop. Default 30s.
 	DrainTimeout time.Duration
-	// AcceptDamage lets a node that is alone start with what is left of a log that is damaged.
+	// AcceptDamage lets a node start with what is left of a log that is damaged; a member of a cluster only when the others cannot
+	// replace it.
 	AcceptDamage bool
 }
 

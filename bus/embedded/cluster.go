@@ -246,16 +246,8 @@ func (s *Server) form(ctx context.Context, c Cluster, log *logBridge, first bool
 	}
 }
 
-// behind says what this member has not caught up with; "" when nothing. Consumers do not count: they belong to those who read.
-func (s *Server) behind() string {
-	health := s.nats.Healthz(&server.HealthzOptions{Details: true})
-	for _, e := range health.Errors {
-		if e.Type != server.HealthzErrorConsumer {
-			return strings.TrimSpace(e.Stream + " " + e.Error)
-		}
-	}
-	return ""
-}
+// behind says what this member has not caught up with; "" when nothing.
+func (s *Server) behind() string { return lag(s.nats.Healthz(&server.HealthzOptions{Details: true})) }
 
 // Member is one member of a cluster.
 type Member struct {

@@ -7,31 +7,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// ErrDamaged is returned by Start when the log lacks what had been written to it.
-var ErrDamaged = errors.New("the log is damaged")
+// marksFile notes in the data directory how far each stream had been written.
+const marksFile = "log-marks"
 
-const (
-	// marksFile notes in the data directory how far each stream had been written.
-	marksFile = "log-marks"
-	// damagedFolder keeps the files that were damaged, when it was accepted to start with what is left.
-	damagedFolder = "damaged"
-	faultsShown   = 8
-)
-
-// marks are how far the streams of a node that is alone had been written when they were looked at last. A log that lacks its end, or all of a
-// file, is right by itself; only this shows that there was more.
+// marks are how far the streams of a node that is alone had been written when they were looked at last, and the files that a member of a
+// cluster had when it was stopped. A log that lacks its end, or all of a file, is right by itself; only this shows that there was more.
 type marks struct {
 	// Stopped says that the node was stopped: nothing was written or removed after that.
 	Stopped bool `json:"stopped"`
 	// Boot is the life of the machine in which they were written.
 	Boot    string          `json:"boot"`
-	Streams map[string]mark `json:"streams"`
+	Streams map[string]mark `json:"streams,omitempty"`
+	Files   inventory       `json:"files,omitempty"`
 }
 
 // mark is how far one stream had been written.
@@ -108,66 +100,4 @@ func (k mark) missing(name string, stopped bool, s *scanned) string {
 		return fmt.Sprintf("stream %s: %d of %d messages are missing, of those from %d to %d", name, k.Messages-live, k.Messages, k.First, k.Last)
 	}
 	return ""
-}
-
-// check reads all files of the log before NATS does, and returns ErrDamaged when something is missing or not what was written. With accept the
-// files that are damaged are written again with what is right in them.
-func (s *Server) check(dataDir string, accept bool) error {
-	known, err := readMarks(dataDir)
-	if err != nil {
-		return fmt.Errorf("read how far the log had been written: %w", err)
-	}
-	var faults []string
-	there := map[string]bool{}
-	for _, folder := range newGuard(dataDir).below(streamsFolder) {
-		if strings.HasPrefix(filepath.Base(folder), ".") {
-			continue // removed, but for its files
-		}
-		stream, err := scan(folder)
-		if err != nil {
-			return err
-		}
-		there[stream.name] = exists(filepath.Join(folder, "meta.inf"))
-		found := stream.damage()
-		if k, ok := known.Streams[stream.name]; ok && !s.clustered {
-			switch lack := k.missing(stream.name, known.Stopped, stream); {
-			case lack == "":
-			case !known.Stopped && known.Boot != boot():
-				// The end of the log may go with the machine (nats.sync_interval); the rest has been checked.
-				s.logger.Warn("the machine has stopped before the end of the log was on the disk", "missing", lack)
-			default:
-				found = append(found, lack)
-			}
-		}
-		if accept && len(found) > 0 {
-			if err := stream.salvage(filepath.Join(dataDir, damagedFolder)); err != nil {
-				return err
-			}
-		}
-		faults = append(faults, found...)
-	}
-	for name, k := range known.Streams {
-		if !there[name] && !s.clustered && k.Last > 0 {
-			faults = append(faults, fmt.Sprintf("stream %s is missing: it had been written to %d", name, k.Last))
-		}
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	slices.Sort(faults)
-	for _, fault := range faults {
-		s.logger.Error("the log is damaged", "fault", fault)
-	}
-	switch {
-	case s.clustered:
-		s.logger.Error("this member takes what it can from the others; to take everything from them, start it with an empty data directory " +
-			"and its name (--cluster-member)")
-		return nil
-	case accept:
-		s.logger.Warn("starting with what is left of the log (--accept-damage); damaged files are kept", "faults", len(faults),
-			"folder", filepath.Join(dataDir, damagedFolder))
-		return nil
-	}
-	shown := faults[:min(len(faults), faultsShown)]
-	return fmt.Errorf("%w: %s. Put the files back from a backup, or start with what is left: --accept-damage", ErrDamaged, strings.Join(shown, "; "))
 }

@@ -46,7 +46,8 @@ type Config struct {
 	SyncInterval time.Duration
 	// StoreMax bounds the bytes of all streams on disk. Default: as much as the disk has room for.
 	StoreMax int64
-	// AcceptDamage lets a server that is alone start with what is left of a log that is damaged.
+	// AcceptDamage lets a server start with what is left of a log that is damaged; a member of a cluster when it cannot get the log from
+	// the others.
 	AcceptDamage bool
 	// Cluster makes the server a member of a cluster. Default nil: it runs alone.
 	Cluster *Cluster
@@ -61,6 +62,8 @@ type Server struct {
 	logger    *slog.Logger
 	lock      *directoryLock
 	clustered bool
+	rebuilt   bool   // the log was damaged and comes from the other members
+	noted     string // the data directory whose files are noted at the stop; "" when they are not
 	token     string // of connections, in a cluster
 	log       *logBridge
 	jetStream server.JetStreamConfig
@@ -136,6 +139,13 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 			err = cluster.options(options, s.token)
 		}
 	}
+	if err == nil {
+		err = s.check(ctx, cfg, cluster)
+	}
+	if err == nil && s.clustered {
+		s.noted = cfg.DataDir
+		err = forget(cfg.DataDir)
+	}
 	if err != nil {
 		return err
 	}
@@ -151,9 +161,6 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	// Start returns when recovery is over; connections are accepted by goroutines of their own. It knows no context, but
 	// ends early when the server is shut down meanwhile.
 	started := make(chan struct{})
-	if err := s.check(cfg.DataDir, cfg.AcceptDamage); err != nil {
-		return err
-	}
 	err = newGuard(cfg.DataDir).around(func() error {
 		go func() {
 			defer close(started)
@@ -183,8 +190,16 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 	if !s.clustered {
 		return nil
 	}
-	if err := s.form(ctx, cluster, log, !held.formed); err != nil || held.formed {
+	began := time.Now()
+	if err := s.form(ctx, cluster, log, !held.formed); err != nil {
 		return err
+	}
+	if s.rebuilt {
+		s.logger.Info("the log of this member has been rebuilt from the others", "cluster", cluster.Name, "member", cluster.Member,
+			"took", time.Since(began).Round(time.Millisecond))
+	}
+	if held.formed {
+		return nil
 	}
 	held.formed = true
 	return held.write(cfg.DataDir)
@@ -206,6 +221,9 @@ func (s *Server) Shutdown() {
 		if s.nats != nil {
 			s.nats.Shutdown()
 			s.nats.WaitForShutdown()
+		}
+		if s.noted != "" {
+			s.note(s.noted)
 		}
 		if err := s.lock.release(); err != nil {
 			s.logger.Warn("release the data directory", "error", err)

@@ -40,7 +40,7 @@ var flagSettings = []struct{ flag, setting, usage string }{
 	{"cluster-member", "cluster.member", "this node's name in the cluster (default: made with the data directory)"},
 	{"tls-certificate", "gateway.certificate_file", "PEM file with the node's certificate; with one, the port speaks TLS"},
 	{"tls-key", "gateway.key_file", "PEM file with the certificate's key"},
-	{"accept-damage", "node.accept_damage", "start a node that is alone with what is left of a damaged log"},
+	{"accept-damage", "node.accept_damage", "start with what is left of a damaged log"},
 	{"drain-timeout", "node.drain_timeout", "how long running functions may go on after the node is told to stop"},
 	{"log-level", "log.level", "debug, info, warn or error"},
 	{"log-format", "log.format", "text or json"},
