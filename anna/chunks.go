@@ -112,19 +112,49 @@ func (l *streams) download(ctx context.Context, partition int, slot uint16, c *r
 	data := make([]byte, 0, c.Bytes)
 	up := kernel.Upload{Slot: slot, Partition: partition, Name: c.Upload}
 	for i := range c.Count {
-		chunk, err := l.streams[partition].GetLastMsgForSubject(ctx, chunkSubject(l.cfg.Prefix, up, strconv.Itoa(i)))
+		chunk, err := l.chunk(ctx, partition, chunkSubject(l.cfg.Prefix, up, strconv.Itoa(i)))
 		if err != nil {
 			return nil, fmt.Errorf("read chunk %d of %d: %w", i+1, c.Count, err)
 		}
-		if len(data)+len(chunk.Data) > c.Bytes {
+		if len(data)+len(chunk) > c.Bytes {
 			break
 		}
-		data = append(data, chunk.Data...)
+		data = append(data, chunk...)
 	}
 	if len(data) != c.Bytes {
 		return nil, fmt.Errorf("%w: its chunks are not %d bytes together", record.ErrMalformed, c.Bytes)
 	}
 	return wire.DecodeState(data)
+}
+
+// chunk reads one chunk. The server that answers may be behind, and not have it yet: it is not there only when the stream's leader does
+// not have it either.
+func (l *streams) chunk(ctx context.Context, partition int, subject string) ([]byte, error) {
+	for since := time.Now(); ; {
+		m, err := l.streams[partition].GetLastMsgForSubject(ctx, subject)
+		if err == nil {
+			return m.Data, nil
+		}
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, err
+		}
+		asking, cancel := context.WithTimeout(ctx, answerTimeout)
+		info, asked := l.streams[partition].Info(asking, jetstream.WithSubjectFilter(subject))
+		cancel()
+		switch {
+		case asked != nil:
+			return nil, asked
+		case len(info.State.Subjects) == 0:
+			return nil, err
+		case time.Since(since) > loadTimeout:
+			return nil, fmt.Errorf("it has not come to the server that was asked for %v", loadTimeout)
+		}
+		select {
+		case <-time.After(lagPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // purge removes the chunks of a state.

@@ -1,7 +1,11 @@
 package anna
 
 import (
+	"context"
+	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"cloudburst/anna/kernel"
 )
@@ -30,3 +34,24 @@ func (s *Server) Stall() (resume func()) {
 
 // ClockReached returns how far the clock of what is written through a server to others has got, as far as it knows.
 func (s *Server) ClockReached() uint64 { return s.stamps.reached.Load() }
+
+// ReadBehind makes the log be read as from a server that does not have the last messages yet: so many questions for chunks find nothing.
+func (s *Server) ReadBehind(questions int32) {
+	left := new(atomic.Int32)
+	left.Store(questions)
+	for i, stream := range s.log.streams {
+		s.log.streams[i] = behindStream{stream, left}
+	}
+}
+
+type behindStream struct {
+	jetstream.Stream
+	left *atomic.Int32
+}
+
+func (b behindStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	if b.left.Add(-1) >= 0 {
+		return nil, jetstream.ErrMsgNotFound
+	}
+	return b.Stream.GetLastMsgForSubject(ctx, subject)
+}

@@ -1,6 +1,7 @@
 package anna
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,19 +21,21 @@ const (
 	lagPause = 5 * time.Millisecond
 )
 
-// read merges what some records say of a key. Those that have been cut off say nothing that is needed. A large value takes as long as its
-// chunks do: each request has its own deadline, which is JetStream's where the context has none.
-func (l *streams) read(ctx context.Context, want kernel.Load) (*lattice.State, error) {
-	var state *lattice.State
+// read merges what some records say of a key. Records that have been cut off, or whose chunks are gone, are left out: what is needed of
+// them has been written again. Then end is where the stream ended after that was seen, 0 otherwise: unless the kernel has merged all up to
+// there, the record that took their place may be one that it has not heard of, and what was read is not all that the key holds. A large
+// value takes as long as its chunks do: each request has its own deadline, which is JetStream's where the context has none.
+func (l *streams) read(ctx context.Context, want kernel.Load) (state *lattice.State, end uint64, err error) {
 	var lost chunksLost
-	last := uint64(0)
+	cut, last := false, uint64(0)
 	for _, sequence := range want.Sequences {
 		data, err := l.record(ctx, want.Partition, sequence)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		r, e, err := record.Find(data, want.Key)
 		if e == nil && err == nil {
+			cut = true
 			continue
 		}
 		var part *lattice.State
@@ -45,7 +48,7 @@ func (l *streams) read(ctx context.Context, want kernel.Load) (*lattice.State, e
 		case err != nil:
 			err = fmt.Errorf("record %d of stream %s: %w", sequence, l.cfg.streamName(want.Partition), err)
 			if !errors.Is(err, jetstream.ErrMsgNotFound) {
-				return nil, err
+				return nil, 0, err
 			}
 			lost.err, lost.sequence, lost.since = err, sequence, max(lost.since, r.Since)
 		case state == nil || alone:
@@ -57,7 +60,17 @@ func (l *streams) read(ctx context.Context, want kernel.Load) (*lattice.State, e
 			lost = chunksLost{}
 		}
 	}
-	return state, l.verify(ctx, want.Partition, &lost)
+	if !cut && lost.err == nil {
+		return state, 0, nil
+	}
+	held, err := l.end(ctx, want.Partition)
+	switch {
+	case err != nil:
+		return nil, 0, cmp.Or(lost.err, err)
+	case held.first <= lost.since+1:
+		err = lost.err
+	}
+	return state, held.end, err
 }
 
 // record returns the record of a sequence, nothing if it has been cut off. The server that answers may be behind, and not have it yet.
@@ -96,15 +109,4 @@ func (l *streams) stateOf(ctx context.Context, want kernel.Load, e *record.Entry
 type chunksLost struct {
 	err             error
 	sequence, since uint64 // of the last such record, and the latest of all
-}
-
-// verify returns an error unless it does no harm that records were left out.
-func (l *streams) verify(ctx context.Context, partition int, lost *chunksLost) error {
-	if lost.err == nil {
-		return nil
-	}
-	if held, err := l.end(ctx, partition); err != nil || held.first <= lost.since+1 {
-		return lost.err
-	}
-	return nil
 }

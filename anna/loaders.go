@@ -1,7 +1,9 @@
 package anna
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"cloudburst/anna/kernel"
@@ -16,7 +18,10 @@ func (k *kernels) load(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case l := <-k.loads:
-			state, err := k.log.read(ctx, l)
+			state, end, err := k.log.read(ctx, l)
+			if end != 0 {
+				err = cmp.Or(err, k.follow(ctx, l.Partition, end))
+			}
 			if err != nil {
 				k.cfg.Logger.Warn("a key cannot be read from the log", "key", l.Key, "error", err)
 				err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "%v; try again", err)
@@ -65,4 +70,26 @@ func (k *kernels) sweepUploads(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// follow waits until the kernel of a partition has merged what its stream held up to a sequence.
+func (k *kernels) follow(ctx context.Context, partition int, end uint64) error {
+	shard := k.shards[partition%len(k.shards)]
+	position := func() uint64 {
+		shard.mu.RLock()
+		defer shard.mu.RUnlock()
+		return shard.kernel.Position(partition)
+	}
+	for since := time.Now(); position() < end; {
+		if time.Since(since) > loadTimeout {
+			return fmt.Errorf("what has taken the place of its records in stream %s has not come for %v", k.cfg.streamName(partition), loadTimeout)
+		}
+		k.behind(partition)
+		select {
+		case <-time.After(lagPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

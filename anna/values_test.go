@@ -62,7 +62,7 @@ func TestLargeValues(t *testing.T) {
 		t.Fatal(keys, err)
 	}
 	if s.server.Stats().Bytes > 1<<20 {
-		t.Fatalf("%d bytes in memory, though nobody has read the large value", s.server.Stats().Bytes)
+		t.Fatalf("%d bytes in memory, though the large value has not been read", s.server.Stats().Bytes)
 	}
 	if got := s.get(t, "large"); got != string(value) {
 		t.Fatalf("after a restart the value has %d bytes", len(got))
@@ -80,6 +80,22 @@ func TestLargeValues(t *testing.T) {
 		t.Fatalf("%.20q", got)
 	}
 	s.stop()
+}
+
+// TestLargeValueReadBehind: a server of the log that does not have the chunks of a value yet does not make the value be taken for gone.
+func TestLargeValueReadBehind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startServer(t, anna.Config{Streams: 1}, dir)
+	value := strings.Repeat("v", 2<<20)
+	s.put(t, "large", value, kernel.Durable)
+	s.stop()
+
+	s = startServer(t, anna.Config{Streams: 1}, dir)
+	s.server.ReadBehind(5)
+	if got := s.get(t, "large"); got != value {
+		t.Fatalf("the value has %d bytes", len(got))
+	}
 }
 
 // TestVeryLargeValues: 256 MiB are durable, are the same after a restart, and fit beside a changeset bound of as much.
