@@ -117,7 +117,11 @@ def test_status(node: Node, registered: str, name: str) -> None:
     assert status["functions"] >= 2
     assert status["workers"] >= 1
     assert "workers" in node.cli("status").stdout.lower()
-    until(lambda: node.json("status")["keys"] == len(node.json("kv", "ls", "--limit", "0")), "as many keys as are listed", 10)
+    until(
+        lambda: node.json("status")["keys"] == len(node.json("kv", "ls", "--limit", "0")["keys"]),
+        "as many keys as are listed",
+        10,
+    )
 
 
 def test_anna_status(node: Node, cloud: CloudburstConnection, name: str) -> None:
