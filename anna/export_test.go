@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"cloudburst/anna/kernel"
+	"cloudburst/bus"
+	"cloudburst/lattice"
 )
 
 // SetClock makes the time of day by which a server goes another than the machine's. It comes before Run.
@@ -35,13 +37,24 @@ func (s *Server) Stall() (resume func()) {
 // ClockReached returns how far the clock of what is written through a server to others has got, as far as it knows.
 func (s *Server) ClockReached() uint64 { return s.stamps.reached.Load() }
 
-// ReadBehind makes the log be read as from a server that does not have the last messages yet: so many questions for chunks find nothing.
-func (s *Server) ReadBehind(questions int32) {
+// ReadBehind reads a key by the last record of its stream, from a server of the log that does not have the last messages yet: so many
+// questions for chunks find nothing.
+func ReadBehind(ctx context.Context, cfg Config, conn *bus.Conn, key string, questions int32) (*lattice.State, error) {
+	l := &streams{cfg: cfg.WithDefaults(), conn: conn}
+	if err := l.open(ctx); err != nil {
+		return nil, err
+	}
+	slot := slotOf(key, l.cfg.Slots)
+	p := l.cfg.partitionOf(slot)
+	last, err := l.streams[p].GetLastMsgForSubject(ctx, l.subjects[p])
+	if err != nil {
+		return nil, err
+	}
 	left := new(atomic.Int32)
 	left.Store(questions)
-	for i, stream := range s.log.streams {
-		s.log.streams[i] = behindStream{stream, left}
-	}
+	l.streams[p] = behindStream{l.streams[p], left}
+	state, _, err := l.read(ctx, kernel.Load{Key: key, Slot: slot, Partition: p, Sequences: []uint64{last.Sequence}})
+	return state, err
 }
 
 type behindStream struct {

@@ -85,15 +85,14 @@ func TestLargeValues(t *testing.T) {
 // TestLargeValueReadBehind: a server of the log that does not have the chunks of a value yet does not make the value be taken for gone.
 func TestLargeValueReadBehind(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := startServer(t, anna.Config{Streams: 1}, dir)
+	s := startServer(t, anna.Config{}, t.TempDir())
 	value := strings.Repeat("v", 2<<20)
 	s.put(t, "large", value, kernel.Durable)
-	s.stop()
-
-	s = startServer(t, anna.Config{Streams: 1}, dir)
-	s.server.ReadBehind(5)
-	if got := s.get(t, "large"); got != value {
+	state, err := anna.ReadBehind(t.Context(), anna.Config{}, s.conn, "large", 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := state.Live(time.Now().UnixMilli()).(*lattice.LWW).Value; string(got) != value {
 		t.Fatalf("the value has %d bytes", len(got))
 	}
 }
