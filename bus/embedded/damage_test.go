@@ -166,6 +166,20 @@ func held(t *testing.T, s *embedded.Server) (count uint64) {
 	return count
 }
 
+// untilWhole waits until a member's own copy has all messages. NATS may call a copy current that is still being filled.
+func untilWhole(t *testing.T, s *embedded.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for s.Messages("S") != messages {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("the member's copy has %d messages", s.Messages("S"))
+		}
+	}
+}
+
 // TestADamagedMember damages the log of one of three members while it does not run.
 func TestADamagedMember(t *testing.T) {
 	t.Parallel()
@@ -186,6 +200,7 @@ func TestADamagedMember(t *testing.T) {
 			remove(t, filepath.Join(cfg.DataDir, "damaged"))
 			test.damage(t, stream)
 			back := start(t, cfg)
+			untilWhole(t, back)
 			back.Shutdown()
 			if own, err := embedded.Held(stream); err != nil || own != messages {
 				t.Errorf("the member's copy has %d messages, %v, want %d", own, err, messages)
@@ -223,6 +238,7 @@ func TestADamagedMember(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(back.Shutdown)
+		untilWhole(t, back)
 		back.Shutdown()
 		if own, err := embedded.Held(stream); err != nil || own != messages {
 			t.Errorf("the member's copy has %d messages, %v, want %d", own, err, messages)
