@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,6 +280,41 @@ func TestMakersOnOtherNodes(t *testing.T) {
 		if winners.Load() != 1 {
 			t.Fatalf("%s was taken by %d", key, winners.Load())
 		}
+	}
+}
+
+// counting adds one to the number that a key holds.
+type counting struct{}
+
+func (counting) Make(held *lattice.State, _ lattice.Timestamp, now int64) (*lattice.State, int64, error) {
+	n := 0
+	if live := held.Live(now); live != nil {
+		n, _ = strconv.Atoi(string(live.(*lattice.LWW).Value))
+	}
+	return lattice.Put(lattice.Timestamp{}, []byte(strconv.Itoa(n+1))), int64(n + 1), nil
+}
+
+// TestManyMakersOfOneKey: many writes at once that each depend on the one before all succeed, on nodes that must ask another too.
+func TestManyMakersOfOneKey(t *testing.T) {
+	t.Parallel()
+	nodes := startNodes(t, fewSlots(2), 2)
+	const n = 1000
+	done := make(chan error, n)
+	for i := range n {
+		nodes[i%2].server.Write(&kernel.Write{Key: "n", Make: counting{}}, anna.CompletionFunc(func(_ int64, err error) { done <- err }))
+	}
+	for range n {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(patience):
+			t.Fatal("a write was not answered")
+		}
+	}
+	for _, node := range nodes {
+		node.eventually(t, "n", strconv.Itoa(n))
 	}
 }
 

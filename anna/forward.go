@@ -23,11 +23,12 @@ type forwarder struct {
 	kernels  *kernels
 	stamps   *stamps
 	recent   recent
+	making   making
 	// replicaOf draws the node to ask for a hot key; empty = a master.
 	replicaOf func(hot *hot.Route, slot uint16) string
 }
 
-// makeAttempts bounds how often a write that depends on what is held is tried while other writes change the key.
+// makeAttempts bounds how often a write that depends on what is held is tried while other nodes change the key.
 const makeAttempts = 64
 
 // write has a master on another node make a write.
@@ -43,7 +44,10 @@ func (f *forwarder) write(w *kernel.Write, done Completion) {
 		w.Delta, w.Put = lattice.Put(lattice.Timestamp{}, w.Put), nil
 	}
 	if w.Make != nil {
-		f.tryMake(w, done, makeAttempts)
+		err := f.making.enter(w.Key, func() { f.tryMake(w, f.making.leaving(w.Key, done), makeAttempts) })
+		if err != nil {
+			done.Complete(0, fmt.Errorf("write to %.64q: %w", w.Key, err))
+		}
 		return
 	}
 	switch {

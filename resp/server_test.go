@@ -46,6 +46,7 @@ func startAnna(t testing.TB, cfg anna.Config) *anna.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.DrainTimeout = patience // the race detector makes a log of large values slow
 	store, err := anna.New(cfg, conn)
 	if err != nil {
 		t.Fatal(err)
