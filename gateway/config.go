@@ -126,7 +126,8 @@ func (c Config) tls() (*tls.Config, error) {
 
 // Scheduler runs what clients call.
 type Scheduler interface {
-	Call(call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
+	// Call starts a run for a client, which is one connection.
+	Call(client uint64, call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
 }
 
 // Store is what clients read and write: the node's cache.

@@ -34,12 +34,13 @@ type Gateway struct {
 	metrics  *metrics
 	slots    chan struct{} // one for each request that waits in the background
 
-	draining    atomic.Bool
-	drains      context.Context // ends when the gateway drains: waits for keys to appear end with it
-	drain       context.CancelFunc
-	connections atomic.Int64
-	outstanding atomic.Int64
-	quiet       chan struct{} // signalled when nothing is outstanding while draining
+	draining      atomic.Bool
+	drains        context.Context // ends when the gateway drains: waits for keys to appear end with it
+	drain         context.CancelFunc
+	connections   atomic.Int64
+	streamNumbers atomic.Uint64
+	outstanding   atomic.Int64
+	quiet         chan struct{} // signalled when nothing is outstanding while draining
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}

@@ -140,7 +140,7 @@ func (g *Gateway) stream(conn net.Conn, buffered *bufio.Reader) {
 		g.cfg.Logger.Error("a connection cannot become a stream", "remote", conn.RemoteAddr().String(), "error", err)
 		return
 	}
-	s := &stream{gateway: g, conn: conn, sender: sender, frames: frameReader(conn, buffered)}
+	s := &stream{gateway: g, number: g.streamNumbers.Add(1), conn: conn, sender: sender, frames: frameReader(conn, buffered)}
 	if !g.add(s) {
 		return
 	}

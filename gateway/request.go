@@ -100,7 +100,7 @@ func (q *request) call(call *pb.Call, values [][]byte) {
 			return
 		}
 	}
-	q.stream.gateway.backend.Scheduler.Call(call, values, q.called)
+	q.stream.gateway.backend.Scheduler.Call(q.stream.number, call, values, q.called)
 }
 
 // called takes the result of a run to the client.

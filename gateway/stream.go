@@ -18,6 +18,7 @@ import (
 // stream is one client's connection. Its requests are read by the goroutine in serve, and answered by any.
 type stream struct {
 	gateway *Gateway
+	number  uint64 // among the connections of the gateway, from 1
 	conn    net.Conn
 	frames  *wire.FrameReader
 	sender  *wire.Sender

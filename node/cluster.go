@@ -145,7 +145,7 @@ func (n *Node) has(role string) bool { return slices.Contains(n.cfg.Node.Roles, 
 type noScheduler struct{ roles []string }
 
 // Call implements gateway.Scheduler.
-func (s noScheduler) Call(_ *pb.Call, _ [][]byte, done func(wire.Result) bool) {
+func (s noScheduler) Call(_ uint64, _ *pb.Call, _ [][]byte, done func(wire.Result) bool) {
 	done(wire.Result{Err: wire.Errorf(pb.Code_CODE_UNSUPPORTED,
 		"this node runs no functions (--role %s); call one that does", strings.Join(s.roles, ","))})
 }

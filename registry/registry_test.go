@@ -16,6 +16,8 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"google.golang.org/protobuf/proto"
+
 	"cloudburst/bus"
 	"cloudburst/bus/embedded"
 	"cloudburst/dag"
@@ -205,7 +207,7 @@ func TestTheSameIsNoNewVersion(t *testing.T) {
 		t.Errorf("registered %v, want %v", again, one)
 	}
 	patient := meta("sq")
-	patient.Retries = 3
+	patient.Retries = proto.Uint32(3)
 	if _, err := r.Register(t.Context(), patient, []byte("one")); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -22,7 +24,7 @@ func TestHammer(t *testing.T) {
 	registry.register(&pb.Function{Name: "a"})
 	registry.register(&pb.Function{Name: "b"})
 	registry.register(&pb.Function{Name: "c"})
-	registry.register(&pb.Function{Name: "flaky", Retries: 1})
+	registry.register(&pb.Function{Name: "flaky", Retries: proto.Uint32(1)})
 	registry.register(&pb.Function{Name: "silent"})
 	links := []*pb.Link{{Source: "a", Sink: "b"}, {Source: "a", Sink: "c"}, {Source: "b", Sink: "flaky"}, {Source: "c", Sink: "flaky"}}
 	if err := registry.registerDAG(&pb.Dag{Name: "diamond", Functions: []string{"a", "b", "c", "flaky"}, Links: links}); err != nil {
@@ -64,7 +66,7 @@ func TestHammer(t *testing.T) {
 			values = nil
 		}
 		var once atomic.Bool
-		s.Call(c, values, func(r wire.Result) bool {
+		s.Call(1, c, values, func(r wire.Result) bool {
 			if !once.CompareAndSwap(false, true) {
 				wrong.Add(1)
 				return true

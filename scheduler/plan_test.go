@@ -10,6 +10,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"google.golang.org/protobuf/proto"
+
 	"cloudburst/codec"
 	"cloudburst/dag"
 	"cloudburst/registry"
@@ -35,7 +37,7 @@ func drawComposition(t *rapid.T) composition {
 		if rapid.IntRange(0, 4).Draw(t, "is a class") == 0 {
 			f.Convention = pb.Convention_CONVENTION_CLASS
 		}
-		f.Retries = uint32(max(0, rapid.IntRange(-3, 2).Draw(t, "retries")))
+		f.Retries = proto.Uint32(uint32(max(0, rapid.IntRange(-3, 2).Draw(t, "retries"))))
 		names[i] = f.Name
 		c.functions = append(c.functions, f)
 	}
@@ -139,7 +141,7 @@ func TestRunsMeanWhatTheDAGSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		var results []wire.Result
-		s.Call(call, values, func(r wire.Result) bool { results = append(results, r); return true })
+		s.Call(1, call, values, func(r wire.Result) bool { results = append(results, r); return true })
 		// The test drives the scheduler's clock: what is due is launched when nothing else is to be done.
 		now := time.Now()
 		for range 1000 {

@@ -75,7 +75,7 @@ func (r *run) deliver() {
 		r.keepUndelivered()
 	}
 	if next := r.call.GetContinuation(); next != nil && !resumed {
-		r.s.proceed(next, r.after, result)
+		r.s.proceed(r.client, next, r.after, result)
 	}
 	r.s.table.remove(r)
 	r.s.leave()
@@ -156,10 +156,10 @@ func (s *Scheduler) stored(own string) (wire.Result, bool) {
 
 // proceed starts the continuation of a run that has ended. No client waits for it, so its result, or the reason why it never
 // came to be, is always stored.
-func (s *Scheduler) proceed(call *pb.Call, values [][]byte, before wire.Result) {
+func (s *Scheduler) proceed(client uint64, call *pb.Call, values [][]byte, before wire.Result) {
 	split := given(call)
 	q := submission{
-		call: call, id: wire.RunID(call.GetRunId()), values: values[:split:split], after: values[split:], before: before.Value,
+		client: client, call: call, id: wire.RunID(call.GetRunId()), values: values[:split:split], after: values[split:], before: before.Value,
 		started: time.Now(), continues: true, done: func(wire.Result) bool { return true },
 	}
 	if before.Err != nil {

@@ -25,9 +25,12 @@ type run struct {
 	after    [][]byte // the values of the call that continues this one
 	started  time.Time
 	deadline time.Time
-	alarm    alarm  // guarded by the table
-	key      string // of the result, unless the call names one
-	store    bool   // keep the result in the store
+	client   uint64
+	parent   wire.RunID // zero for a call of a client
+	depth    int        // runs above this one
+	alarm    alarm      // guarded by the table
+	key      string     // of the result, unless the call names one
+	store    bool       // keep the result in the store
 
 	mu          sync.Mutex
 	invocations []invocation
@@ -80,6 +83,8 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 		return nil, err
 	}
 	r.deadline = r.started.Add(timeout)
+	r.client = q.client
+	s.inherit(r)
 	if n := len(p.functions); n <= len(r.steps2) {
 		r.steps, r.spans = r.steps2[:n], r.spans2[:n]
 	} else {
@@ -100,6 +105,22 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 	r.waiters = append(r.waiter1[:0], q.done)
 	r.alarm.run = r
 	return r, nil
+}
+
+// inherit gives a run what it has from the run whose function called it: whose call it is, and no more time.
+func (s *Scheduler) inherit(r *run) {
+	if len(r.call.GetParent()) != len(r.parent) {
+		return
+	}
+	r.parent = wire.RunID(r.call.GetParent())
+	above := s.table.find(r.parent)
+	if above == nil {
+		return // it has ended, and this run was started by a thread that it left behind
+	}
+	r.client, r.depth = above.client, above.depth+1
+	if !r.call.GetDetached() && above.deadline.Before(r.deadline) {
+		r.deadline = above.deadline
+	}
 }
 
 // timeout returns how long a run may take.
@@ -170,7 +191,7 @@ func (r *run) place(chain *chain, sent *wire.Invocation) *Candidate {
 // the first function and before its keyword arguments. r.mu is held.
 func (r *run) assemble(chain *chain) *wire.Invocation {
 	steps := r.steps[chain.first:chain.end:chain.end]
-	out := &wire.Invocation{RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline}
+	out := &wire.Invocation{RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth}
 	upstream := r.upstream(chain)
 	if len(upstream) == 0 {
 		if values, ok := r.contiguous(chain); ok {

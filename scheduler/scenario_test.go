@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"google.golang.org/protobuf/proto"
+
 	"cloudburst/cache"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -213,7 +215,7 @@ func (s *scenario) register(t *testing.T, d *datadriven.TestData) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.Retries = uint32(n)
+			f.Retries = proto.Uint32(uint32(n))
 		case "timeout":
 			timeout, err := time.ParseDuration(arg.Vals[0])
 			if err != nil {
@@ -328,7 +330,7 @@ func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
 		}
 		current.Arguments = append(current.Arguments, a)
 	}
-	s.Call(first, values, func(r wire.Result) bool {
+	s.Call(1, first, values, func(r wire.Result) bool {
 		what := show(r.Value)
 		if r.Err != nil {
 			what = strings.ToLower(strings.TrimPrefix(r.Err.Code.String(), "CODE_")) + ": " + r.Err.Error()
@@ -387,7 +389,7 @@ func TestRunsMax(t *testing.T) {
 	held := make(chan *wire.Invocation, 1)
 	s := start(t, Config{RunsMax: 1}, registry, newFakeStore(), executorFunc(func(inv *wire.Invocation) { held <- inv }))
 	results := make(chan wire.Result, 1)
-	s.Call(callFunction(runID(1), "f", 0), nil, func(r wire.Result) bool { results <- r; return true })
+	s.Call(1, callFunction(runID(1), "f", 0), nil, func(r wire.Result) bool { results <- r; return true })
 	if r := await(t, s, callFunction(runID(2), "f", 0)); !fails(r, wire.ErrNoResources) || !strings.Contains(r.Err.Error(), "runs_max") {
 		t.Errorf("a run too many: %v", r.Err)
 	}

@@ -40,6 +40,7 @@ type Scheduler struct {
 
 // submission is a call that has not become a run yet.
 type submission struct {
+	client    uint64 // whose call it is
 	call      *pb.Call
 	id        wire.RunID
 	values    [][]byte
@@ -82,9 +83,10 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 }
 
 // Call starts a run, or joins the one that has the call's run id. values are the arguments in the order of call.Arguments,
-// and then those of its continuation; they and call must not change afterwards. done gets the result.
-func (s *Scheduler) Call(call *pb.Call, values [][]byte, done Done) {
-	q := submission{call: call, started: time.Now(), done: done}
+// and then those of its continuation; they and call must not change afterwards. done gets the result. client tells the
+// callers apart that are served in turn: any number that is the same for all calls of one of them.
+func (s *Scheduler) Call(client uint64, call *pb.Call, values [][]byte, done Done) {
+	q := submission{client: client, call: call, started: time.Now(), done: done}
 	var err error
 	if q.id, err = check(call); err == nil {
 		q.values, q.after, err = cutContinuation(call, values)
@@ -203,7 +205,7 @@ func (s *Scheduler) refuse(q *submission, reason error) {
 	}
 	q.done(result)
 	if next := q.call.GetContinuation(); next != nil && q.continues {
-		s.proceed(next, q.after, result)
+		s.proceed(q.client, next, q.after, result)
 	}
 }
 

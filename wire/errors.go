@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"cloudburst/wire/pb"
 )
@@ -46,7 +47,16 @@ var (
 	ErrCancelled = errors.New("cancelled")
 	// ErrInternal says that the fault is the node's.
 	ErrInternal = errors.New("internal error")
+	// ErrOutcomeUnknown says that the worker of a function that may run at most once was lost: whether it took effect is not known.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrCycle says that runs wait for each other.
+	ErrCycle = errors.New("cycle of runs")
+	// ErrTooDeep says that there are more calls inside calls than may be.
+	ErrTooDeep = errors.New("calls nested too deep")
 )
+
+// retryAfterMax bounds what another process says about when to come back.
+const retryAfterMax = 24 * time.Hour
 
 type errorRow struct {
 	code     pb.Code
@@ -73,6 +83,9 @@ var errorRows = [...]errorRow{
 	{pb.Code_CODE_INCOMPATIBLE, ErrIncompatible, http.StatusUpgradeRequired},
 	{pb.Code_CODE_CANCELLED, ErrCancelled, 499},
 	{pb.Code_CODE_INTERNAL, ErrInternal, http.StatusInternalServerError},
+	{pb.Code_CODE_OUTCOME_UNKNOWN, ErrOutcomeUnknown, http.StatusBadGateway},
+	{pb.Code_CODE_CYCLE, ErrCycle, http.StatusConflict},
+	{pb.Code_CODE_TOO_DEEP, ErrTooDeep, http.StatusUnprocessableEntity},
 }
 
 // Error is an error as it crosses a boundary: its code decides what errors.Is answers, its message is for people.
@@ -83,6 +96,8 @@ type Error struct {
 	Exception *pb.RemoteException
 	// Pickle is the raised exception itself, pickled; nil when it could not be.
 	Pickle []byte
+	// RetryAfter is how long to wait before the next try, where that is known; 0 elsewhere.
+	RetryAfter time.Duration
 }
 
 // Errorf returns an *Error with the code.
@@ -117,7 +132,10 @@ func (e *Error) Is(target error) bool {
 
 // Proto returns e as it goes into a frame; its pickle, if any, is the frame's value.
 func (e *Error) Proto() *pb.Error {
-	return &pb.Error{Code: e.Code, Message: e.Message, Exception: e.Exception}
+	return &pb.Error{
+		Code: e.Code, Message: e.Message, Exception: e.Exception,
+		RetryAfterMilliseconds: uint64((e.RetryAfter + time.Millisecond - 1) / time.Millisecond),
+	}
 }
 
 // ErrorFromFrame returns the error that a frame carries, or nil when it carries none.
@@ -126,7 +144,10 @@ func ErrorFromFrame(f Frame) *Error {
 	if body == nil {
 		return nil
 	}
-	e := &Error{Code: body.GetCode(), Message: body.GetMessage(), Exception: body.GetException()}
+	e := &Error{
+		Code: body.GetCode(), Message: body.GetMessage(), Exception: body.GetException(),
+		RetryAfter: time.Duration(min(body.GetRetryAfterMilliseconds(), uint64(retryAfterMax/time.Millisecond))) * time.Millisecond,
+	}
 	if len(f.Values) > 0 {
 		e.Pickle = f.Values[0]
 	}

@@ -30,6 +30,12 @@ type Invocation struct {
 	Values   [][]byte // the steps' arguments, one step after another
 	Level    pb.Level
 	Deadline time.Time
+	// Client is whose call it is. Invocations of several clients that wait for a worker are served in turn.
+	Client uint64
+	// Parent is the run whose function made the call; zero for a call of a client.
+	Parent RunID
+	// Depth is the number of runs above this one.
+	Depth int
 	// Done is called exactly once, on any goroutine, and must not block.
 	Done func(Result)
 }

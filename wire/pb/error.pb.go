@@ -44,6 +44,9 @@ const (
 	Code_CODE_INCOMPATIBLE       Code = 15 // client and node (or worker) versions cannot work together
 	Code_CODE_CANCELLED          Code = 16
 	Code_CODE_INTERNAL           Code = 17 // a fault of ours
+	Code_CODE_OUTCOME_UNKNOWN    Code = 18 // its worker was lost, and it may run at most once: whether it took effect is not known
+	Code_CODE_CYCLE              Code = 19 // runs wait for each other
+	Code_CODE_TOO_DEEP           Code = 20 // calls inside calls, more than may be
 )
 
 // Enum value maps for Code.
@@ -67,6 +70,9 @@ var (
 		15: "CODE_INCOMPATIBLE",
 		16: "CODE_CANCELLED",
 		17: "CODE_INTERNAL",
+		18: "CODE_OUTCOME_UNKNOWN",
+		19: "CODE_CYCLE",
+		20: "CODE_TOO_DEEP",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":        0,
@@ -87,6 +93,9 @@ var (
 		"CODE_INCOMPATIBLE":       15,
 		"CODE_CANCELLED":          16,
 		"CODE_INTERNAL":           17,
+		"CODE_OUTCOME_UNKNOWN":    18,
+		"CODE_CYCLE":              19,
+		"CODE_TOO_DEEP":           20,
 	}
 )
 
@@ -124,9 +133,11 @@ type Error struct {
 	// message says what was tried, what stood in the way and what to do next.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// exception is set with CODE_EXECUTION. The frame's first value, when there is one, is the exception itself, pickled.
-	Exception     *RemoteException `protobuf:"bytes,3,opt,name=exception,proto3" json:"exception,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Exception *RemoteException `protobuf:"bytes,3,opt,name=exception,proto3" json:"exception,omitempty"`
+	// retry_after is set with CODE_NO_RESOURCES: how long to wait before the next try.
+	RetryAfterMilliseconds uint64 `protobuf:"varint,4,opt,name=retry_after_milliseconds,json=retryAfterMilliseconds,proto3" json:"retry_after_milliseconds,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *Error) Reset() {
@@ -178,6 +189,13 @@ func (x *Error) GetException() *RemoteException {
 		return x.Exception
 	}
 	return nil
+}
+
+func (x *Error) GetRetryAfterMilliseconds() uint64 {
+	if x != nil {
+		return x.RetryAfterMilliseconds
+	}
+	return 0
 }
 
 // RemoteException describes what user code raised.
@@ -261,17 +279,18 @@ var File_cloudburst_v1_error_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x19cloudburst/v1/error.proto\x12\rcloudburst.v1\"\x88\x01\n" +
+	"\x19cloudburst/v1/error.proto\x12\rcloudburst.v1\"\xc2\x01\n" +
 	"\x05Error\x12'\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x13.cloudburst.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12<\n" +
-	"\texception\x18\x03 \x01(\v2\x1e.cloudburst.v1.RemoteExceptionR\texception\"\x93\x01\n" +
+	"\texception\x18\x03 \x01(\v2\x1e.cloudburst.v1.RemoteExceptionR\texception\x128\n" +
+	"\x18retry_after_milliseconds\x18\x04 \x01(\x04R\x16retryAfterMilliseconds\"\x93\x01\n" +
 	"\x0fRemoteException\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
 	"\ttraceback\x18\x03 \x01(\tR\ttraceback\x12\x1a\n" +
 	"\bfunction\x18\x04 \x01(\tR\bfunction\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x04R\aversion*\xa9\x03\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion*\xe6\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CODE_INVALID_ARGUMENT\x10\x01\x12\x18\n" +
@@ -291,7 +310,11 @@ const file_cloudburst_v1_error_proto_rawDesc = "" +
 	"\x15CODE_LATTICE_MISMATCH\x10\x0e\x12\x15\n" +
 	"\x11CODE_INCOMPATIBLE\x10\x0f\x12\x12\n" +
 	"\x0eCODE_CANCELLED\x10\x10\x12\x11\n" +
-	"\rCODE_INTERNAL\x10\x11B\x14Z\x12cloudburst/wire/pbb\x06proto3"
+	"\rCODE_INTERNAL\x10\x11\x12\x18\n" +
+	"\x14CODE_OUTCOME_UNKNOWN\x10\x12\x12\x0e\n" +
+	"\n" +
+	"CODE_CYCLE\x10\x13\x12\x11\n" +
+	"\rCODE_TOO_DEEP\x10\x14B\x14Z\x12cloudburst/wire/pbb\x06proto3"
 
 var (
 	file_cloudburst_v1_error_proto_rawDescOnce sync.Once

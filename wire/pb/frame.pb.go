@@ -76,6 +76,67 @@ func (Level) EnumDescriptor() ([]byte, []int) {
 	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{0}
 }
 
+type RunState int32
+
+const (
+	RunState_RUN_STATE_UNSPECIFIED RunState = 0
+	RunState_RUN_STATE_QUEUED      RunState = 1 // nothing of it has started
+	RunState_RUN_STATE_RUNNING     RunState = 2
+	RunState_RUN_STATE_WAITING     RunState = 3 // its functions wait for other runs
+	RunState_RUN_STATE_DONE        RunState = 4
+	RunState_RUN_STATE_FAILED      RunState = 5
+	RunState_RUN_STATE_CANCELLED   RunState = 6
+)
+
+// Enum value maps for RunState.
+var (
+	RunState_name = map[int32]string{
+		0: "RUN_STATE_UNSPECIFIED",
+		1: "RUN_STATE_QUEUED",
+		2: "RUN_STATE_RUNNING",
+		3: "RUN_STATE_WAITING",
+		4: "RUN_STATE_DONE",
+		5: "RUN_STATE_FAILED",
+		6: "RUN_STATE_CANCELLED",
+	}
+	RunState_value = map[string]int32{
+		"RUN_STATE_UNSPECIFIED": 0,
+		"RUN_STATE_QUEUED":      1,
+		"RUN_STATE_RUNNING":     2,
+		"RUN_STATE_WAITING":     3,
+		"RUN_STATE_DONE":        4,
+		"RUN_STATE_FAILED":      5,
+		"RUN_STATE_CANCELLED":   6,
+	}
+)
+
+func (x RunState) Enum() *RunState {
+	p := new(RunState)
+	*p = x
+	return p
+}
+
+func (x RunState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunState) Descriptor() protoreflect.EnumDescriptor {
+	return file_cloudburst_v1_frame_proto_enumTypes[1].Descriptor()
+}
+
+func (RunState) Type() protoreflect.EnumType {
+	return &file_cloudburst_v1_frame_proto_enumTypes[1]
+}
+
+func (x RunState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunState.Descriptor instead.
+func (RunState) EnumDescriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{1}
+}
+
 type Stream int32
 
 const (
@@ -109,11 +170,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_cloudburst_v1_frame_proto_enumTypes[1].Descriptor()
+	return file_cloudburst_v1_frame_proto_enumTypes[2].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_cloudburst_v1_frame_proto_enumTypes[1]
+	return &file_cloudburst_v1_frame_proto_enumTypes[2]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -122,7 +183,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{1}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{2}
 }
 
 // The stream between a client and the gateway, and between the executor and a worker, is a sequence of frames:
@@ -159,6 +220,11 @@ type Header struct {
 	//	*Header_Watch
 	//	*Header_Unwatch
 	//	*Header_GetAnnaStatus
+	//	*Header_CancelRun
+	//	*Header_ListRuns
+	//	*Header_GetRun
+	//	*Header_GetLogs
+	//	*Header_Credit
 	//	*Header_Cells
 	//	*Header_Keys
 	//	*Header_Functions
@@ -166,13 +232,19 @@ type Header struct {
 	//	*Header_Status_
 	//	*Header_Changed
 	//	*Header_AnnaStatus_
+	//	*Header_Runs
+	//	*Header_LogLines
+	//	*Header_Item
 	//	*Header_Load
 	//	*Header_Invoke
 	//	*Header_Unload
+	//	*Header_Cancel
 	//	*Header_Send
 	//	*Header_Receive
 	//	*Header_Log
 	//	*Header_Messages
+	//	*Header_Wait
+	//	*Header_Waited
 	Body          isHeader_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -382,6 +454,51 @@ func (x *Header) GetGetAnnaStatus() *GetAnnaStatus {
 	return nil
 }
 
+func (x *Header) GetCancelRun() *CancelRun {
+	if x != nil {
+		if x, ok := x.Body.(*Header_CancelRun); ok {
+			return x.CancelRun
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetListRuns() *ListRuns {
+	if x != nil {
+		if x, ok := x.Body.(*Header_ListRuns); ok {
+			return x.ListRuns
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetGetRun() *GetRun {
+	if x != nil {
+		if x, ok := x.Body.(*Header_GetRun); ok {
+			return x.GetRun
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetGetLogs() *GetLogs {
+	if x != nil {
+		if x, ok := x.Body.(*Header_GetLogs); ok {
+			return x.GetLogs
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetCredit() *Credit {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Credit); ok {
+			return x.Credit
+		}
+	}
+	return nil
+}
+
 func (x *Header) GetCells() *Cells {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Cells); ok {
@@ -445,6 +562,33 @@ func (x *Header) GetAnnaStatus_() *AnnaStatus {
 	return nil
 }
 
+func (x *Header) GetRuns() *Runs {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Runs); ok {
+			return x.Runs
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetLogLines() *LogLines {
+	if x != nil {
+		if x, ok := x.Body.(*Header_LogLines); ok {
+			return x.LogLines
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetItem() *Item {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Item); ok {
+			return x.Item
+		}
+	}
+	return nil
+}
+
 func (x *Header) GetLoad() *Load {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Load); ok {
@@ -467,6 +611,15 @@ func (x *Header) GetUnload() *Unload {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Unload); ok {
 			return x.Unload
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetCancel() *Cancel {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Cancel); ok {
+			return x.Cancel
 		}
 	}
 	return nil
@@ -503,6 +656,24 @@ func (x *Header) GetMessages() *Messages {
 	if x != nil {
 		if x, ok := x.Body.(*Header_Messages); ok {
 			return x.Messages
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetWait() *Wait {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Wait); ok {
+			return x.Wait
+		}
+	}
+	return nil
+}
+
+func (x *Header) GetWaited() *Waited {
+	if x != nil {
+		if x, ok := x.Body.(*Header_Waited); ok {
+			return x.Waited
 		}
 	}
 	return nil
@@ -582,6 +753,26 @@ type Header_GetAnnaStatus struct {
 	GetAnnaStatus *GetAnnaStatus `protobuf:"bytes,24,opt,name=get_anna_status,json=getAnnaStatus,proto3,oneof"` // → AnnaStatus
 }
 
+type Header_CancelRun struct {
+	CancelRun *CancelRun `protobuf:"bytes,25,opt,name=cancel_run,json=cancelRun,proto3,oneof"` // → Done
+}
+
+type Header_ListRuns struct {
+	ListRuns *ListRuns `protobuf:"bytes,26,opt,name=list_runs,json=listRuns,proto3,oneof"` // → Runs
+}
+
+type Header_GetRun struct {
+	GetRun *GetRun `protobuf:"bytes,27,opt,name=get_run,json=getRun,proto3,oneof"` // → Runs
+}
+
+type Header_GetLogs struct {
+	GetLogs *GetLogs `protobuf:"bytes,28,opt,name=get_logs,json=getLogs,proto3,oneof"` // → LogLines; with follow, another with every few lines, and Done once it is unwatched
+}
+
+type Header_Credit struct {
+	Credit *Credit `protobuf:"bytes,29,opt,name=credit,proto3,oneof"` // no reply; also executor to worker
+}
+
 type Header_Cells struct {
 	// Replies with a body of their own.
 	Cells *Cells `protobuf:"bytes,30,opt,name=cells,proto3,oneof"` // values: those of the cells
@@ -611,6 +802,18 @@ type Header_AnnaStatus_ struct {
 	AnnaStatus_ *AnnaStatus `protobuf:"bytes,36,opt,name=anna_status,json=annaStatus,proto3,oneof"`
 }
 
+type Header_Runs struct {
+	Runs *Runs `protobuf:"bytes,37,opt,name=runs,proto3,oneof"`
+}
+
+type Header_LogLines struct {
+	LogLines *LogLines `protobuf:"bytes,38,opt,name=log_lines,json=logLines,proto3,oneof"`
+}
+
+type Header_Item struct {
+	Item *Item `protobuf:"bytes,39,opt,name=item,proto3,oneof"` // value: the item; any number of them come before the Done or Error of their request
+}
+
 type Header_Load struct {
 	// Executor to worker.
 	Load *Load `protobuf:"bytes,40,opt,name=load,proto3,oneof"` // value: the definition; no reply, a definition that does not load fails its invocations
@@ -622,6 +825,10 @@ type Header_Invoke struct {
 
 type Header_Unload struct {
 	Unload *Unload `protobuf:"bytes,42,opt,name=unload,proto3,oneof"` // no reply
+}
+
+type Header_Cancel struct {
+	Cancel *Cancel `protobuf:"bytes,43,opt,name=cancel,proto3,oneof"` // no reply
 }
 
 type Header_Send struct {
@@ -639,6 +846,14 @@ type Header_Log struct {
 
 type Header_Messages struct {
 	Messages *Messages `protobuf:"bytes,53,opt,name=messages,proto3,oneof"` // values: the messages
+}
+
+type Header_Wait struct {
+	Wait *Wait `protobuf:"bytes,54,opt,name=wait,proto3,oneof"` // no reply
+}
+
+type Header_Waited struct {
+	Waited *Waited `protobuf:"bytes,55,opt,name=waited,proto3,oneof"` // → Done
 }
 
 func (*Header_Error) isHeader_Body() {}
@@ -675,6 +890,16 @@ func (*Header_Unwatch) isHeader_Body() {}
 
 func (*Header_GetAnnaStatus) isHeader_Body() {}
 
+func (*Header_CancelRun) isHeader_Body() {}
+
+func (*Header_ListRuns) isHeader_Body() {}
+
+func (*Header_GetRun) isHeader_Body() {}
+
+func (*Header_GetLogs) isHeader_Body() {}
+
+func (*Header_Credit) isHeader_Body() {}
+
 func (*Header_Cells) isHeader_Body() {}
 
 func (*Header_Keys) isHeader_Body() {}
@@ -689,11 +914,19 @@ func (*Header_Changed) isHeader_Body() {}
 
 func (*Header_AnnaStatus_) isHeader_Body() {}
 
+func (*Header_Runs) isHeader_Body() {}
+
+func (*Header_LogLines) isHeader_Body() {}
+
+func (*Header_Item) isHeader_Body() {}
+
 func (*Header_Load) isHeader_Body() {}
 
 func (*Header_Invoke) isHeader_Body() {}
 
 func (*Header_Unload) isHeader_Body() {}
+
+func (*Header_Cancel) isHeader_Body() {}
 
 func (*Header_Send) isHeader_Body() {}
 
@@ -702,6 +935,10 @@ func (*Header_Receive) isHeader_Body() {}
 func (*Header_Log) isHeader_Body() {}
 
 func (*Header_Messages) isHeader_Body() {}
+
+func (*Header_Wait) isHeader_Body() {}
+
+func (*Header_Waited) isHeader_Body() {}
 
 type Done struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -817,8 +1054,16 @@ type Call struct {
 	Store               bool          `protobuf:"varint,7,opt,name=store,proto3" json:"store,omitempty"`                                                        // keep the result under output_key, for the node's result TTL
 	OutputKey           string        `protobuf:"bytes,8,opt,name=output_key,json=outputKey,proto3" json:"output_key,omitempty"`                                // empty = "cloudburst/result/" and the run id in hexadecimal; a named key is kept for ever
 	Continuation        *Call         `protobuf:"bytes,9,opt,name=continuation,proto3" json:"continuation,omitempty"`                                           // started with this run's result appended to its source's arguments; its arguments' values follow this call's
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// parent is the run whose function makes the call. The run is not given more time than its parent, and ends with it.
+	Parent                   []byte `protobuf:"bytes,10,opt,name=parent,proto3" json:"parent,omitempty"`
+	Detached                 bool   `protobuf:"varint,11,opt,name=detached,proto3" json:"detached,omitempty"`                                                                   // does not end with its parent, nor at its parent's deadline
+	Label                    string `protobuf:"bytes,12,opt,name=label,proto3" json:"label,omitempty"`                                                                          // for people; at most 200 bytes
+	CancelOnDisconnect       bool   `protobuf:"varint,13,opt,name=cancel_on_disconnect,json=cancelOnDisconnect,proto3" json:"cancel_on_disconnect,omitempty"`                   // ends with the connection that it came over
+	QueueTimeoutMilliseconds uint64 `protobuf:"varint,14,opt,name=queue_timeout_milliseconds,json=queueTimeoutMilliseconds,proto3" json:"queue_timeout_milliseconds,omitempty"` // how long an invocation may wait for a worker; 0 = until the deadline
+	Priority                 *int32 `protobuf:"zigzag32,15,opt,name=priority,proto3,oneof" json:"priority,omitempty"`                                                           // the function's own if it is left out
+	StreamCredit             uint32 `protobuf:"varint,16,opt,name=stream_credit,json=streamCredit,proto3" json:"stream_credit,omitempty"`                                       // the result is streamed as Items, so many before the first Credit; 0 = one Done
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
@@ -925,6 +1170,55 @@ func (x *Call) GetContinuation() *Call {
 	return nil
 }
 
+func (x *Call) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Call) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *Call) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Call) GetCancelOnDisconnect() bool {
+	if x != nil {
+		return x.CancelOnDisconnect
+	}
+	return false
+}
+
+func (x *Call) GetQueueTimeoutMilliseconds() uint64 {
+	if x != nil {
+		return x.QueueTimeoutMilliseconds
+	}
+	return 0
+}
+
+func (x *Call) GetPriority() int32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *Call) GetStreamCredit() uint32 {
+	if x != nil {
+		return x.StreamCredit
+	}
+	return 0
+}
+
 type isCall_Target interface {
 	isCall_Target()
 }
@@ -941,6 +1235,872 @@ func (*Call_Function) isCall_Target() {}
 
 func (*Call_Dag) isCall_Target() {}
 
+// CancelRun ends a run and those below it that are not detached. What has not started never starts. No error when the run has ended.
+type CancelRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         []byte                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRun) Reset() {
+	*x = CancelRun{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRun) ProtoMessage() {}
+
+func (x *CancelRun) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRun.ProtoReflect.Descriptor instead.
+func (*CancelRun) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CancelRun) GetRunId() []byte {
+	if x != nil {
+		return x.RunId
+	}
+	return nil
+}
+
+func (x *CancelRun) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ListRuns asks for the runs under way and those that ended lately, the newest first.
+type ListRuns struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	States        []RunState             `protobuf:"varint,1,rep,packed,name=states,proto3,enum=cloudburst.v1.RunState" json:"states,omitempty"` // none = all
+	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`                                     // a function, with or without a version, or a DAG
+	Label         string                 `protobuf:"bytes,3,opt,name=label,proto3" json:"label,omitempty"`
+	Parent        []byte                 `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	Limit         uint32                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"` // 0 = 100; at most 10,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRuns) Reset() {
+	*x = ListRuns{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRuns) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRuns) ProtoMessage() {}
+
+func (x *ListRuns) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRuns.ProtoReflect.Descriptor instead.
+func (*ListRuns) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListRuns) GetStates() []RunState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListRuns) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ListRuns) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *ListRuns) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *ListRuns) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// GetRun asks for a run with its steps, and for those below it.
+type GetRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         []byte                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRun) Reset() {
+	*x = GetRun{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRun) ProtoMessage() {}
+
+func (x *GetRun) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRun.ProtoReflect.Descriptor instead.
+func (*GetRun) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetRun) GetRunId() []byte {
+	if x != nil {
+		return x.RunId
+	}
+	return nil
+}
+
+// Runs has parents before their children, or as ListRuns says.
+type Runs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runs          []*Run                 `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // there are more than asked for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Runs) Reset() {
+	*x = Runs{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Runs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Runs) ProtoMessage() {}
+
+func (x *Runs) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Runs.ProtoReflect.Descriptor instead.
+func (*Runs) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Runs) GetRuns() []*Run {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+func (x *Runs) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// Run is one execution of a function or DAG. Times are Unix times; 0 = not yet.
+type Run struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	RunId                []byte                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Parent               []byte                 `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	Target               string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"` // "sq@3", or the name of a DAG
+	Dag                  bool                   `protobuf:"varint,4,opt,name=dag,proto3" json:"dag,omitempty"`
+	Label                string                 `protobuf:"bytes,5,opt,name=label,proto3" json:"label,omitempty"`
+	State                RunState               `protobuf:"varint,6,opt,name=state,proto3,enum=cloudburst.v1.RunState" json:"state,omitempty"`
+	StartedMicroseconds  int64                  `protobuf:"varint,7,opt,name=started_microseconds,json=startedMicroseconds,proto3" json:"started_microseconds,omitempty"`
+	EndedMicroseconds    int64                  `protobuf:"varint,8,opt,name=ended_microseconds,json=endedMicroseconds,proto3" json:"ended_microseconds,omitempty"`
+	DeadlineMicroseconds int64                  `protobuf:"varint,9,opt,name=deadline_microseconds,json=deadlineMicroseconds,proto3" json:"deadline_microseconds,omitempty"`
+	Detached             bool                   `protobuf:"varint,10,opt,name=detached,proto3" json:"detached,omitempty"`
+	Error                *Error                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
+	WaitsFor             [][]byte               `protobuf:"bytes,12,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"` // runs
+	Steps                []*RunStep             `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`                       // in GetRun only
+	Children             uint32                 `protobuf:"varint,14,opt,name=children,proto3" json:"children,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *Run) Reset() {
+	*x = Run{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Run) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Run) ProtoMessage() {}
+
+func (x *Run) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Run.ProtoReflect.Descriptor instead.
+func (*Run) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Run) GetRunId() []byte {
+	if x != nil {
+		return x.RunId
+	}
+	return nil
+}
+
+func (x *Run) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Run) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Run) GetDag() bool {
+	if x != nil {
+		return x.Dag
+	}
+	return false
+}
+
+func (x *Run) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Run) GetState() RunState {
+	if x != nil {
+		return x.State
+	}
+	return RunState_RUN_STATE_UNSPECIFIED
+}
+
+func (x *Run) GetStartedMicroseconds() int64 {
+	if x != nil {
+		return x.StartedMicroseconds
+	}
+	return 0
+}
+
+func (x *Run) GetEndedMicroseconds() int64 {
+	if x != nil {
+		return x.EndedMicroseconds
+	}
+	return 0
+}
+
+func (x *Run) GetDeadlineMicroseconds() int64 {
+	if x != nil {
+		return x.DeadlineMicroseconds
+	}
+	return 0
+}
+
+func (x *Run) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *Run) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Run) GetWaitsFor() [][]byte {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
+func (x *Run) GetSteps() []*RunStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Run) GetChildren() uint32 {
+	if x != nil {
+		return x.Children
+	}
+	return 0
+}
+
+// RunStep is one function of a run, as it was tried last.
+type RunStep struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Function            string                 `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	Version             uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	State               RunState               `protobuf:"varint,3,opt,name=state,proto3,enum=cloudburst.v1.RunState" json:"state,omitempty"`
+	Worker              uint64                 `protobuf:"varint,4,opt,name=worker,proto3" json:"worker,omitempty"`
+	Attempt             uint32                 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	QueuedMicroseconds  int64                  `protobuf:"varint,6,opt,name=queued_microseconds,json=queuedMicroseconds,proto3" json:"queued_microseconds,omitempty"`
+	StartedMicroseconds int64                  `protobuf:"varint,7,opt,name=started_microseconds,json=startedMicroseconds,proto3" json:"started_microseconds,omitempty"`
+	EndedMicroseconds   int64                  `protobuf:"varint,8,opt,name=ended_microseconds,json=endedMicroseconds,proto3" json:"ended_microseconds,omitempty"`
+	Reads               []*Read                `protobuf:"bytes,9,rep,name=reads,proto3" json:"reads,omitempty"` // the first 64 keys
+	ReadsUnlisted       uint32                 `protobuf:"varint,10,opt,name=reads_unlisted,json=readsUnlisted,proto3" json:"reads_unlisted,omitempty"`
+	WaitsFor            [][]byte               `protobuf:"bytes,11,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"` // runs
+	Error               *Error                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *RunStep) Reset() {
+	*x = RunStep{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunStep) ProtoMessage() {}
+
+func (x *RunStep) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunStep.ProtoReflect.Descriptor instead.
+func (*RunStep) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RunStep) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+func (x *RunStep) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RunStep) GetState() RunState {
+	if x != nil {
+		return x.State
+	}
+	return RunState_RUN_STATE_UNSPECIFIED
+}
+
+func (x *RunStep) GetWorker() uint64 {
+	if x != nil {
+		return x.Worker
+	}
+	return 0
+}
+
+func (x *RunStep) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *RunStep) GetQueuedMicroseconds() int64 {
+	if x != nil {
+		return x.QueuedMicroseconds
+	}
+	return 0
+}
+
+func (x *RunStep) GetStartedMicroseconds() int64 {
+	if x != nil {
+		return x.StartedMicroseconds
+	}
+	return 0
+}
+
+func (x *RunStep) GetEndedMicroseconds() int64 {
+	if x != nil {
+		return x.EndedMicroseconds
+	}
+	return 0
+}
+
+func (x *RunStep) GetReads() []*Read {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+func (x *RunStep) GetReadsUnlisted() uint32 {
+	if x != nil {
+		return x.ReadsUnlisted
+	}
+	return 0
+}
+
+func (x *RunStep) GetWaitsFor() [][]byte {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
+func (x *RunStep) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// Read says where a read of a key was answered: "cache" or "store".
+type Read struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	AnsweredBy    string                 `protobuf:"bytes,2,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Read) Reset() {
+	*x = Read{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Read) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Read) ProtoMessage() {}
+
+func (x *Read) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Read.ProtoReflect.Descriptor instead.
+func (*Read) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Read) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Read) GetAnsweredBy() string {
+	if x != nil {
+		return x.AnsweredBy
+	}
+	return ""
+}
+
+// GetLogs asks for what functions have printed: of one run and those below it, or of a function.
+type GetLogs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         []byte                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Function      string                 `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"` // with or without a version
+	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // of the lines that are there already, the latest; 0 = 1,000; at most 10,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLogs) Reset() {
+	*x = GetLogs{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLogs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLogs) ProtoMessage() {}
+
+func (x *GetLogs) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLogs.ProtoReflect.Descriptor instead.
+func (*GetLogs) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetLogs) GetRunId() []byte {
+	if x != nil {
+		return x.RunId
+	}
+	return nil
+}
+
+func (x *GetLogs) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+func (x *GetLogs) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *GetLogs) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type LogLines struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lines         []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	Dropped       uint64                 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"` // that came faster than they could be passed on, or were forgotten
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLines) Reset() {
+	*x = LogLines{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLines) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLines) ProtoMessage() {}
+
+func (x *LogLines) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLines.ProtoReflect.Descriptor instead.
+func (*LogLines) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LogLines) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *LogLines) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+type LogLine struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AtMicroseconds int64                  `protobuf:"varint,1,opt,name=at_microseconds,json=atMicroseconds,proto3" json:"at_microseconds,omitempty"` // Unix time
+	RunId          []byte                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Function       string                 `protobuf:"bytes,3,opt,name=function,proto3" json:"function,omitempty"`
+	Version        uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	Stream         Stream                 `protobuf:"varint,5,opt,name=stream,proto3,enum=cloudburst.v1.Stream" json:"stream,omitempty"`
+	Text           string                 `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"` // without the end of the line
+	Worker         uint64                 `protobuf:"varint,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LogLine) GetAtMicroseconds() int64 {
+	if x != nil {
+		return x.AtMicroseconds
+	}
+	return 0
+}
+
+func (x *LogLine) GetRunId() []byte {
+	if x != nil {
+		return x.RunId
+	}
+	return nil
+}
+
+func (x *LogLine) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+func (x *LogLine) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *LogLine) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *LogLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *LogLine) GetWorker() uint64 {
+	if x != nil {
+		return x.Worker
+	}
+	return 0
+}
+
+// Item is one item of a result that is streamed.
+type Item struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Item) Reset() {
+	*x = Item{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Item) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Item) ProtoMessage() {}
+
+func (x *Item) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Item.ProtoReflect.Descriptor instead.
+func (*Item) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{14}
+}
+
+// Credit lets so many more items of a streamed result come.
+type Credit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the Call, or of the Invoke
+	Items         uint32                 `protobuf:"varint,2,opt,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credit) Reset() {
+	*x = Credit{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credit) ProtoMessage() {}
+
+func (x *Credit) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credit.ProtoReflect.Descriptor instead.
+func (*Credit) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Credit) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Credit) GetItems() uint32 {
+	if x != nil {
+		return x.Items
+	}
+	return 0
+}
+
 type Get struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Keys             []string               `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
@@ -954,7 +2114,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +2126,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[4]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +2139,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{4}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Get) GetKeys() []string {
@@ -1014,7 +2174,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +2186,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[5]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +2199,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{5}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Watch) GetKeys() []string {
@@ -1065,7 +2225,7 @@ type Unwatch struct {
 
 func (x *Unwatch) Reset() {
 	*x = Unwatch{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +2237,7 @@ func (x *Unwatch) String() string {
 func (*Unwatch) ProtoMessage() {}
 
 func (x *Unwatch) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[6]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +2250,7 @@ func (x *Unwatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unwatch.ProtoReflect.Descriptor instead.
 func (*Unwatch) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{6}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Unwatch) GetId() uint64 {
@@ -1112,7 +2272,7 @@ type Changed struct {
 
 func (x *Changed) Reset() {
 	*x = Changed{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +2284,7 @@ func (x *Changed) String() string {
 func (*Changed) ProtoMessage() {}
 
 func (x *Changed) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[7]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +2297,7 @@ func (x *Changed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changed.ProtoReflect.Descriptor instead.
 func (*Changed) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{7}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Changed) GetCells() []*Cell {
@@ -1164,7 +2324,7 @@ type Put struct {
 
 func (x *Put) Reset() {
 	*x = Put{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +2336,7 @@ func (x *Put) String() string {
 func (*Put) ProtoMessage() {}
 
 func (x *Put) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[8]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +2349,7 @@ func (x *Put) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Put.ProtoReflect.Descriptor instead.
 func (*Put) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{8}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Put) GetCells() []*Cell {
@@ -1216,7 +2376,7 @@ type Delete struct {
 
 func (x *Delete) Reset() {
 	*x = Delete{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +2388,7 @@ func (x *Delete) String() string {
 func (*Delete) ProtoMessage() {}
 
 func (x *Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[9]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +2401,7 @@ func (x *Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delete.ProtoReflect.Descriptor instead.
 func (*Delete) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{9}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Delete) GetKeys() []string {
@@ -1269,7 +2429,7 @@ type ListKeys struct {
 
 func (x *ListKeys) Reset() {
 	*x = ListKeys{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +2441,7 @@ func (x *ListKeys) String() string {
 func (*ListKeys) ProtoMessage() {}
 
 func (x *ListKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[10]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +2454,7 @@ func (x *ListKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeys.ProtoReflect.Descriptor instead.
 func (*ListKeys) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{10}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListKeys) GetPrefix() string {
@@ -1327,7 +2487,7 @@ type RegisterFunction struct {
 
 func (x *RegisterFunction) Reset() {
 	*x = RegisterFunction{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +2499,7 @@ func (x *RegisterFunction) String() string {
 func (*RegisterFunction) ProtoMessage() {}
 
 func (x *RegisterFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[11]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +2512,7 @@ func (x *RegisterFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterFunction.ProtoReflect.Descriptor instead.
 func (*RegisterFunction) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{11}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegisterFunction) GetFunction() *Function {
@@ -1371,7 +2531,7 @@ type RegisterDag struct {
 
 func (x *RegisterDag) Reset() {
 	*x = RegisterDag{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +2543,7 @@ func (x *RegisterDag) String() string {
 func (*RegisterDag) ProtoMessage() {}
 
 func (x *RegisterDag) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[12]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +2556,7 @@ func (x *RegisterDag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterDag.ProtoReflect.Descriptor instead.
 func (*RegisterDag) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{12}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RegisterDag) GetDag() *Dag {
@@ -1415,7 +2575,7 @@ type DeleteFunction struct {
 
 func (x *DeleteFunction) Reset() {
 	*x = DeleteFunction{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +2587,7 @@ func (x *DeleteFunction) String() string {
 func (*DeleteFunction) ProtoMessage() {}
 
 func (x *DeleteFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[13]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +2600,7 @@ func (x *DeleteFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFunction.ProtoReflect.Descriptor instead.
 func (*DeleteFunction) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{13}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteFunction) GetName() string {
@@ -1459,7 +2619,7 @@ type DeleteDag struct {
 
 func (x *DeleteDag) Reset() {
 	*x = DeleteDag{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +2631,7 @@ func (x *DeleteDag) String() string {
 func (*DeleteDag) ProtoMessage() {}
 
 func (x *DeleteDag) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[14]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +2644,7 @@ func (x *DeleteDag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDag.ProtoReflect.Descriptor instead.
 func (*DeleteDag) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{14}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteDag) GetName() string {
@@ -1504,7 +2664,7 @@ type ListFunctions struct {
 
 func (x *ListFunctions) Reset() {
 	*x = ListFunctions{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +2676,7 @@ func (x *ListFunctions) String() string {
 func (*ListFunctions) ProtoMessage() {}
 
 func (x *ListFunctions) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[15]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +2689,7 @@ func (x *ListFunctions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFunctions.ProtoReflect.Descriptor instead.
 func (*ListFunctions) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{15}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListFunctions) GetPrefix() string {
@@ -1555,7 +2715,7 @@ type ListDags struct {
 
 func (x *ListDags) Reset() {
 	*x = ListDags{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +2727,7 @@ func (x *ListDags) String() string {
 func (*ListDags) ProtoMessage() {}
 
 func (x *ListDags) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[16]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +2740,7 @@ func (x *ListDags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDags.ProtoReflect.Descriptor instead.
 func (*ListDags) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{16}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListDags) GetPrefix() string {
@@ -1598,7 +2758,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +2770,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[17]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +2783,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{17}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{29}
 }
 
 type GetAnnaStatus struct {
@@ -1634,7 +2794,7 @@ type GetAnnaStatus struct {
 
 func (x *GetAnnaStatus) Reset() {
 	*x = GetAnnaStatus{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +2806,7 @@ func (x *GetAnnaStatus) String() string {
 func (*GetAnnaStatus) ProtoMessage() {}
 
 func (x *GetAnnaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[18]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +2819,7 @@ func (x *GetAnnaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAnnaStatus.ProtoReflect.Descriptor instead.
 func (*GetAnnaStatus) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{18}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{30}
 }
 
 type Cells struct {
@@ -1671,7 +2831,7 @@ type Cells struct {
 
 func (x *Cells) Reset() {
 	*x = Cells{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +2843,7 @@ func (x *Cells) String() string {
 func (*Cells) ProtoMessage() {}
 
 func (x *Cells) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[19]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +2856,7 @@ func (x *Cells) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cells.ProtoReflect.Descriptor instead.
 func (*Cells) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{19}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Cells) GetCells() []*Cell {
@@ -1716,7 +2876,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2888,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[20]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2901,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{20}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Keys) GetKeys() []string {
@@ -1767,7 +2927,7 @@ type Functions struct {
 
 func (x *Functions) Reset() {
 	*x = Functions{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2939,7 @@ func (x *Functions) String() string {
 func (*Functions) ProtoMessage() {}
 
 func (x *Functions) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[21]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2952,7 @@ func (x *Functions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Functions.ProtoReflect.Descriptor instead.
 func (*Functions) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{21}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Functions) GetFunctions() []*Function {
@@ -1811,7 +2971,7 @@ type Dags struct {
 
 func (x *Dags) Reset() {
 	*x = Dags{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2983,7 @@ func (x *Dags) String() string {
 func (*Dags) ProtoMessage() {}
 
 func (x *Dags) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[22]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2996,7 @@ func (x *Dags) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dags.ProtoReflect.Descriptor instead.
 func (*Dags) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{22}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Dags) GetDags() []*Dag {
@@ -1874,7 +3034,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +3046,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[23]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +3059,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{23}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Status) GetVersion() string {
@@ -2041,7 +3201,7 @@ type ClusterMember struct {
 
 func (x *ClusterMember) Reset() {
 	*x = ClusterMember{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +3213,7 @@ func (x *ClusterMember) String() string {
 func (*ClusterMember) ProtoMessage() {}
 
 func (x *ClusterMember) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[24]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +3226,7 @@ func (x *ClusterMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterMember.ProtoReflect.Descriptor instead.
 func (*ClusterMember) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{24}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ClusterMember) GetName() string {
@@ -2106,7 +3266,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +3278,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[25]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +3291,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{25}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Load) GetFunction() *Function {
@@ -2151,7 +3311,7 @@ type Unload struct {
 
 func (x *Unload) Reset() {
 	*x = Unload{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +3323,7 @@ func (x *Unload) String() string {
 func (*Unload) ProtoMessage() {}
 
 func (x *Unload) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[26]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +3336,7 @@ func (x *Unload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unload.ProtoReflect.Descriptor instead.
 func (*Unload) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{26}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Unload) GetName() string {
@@ -2189,6 +3349,182 @@ func (x *Unload) GetName() string {
 func (x *Unload) GetVersion() uint64 {
 	if x != nil {
 		return x.Version
+	}
+	return 0
+}
+
+// Cancel ends an invocation: the function gets an exception that names the run.
+type Cancel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the Invoke
+	RunId         []byte                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancel) Reset() {
+	*x = Cancel{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancel) ProtoMessage() {}
+
+func (x *Cancel) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
+func (*Cancel) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Cancel) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Cancel) GetRunId() []byte {
+	if x != nil {
+		return x.RunId
+	}
+	return nil
+}
+
+func (x *Cancel) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Wait says that the function of an invocation waits until runs have ended. The executor may answer by an Invoke of one of these runs,
+// which the worker carries out before it goes on waiting. It is over when all of them have succeeded, and else with Waited.
+type Wait struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invocation    uint64                 `protobuf:"varint,1,opt,name=invocation,proto3" json:"invocation,omitempty"` // the id of the Invoke that waits
+	RunIds        [][]byte               `protobuf:"bytes,2,rep,name=run_ids,json=runIds,proto3" json:"run_ids,omitempty"`
+	Helps         bool                   `protobuf:"varint,3,opt,name=helps,proto3" json:"helps,omitempty"` // its thread can carry out an Invoke meanwhile
+	Any           bool                   `protobuf:"varint,4,opt,name=any,proto3" json:"any,omitempty"`     // it ends with the first of them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wait) Reset() {
+	*x = Wait{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wait) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wait) ProtoMessage() {}
+
+func (x *Wait) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wait.ProtoReflect.Descriptor instead.
+func (*Wait) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Wait) GetInvocation() uint64 {
+	if x != nil {
+		return x.Invocation
+	}
+	return 0
+}
+
+func (x *Wait) GetRunIds() [][]byte {
+	if x != nil {
+		return x.RunIds
+	}
+	return nil
+}
+
+func (x *Wait) GetHelps() bool {
+	if x != nil {
+		return x.Helps
+	}
+	return false
+}
+
+func (x *Wait) GetAny() bool {
+	if x != nil {
+		return x.Any
+	}
+	return false
+}
+
+// Waited ends a Wait before what it waits for has succeeded. An Invoke that crosses it is answered with CODE_UNAVAILABLE, and is run elsewhere.
+type Waited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Waited) Reset() {
+	*x = Waited{}
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Waited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Waited) ProtoMessage() {}
+
+func (x *Waited) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Waited.ProtoReflect.Descriptor instead.
+func (*Waited) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Waited) GetId() uint64 {
+	if x != nil {
+		return x.Id
 	}
 	return 0
 }
@@ -2209,7 +3545,7 @@ type Invoke struct {
 
 func (x *Invoke) Reset() {
 	*x = Invoke{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +3557,7 @@ func (x *Invoke) String() string {
 func (*Invoke) ProtoMessage() {}
 
 func (x *Invoke) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[27]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +3570,7 @@ func (x *Invoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invoke.ProtoReflect.Descriptor instead.
 func (*Invoke) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{27}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Invoke) GetRunId() []byte {
@@ -2286,7 +3622,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +3634,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[28]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +3647,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{28}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Step) GetFunction() string {
@@ -2359,7 +3695,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +3707,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[29]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +3720,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{29}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Send) GetMember() string {
@@ -2411,7 +3747,7 @@ type Receive struct {
 
 func (x *Receive) Reset() {
 	*x = Receive{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +3759,7 @@ func (x *Receive) String() string {
 func (*Receive) ProtoMessage() {}
 
 func (x *Receive) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[30]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +3772,7 @@ func (x *Receive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receive.ProtoReflect.Descriptor instead.
 func (*Receive) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{30}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Receive) GetWaitMilliseconds() uint64 {
@@ -2462,7 +3798,7 @@ type Messages struct {
 
 func (x *Messages) Reset() {
 	*x = Messages{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +3810,7 @@ func (x *Messages) String() string {
 func (*Messages) ProtoMessage() {}
 
 func (x *Messages) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[31]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +3823,7 @@ func (x *Messages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Messages.ProtoReflect.Descriptor instead.
 func (*Messages) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{31}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Messages) GetSenders() []*Sender {
@@ -2507,7 +3843,7 @@ type Sender struct {
 
 func (x *Sender) Reset() {
 	*x = Sender{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +3855,7 @@ func (x *Sender) String() string {
 func (*Sender) ProtoMessage() {}
 
 func (x *Sender) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[32]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +3868,7 @@ func (x *Sender) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sender.ProtoReflect.Descriptor instead.
 func (*Sender) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{32}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Sender) GetMember() string {
@@ -2562,7 +3898,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[33]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2574,7 +3910,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_frame_proto_msgTypes[33]
+	mi := &file_cloudburst_v1_frame_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2587,7 +3923,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{33}
+	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Log) GetRunId() []byte {
@@ -2629,7 +3965,7 @@ var File_cloudburst_v1_frame_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
-	"\x19cloudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x18cloudburst/v1/anna.proto\x1a\x19cloudburst/v1/error.proto\x1a\x1ccloudburst/v1/function.proto\x1a\x19cloudburst/v1/store.proto\"\x99\r\n" +
+	"\x19cloudburst/v1/frame.proto\x12\rcloudburst.v1\x1a\x18cloudburst/v1/anna.proto\x1a\x19cloudburst/v1/error.proto\x1a\x1ccloudburst/v1/function.proto\x1a\x19cloudburst/v1/store.proto\"\xbf\x11\n" +
 	"\x06Header\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05sizes\x18\x02 \x03(\rR\x05sizes\x12,\n" +
@@ -2652,7 +3988,13 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"get_status\x18\x15 \x01(\v2\x18.cloudburst.v1.GetStatusH\x00R\tgetStatus\x12,\n" +
 	"\x05watch\x18\x16 \x01(\v2\x14.cloudburst.v1.WatchH\x00R\x05watch\x122\n" +
 	"\aunwatch\x18\x17 \x01(\v2\x16.cloudburst.v1.UnwatchH\x00R\aunwatch\x12F\n" +
-	"\x0fget_anna_status\x18\x18 \x01(\v2\x1c.cloudburst.v1.GetAnnaStatusH\x00R\rgetAnnaStatus\x12,\n" +
+	"\x0fget_anna_status\x18\x18 \x01(\v2\x1c.cloudburst.v1.GetAnnaStatusH\x00R\rgetAnnaStatus\x129\n" +
+	"\n" +
+	"cancel_run\x18\x19 \x01(\v2\x18.cloudburst.v1.CancelRunH\x00R\tcancelRun\x126\n" +
+	"\tlist_runs\x18\x1a \x01(\v2\x17.cloudburst.v1.ListRunsH\x00R\blistRuns\x120\n" +
+	"\aget_run\x18\x1b \x01(\v2\x15.cloudburst.v1.GetRunH\x00R\x06getRun\x123\n" +
+	"\bget_logs\x18\x1c \x01(\v2\x16.cloudburst.v1.GetLogsH\x00R\agetLogs\x12/\n" +
+	"\x06credit\x18\x1d \x01(\v2\x15.cloudburst.v1.CreditH\x00R\x06credit\x12,\n" +
 	"\x05cells\x18\x1e \x01(\v2\x14.cloudburst.v1.CellsH\x00R\x05cells\x12)\n" +
 	"\x04keys\x18\x1f \x01(\v2\x13.cloudburst.v1.KeysH\x00R\x04keys\x128\n" +
 	"\tfunctions\x18  \x01(\v2\x18.cloudburst.v1.FunctionsH\x00R\tfunctions\x12)\n" +
@@ -2661,13 +4003,19 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\achanged\x18# \x01(\v2\x16.cloudburst.v1.ChangedH\x00R\achanged\x12<\n" +
 	"\vanna_status\x18$ \x01(\v2\x19.cloudburst.v1.AnnaStatusH\x00R\n" +
 	"annaStatus\x12)\n" +
+	"\x04runs\x18% \x01(\v2\x13.cloudburst.v1.RunsH\x00R\x04runs\x126\n" +
+	"\tlog_lines\x18& \x01(\v2\x17.cloudburst.v1.LogLinesH\x00R\blogLines\x12)\n" +
+	"\x04item\x18' \x01(\v2\x13.cloudburst.v1.ItemH\x00R\x04item\x12)\n" +
 	"\x04load\x18( \x01(\v2\x13.cloudburst.v1.LoadH\x00R\x04load\x12/\n" +
 	"\x06invoke\x18) \x01(\v2\x15.cloudburst.v1.InvokeH\x00R\x06invoke\x12/\n" +
-	"\x06unload\x18* \x01(\v2\x15.cloudburst.v1.UnloadH\x00R\x06unload\x12)\n" +
+	"\x06unload\x18* \x01(\v2\x15.cloudburst.v1.UnloadH\x00R\x06unload\x12/\n" +
+	"\x06cancel\x18+ \x01(\v2\x15.cloudburst.v1.CancelH\x00R\x06cancel\x12)\n" +
 	"\x04send\x182 \x01(\v2\x13.cloudburst.v1.SendH\x00R\x04send\x122\n" +
 	"\areceive\x183 \x01(\v2\x16.cloudburst.v1.ReceiveH\x00R\areceive\x12&\n" +
 	"\x03log\x184 \x01(\v2\x12.cloudburst.v1.LogH\x00R\x03log\x125\n" +
-	"\bmessages\x185 \x01(\v2\x17.cloudburst.v1.MessagesH\x00R\bmessagesB\x06\n" +
+	"\bmessages\x185 \x01(\v2\x17.cloudburst.v1.MessagesH\x00R\bmessages\x12)\n" +
+	"\x04wait\x186 \x01(\v2\x13.cloudburst.v1.WaitH\x00R\x04wait\x12/\n" +
+	"\x06waited\x187 \x01(\v2\x15.cloudburst.v1.WaitedH\x00R\x06waitedB\x06\n" +
 	"\x04body\"\x06\n" +
 	"\x04Done\"c\n" +
 	"\tArguments\x12\x1a\n" +
@@ -2675,7 +4023,7 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"positional\x18\x02 \x01(\rR\n" +
 	"positional\x12\x1a\n" +
-	"\bkeywords\x18\x03 \x03(\tR\bkeywords\"\xde\x02\n" +
+	"\bkeywords\x18\x03 \x03(\tR\bkeywords\"\xeb\x04\n" +
 	"\x04Call\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1c\n" +
 	"\bfunction\x18\x02 \x01(\tH\x00R\bfunction\x12\x12\n" +
@@ -2686,8 +4034,85 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x05store\x18\a \x01(\bR\x05store\x12\x1d\n" +
 	"\n" +
 	"output_key\x18\b \x01(\tR\toutputKey\x127\n" +
-	"\fcontinuation\x18\t \x01(\v2\x13.cloudburst.v1.CallR\fcontinuationB\b\n" +
-	"\x06target\"^\n" +
+	"\fcontinuation\x18\t \x01(\v2\x13.cloudburst.v1.CallR\fcontinuation\x12\x16\n" +
+	"\x06parent\x18\n" +
+	" \x01(\fR\x06parent\x12\x1a\n" +
+	"\bdetached\x18\v \x01(\bR\bdetached\x12\x14\n" +
+	"\x05label\x18\f \x01(\tR\x05label\x120\n" +
+	"\x14cancel_on_disconnect\x18\r \x01(\bR\x12cancelOnDisconnect\x12<\n" +
+	"\x1aqueue_timeout_milliseconds\x18\x0e \x01(\x04R\x18queueTimeoutMilliseconds\x12\x1f\n" +
+	"\bpriority\x18\x0f \x01(\x11H\x01R\bpriority\x88\x01\x01\x12#\n" +
+	"\rstream_credit\x18\x10 \x01(\rR\fstreamCreditB\b\n" +
+	"\x06targetB\v\n" +
+	"\t_priority\":\n" +
+	"\tCancelRun\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x97\x01\n" +
+	"\bListRuns\x12/\n" +
+	"\x06states\x18\x01 \x03(\x0e2\x17.cloudburst.v1.RunStateR\x06states\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
+	"\x05label\x18\x03 \x01(\tR\x05label\x12\x16\n" +
+	"\x06parent\x18\x04 \x01(\fR\x06parent\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\"\x1f\n" +
+	"\x06GetRun\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\fR\x05runId\"B\n" +
+	"\x04Runs\x12&\n" +
+	"\x04runs\x18\x01 \x03(\v2\x12.cloudburst.v1.RunR\x04runs\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xe9\x03\n" +
+	"\x03Run\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x16\n" +
+	"\x06parent\x18\x02 \x01(\fR\x06parent\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x10\n" +
+	"\x03dag\x18\x04 \x01(\bR\x03dag\x12\x14\n" +
+	"\x05label\x18\x05 \x01(\tR\x05label\x12-\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x17.cloudburst.v1.RunStateR\x05state\x121\n" +
+	"\x14started_microseconds\x18\a \x01(\x03R\x13startedMicroseconds\x12-\n" +
+	"\x12ended_microseconds\x18\b \x01(\x03R\x11endedMicroseconds\x123\n" +
+	"\x15deadline_microseconds\x18\t \x01(\x03R\x14deadlineMicroseconds\x12\x1a\n" +
+	"\bdetached\x18\n" +
+	" \x01(\bR\bdetached\x12*\n" +
+	"\x05error\x18\v \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\x12\x1b\n" +
+	"\twaits_for\x18\f \x03(\fR\bwaitsFor\x12,\n" +
+	"\x05steps\x18\r \x03(\v2\x16.cloudburst.v1.RunStepR\x05steps\x12\x1a\n" +
+	"\bchildren\x18\x0e \x01(\rR\bchildren\"\xce\x03\n" +
+	"\aRunStep\x12\x1a\n" +
+	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12-\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x17.cloudburst.v1.RunStateR\x05state\x12\x16\n" +
+	"\x06worker\x18\x04 \x01(\x04R\x06worker\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12/\n" +
+	"\x13queued_microseconds\x18\x06 \x01(\x03R\x12queuedMicroseconds\x121\n" +
+	"\x14started_microseconds\x18\a \x01(\x03R\x13startedMicroseconds\x12-\n" +
+	"\x12ended_microseconds\x18\b \x01(\x03R\x11endedMicroseconds\x12)\n" +
+	"\x05reads\x18\t \x03(\v2\x13.cloudburst.v1.ReadR\x05reads\x12%\n" +
+	"\x0ereads_unlisted\x18\n" +
+	" \x01(\rR\rreadsUnlisted\x12\x1b\n" +
+	"\twaits_for\x18\v \x03(\fR\bwaitsFor\x12*\n" +
+	"\x05error\x18\f \x01(\v2\x14.cloudburst.v1.ErrorR\x05error\"9\n" +
+	"\x04Read\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1f\n" +
+	"\vanswered_by\x18\x02 \x01(\tR\n" +
+	"answeredBy\"j\n" +
+	"\aGetLogs\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1a\n" +
+	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\"R\n" +
+	"\bLogLines\x12,\n" +
+	"\x05lines\x18\x01 \x03(\v2\x16.cloudburst.v1.LogLineR\x05lines\x12\x18\n" +
+	"\adropped\x18\x02 \x01(\x04R\adropped\"\xda\x01\n" +
+	"\aLogLine\x12'\n" +
+	"\x0fat_microseconds\x18\x01 \x01(\x03R\x0eatMicroseconds\x12\x15\n" +
+	"\x06run_id\x18\x02 \x01(\fR\x05runId\x12\x1a\n" +
+	"\bfunction\x18\x03 \x01(\tR\bfunction\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12-\n" +
+	"\x06stream\x18\x05 \x01(\x0e2\x15.cloudburst.v1.StreamR\x06stream\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\x12\x16\n" +
+	"\x06worker\x18\a \x01(\x04R\x06worker\"\x06\n" +
+	"\x04Item\".\n" +
+	"\x06Credit\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05items\x18\x02 \x01(\rR\x05items\"^\n" +
 	"\x03Get\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12+\n" +
 	"\x11wait_milliseconds\x18\x02 \x01(\x04R\x10waitMilliseconds\x12\x16\n" +
@@ -2766,7 +4191,20 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\bfunction\x18\x01 \x01(\v2\x17.cloudburst.v1.FunctionR\bfunction\"6\n" +
 	"\x06Unload\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"\xc5\x01\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"G\n" +
+	"\x06Cancel\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x15\n" +
+	"\x06run_id\x18\x02 \x01(\fR\x05runId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"g\n" +
+	"\x04Wait\x12\x1e\n" +
+	"\n" +
+	"invocation\x18\x01 \x01(\x04R\n" +
+	"invocation\x12\x17\n" +
+	"\arun_ids\x18\x02 \x03(\fR\x06runIds\x12\x14\n" +
+	"\x05helps\x18\x03 \x01(\bR\x05helps\x12\x10\n" +
+	"\x03any\x18\x04 \x01(\bR\x03any\"\x18\n" +
+	"\x06Waited\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc5\x01\n" +
 	"\x06Invoke\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12)\n" +
 	"\x05steps\x18\x02 \x03(\v2\x13.cloudburst.v1.StepR\x05steps\x12*\n" +
@@ -2803,7 +4241,15 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x15LEVEL_REPEATABLE_READ\x10\x01\x12\x14\n" +
 	"\x10LEVEL_SINGLE_KEY\x10\x02\x12\x13\n" +
 	"\x0fLEVEL_MULTI_KEY\x10\x03\x12\x10\n" +
-	"\fLEVEL_CAUSAL\x10\x04*F\n" +
+	"\fLEVEL_CAUSAL\x10\x04*\xac\x01\n" +
+	"\bRunState\x12\x19\n" +
+	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n" +
+	"\x11RUN_STATE_RUNNING\x10\x02\x12\x15\n" +
+	"\x11RUN_STATE_WAITING\x10\x03\x12\x12\n" +
+	"\x0eRUN_STATE_DONE\x10\x04\x12\x14\n" +
+	"\x10RUN_STATE_FAILED\x10\x05\x12\x17\n" +
+	"\x13RUN_STATE_CANCELLED\x10\x06*F\n" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
@@ -2821,107 +4267,144 @@ func file_cloudburst_v1_frame_proto_rawDescGZIP() []byte {
 	return file_cloudburst_v1_frame_proto_rawDescData
 }
 
-var file_cloudburst_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cloudburst_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_cloudburst_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_cloudburst_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_cloudburst_v1_frame_proto_goTypes = []any{
 	(Level)(0),               // 0: cloudburst.v1.Level
-	(Stream)(0),              // 1: cloudburst.v1.Stream
-	(*Header)(nil),           // 2: cloudburst.v1.Header
-	(*Done)(nil),             // 3: cloudburst.v1.Done
-	(*Arguments)(nil),        // 4: cloudburst.v1.Arguments
-	(*Call)(nil),             // 5: cloudburst.v1.Call
-	(*Get)(nil),              // 6: cloudburst.v1.Get
-	(*Watch)(nil),            // 7: cloudburst.v1.Watch
-	(*Unwatch)(nil),          // 8: cloudburst.v1.Unwatch
-	(*Changed)(nil),          // 9: cloudburst.v1.Changed
-	(*Put)(nil),              // 10: cloudburst.v1.Put
-	(*Delete)(nil),           // 11: cloudburst.v1.Delete
-	(*ListKeys)(nil),         // 12: cloudburst.v1.ListKeys
-	(*RegisterFunction)(nil), // 13: cloudburst.v1.RegisterFunction
-	(*RegisterDag)(nil),      // 14: cloudburst.v1.RegisterDag
-	(*DeleteFunction)(nil),   // 15: cloudburst.v1.DeleteFunction
-	(*DeleteDag)(nil),        // 16: cloudburst.v1.DeleteDag
-	(*ListFunctions)(nil),    // 17: cloudburst.v1.ListFunctions
-	(*ListDags)(nil),         // 18: cloudburst.v1.ListDags
-	(*GetStatus)(nil),        // 19: cloudburst.v1.GetStatus
-	(*GetAnnaStatus)(nil),    // 20: cloudburst.v1.GetAnnaStatus
-	(*Cells)(nil),            // 21: cloudburst.v1.Cells
-	(*Keys)(nil),             // 22: cloudburst.v1.Keys
-	(*Functions)(nil),        // 23: cloudburst.v1.Functions
-	(*Dags)(nil),             // 24: cloudburst.v1.Dags
-	(*Status)(nil),           // 25: cloudburst.v1.Status
-	(*ClusterMember)(nil),    // 26: cloudburst.v1.ClusterMember
-	(*Load)(nil),             // 27: cloudburst.v1.Load
-	(*Unload)(nil),           // 28: cloudburst.v1.Unload
-	(*Invoke)(nil),           // 29: cloudburst.v1.Invoke
-	(*Step)(nil),             // 30: cloudburst.v1.Step
-	(*Send)(nil),             // 31: cloudburst.v1.Send
-	(*Receive)(nil),          // 32: cloudburst.v1.Receive
-	(*Messages)(nil),         // 33: cloudburst.v1.Messages
-	(*Sender)(nil),           // 34: cloudburst.v1.Sender
-	(*Log)(nil),              // 35: cloudburst.v1.Log
-	(*Error)(nil),            // 36: cloudburst.v1.Error
-	(*AnnaStatus)(nil),       // 37: cloudburst.v1.AnnaStatus
-	(*Cell)(nil),             // 38: cloudburst.v1.Cell
-	(Ack)(0),                 // 39: cloudburst.v1.Ack
-	(*Function)(nil),         // 40: cloudburst.v1.Function
-	(*Dag)(nil),              // 41: cloudburst.v1.Dag
+	(RunState)(0),            // 1: cloudburst.v1.RunState
+	(Stream)(0),              // 2: cloudburst.v1.Stream
+	(*Header)(nil),           // 3: cloudburst.v1.Header
+	(*Done)(nil),             // 4: cloudburst.v1.Done
+	(*Arguments)(nil),        // 5: cloudburst.v1.Arguments
+	(*Call)(nil),             // 6: cloudburst.v1.Call
+	(*CancelRun)(nil),        // 7: cloudburst.v1.CancelRun
+	(*ListRuns)(nil),         // 8: cloudburst.v1.ListRuns
+	(*GetRun)(nil),           // 9: cloudburst.v1.GetRun
+	(*Runs)(nil),             // 10: cloudburst.v1.Runs
+	(*Run)(nil),              // 11: cloudburst.v1.Run
+	(*RunStep)(nil),          // 12: cloudburst.v1.RunStep
+	(*Read)(nil),             // 13: cloudburst.v1.Read
+	(*GetLogs)(nil),          // 14: cloudburst.v1.GetLogs
+	(*LogLines)(nil),         // 15: cloudburst.v1.LogLines
+	(*LogLine)(nil),          // 16: cloudburst.v1.LogLine
+	(*Item)(nil),             // 17: cloudburst.v1.Item
+	(*Credit)(nil),           // 18: cloudburst.v1.Credit
+	(*Get)(nil),              // 19: cloudburst.v1.Get
+	(*Watch)(nil),            // 20: cloudburst.v1.Watch
+	(*Unwatch)(nil),          // 21: cloudburst.v1.Unwatch
+	(*Changed)(nil),          // 22: cloudburst.v1.Changed
+	(*Put)(nil),              // 23: cloudburst.v1.Put
+	(*Delete)(nil),           // 24: cloudburst.v1.Delete
+	(*ListKeys)(nil),         // 25: cloudburst.v1.ListKeys
+	(*RegisterFunction)(nil), // 26: cloudburst.v1.RegisterFunction
+	(*RegisterDag)(nil),      // 27: cloudburst.v1.RegisterDag
+	(*DeleteFunction)(nil),   // 28: cloudburst.v1.DeleteFunction
+	(*DeleteDag)(nil),        // 29: cloudburst.v1.DeleteDag
+	(*ListFunctions)(nil),    // 30: cloudburst.v1.ListFunctions
+	(*ListDags)(nil),         // 31: cloudburst.v1.ListDags
+	(*GetStatus)(nil),        // 32: cloudburst.v1.GetStatus
+	(*GetAnnaStatus)(nil),    // 33: cloudburst.v1.GetAnnaStatus
+	(*Cells)(nil),            // 34: cloudburst.v1.Cells
+	(*Keys)(nil),             // 35: cloudburst.v1.Keys
+	(*Functions)(nil),        // 36: cloudburst.v1.Functions
+	(*Dags)(nil),             // 37: cloudburst.v1.Dags
+	(*Status)(nil),           // 38: cloudburst.v1.Status
+	(*ClusterMember)(nil),    // 39: cloudburst.v1.ClusterMember
+	(*Load)(nil),             // 40: cloudburst.v1.Load
+	(*Unload)(nil),           // 41: cloudburst.v1.Unload
+	(*Cancel)(nil),           // 42: cloudburst.v1.Cancel
+	(*Wait)(nil),             // 43: cloudburst.v1.Wait
+	(*Waited)(nil),           // 44: cloudburst.v1.Waited
+	(*Invoke)(nil),           // 45: cloudburst.v1.Invoke
+	(*Step)(nil),             // 46: cloudburst.v1.Step
+	(*Send)(nil),             // 47: cloudburst.v1.Send
+	(*Receive)(nil),          // 48: cloudburst.v1.Receive
+	(*Messages)(nil),         // 49: cloudburst.v1.Messages
+	(*Sender)(nil),           // 50: cloudburst.v1.Sender
+	(*Log)(nil),              // 51: cloudburst.v1.Log
+	(*Error)(nil),            // 52: cloudburst.v1.Error
+	(*AnnaStatus)(nil),       // 53: cloudburst.v1.AnnaStatus
+	(*Cell)(nil),             // 54: cloudburst.v1.Cell
+	(Ack)(0),                 // 55: cloudburst.v1.Ack
+	(*Function)(nil),         // 56: cloudburst.v1.Function
+	(*Dag)(nil),              // 57: cloudburst.v1.Dag
 }
 var file_cloudburst_v1_frame_proto_depIdxs = []int32{
-	36, // 0: cloudburst.v1.Header.error:type_name -> cloudburst.v1.Error
-	3,  // 1: cloudburst.v1.Header.done:type_name -> cloudburst.v1.Done
-	5,  // 2: cloudburst.v1.Header.call:type_name -> cloudburst.v1.Call
-	6,  // 3: cloudburst.v1.Header.get:type_name -> cloudburst.v1.Get
-	10, // 4: cloudburst.v1.Header.put:type_name -> cloudburst.v1.Put
-	11, // 5: cloudburst.v1.Header.delete:type_name -> cloudburst.v1.Delete
-	12, // 6: cloudburst.v1.Header.list_keys:type_name -> cloudburst.v1.ListKeys
-	13, // 7: cloudburst.v1.Header.register_function:type_name -> cloudburst.v1.RegisterFunction
-	14, // 8: cloudburst.v1.Header.register_dag:type_name -> cloudburst.v1.RegisterDag
-	15, // 9: cloudburst.v1.Header.delete_function:type_name -> cloudburst.v1.DeleteFunction
-	16, // 10: cloudburst.v1.Header.delete_dag:type_name -> cloudburst.v1.DeleteDag
-	17, // 11: cloudburst.v1.Header.list_functions:type_name -> cloudburst.v1.ListFunctions
-	18, // 12: cloudburst.v1.Header.list_dags:type_name -> cloudburst.v1.ListDags
-	19, // 13: cloudburst.v1.Header.get_status:type_name -> cloudburst.v1.GetStatus
-	7,  // 14: cloudburst.v1.Header.watch:type_name -> cloudburst.v1.Watch
-	8,  // 15: cloudburst.v1.Header.unwatch:type_name -> cloudburst.v1.Unwatch
-	20, // 16: cloudburst.v1.Header.get_anna_status:type_name -> cloudburst.v1.GetAnnaStatus
-	21, // 17: cloudburst.v1.Header.cells:type_name -> cloudburst.v1.Cells
-	22, // 18: cloudburst.v1.Header.keys:type_name -> cloudburst.v1.Keys
-	23, // 19: cloudburst.v1.Header.functions:type_name -> cloudburst.v1.Functions
-	24, // 20: cloudburst.v1.Header.dags:type_name -> cloudburst.v1.Dags
-	25, // 21: cloudburst.v1.Header.status:type_name -> cloudburst.v1.Status
-	9,  // 22: cloudburst.v1.Header.changed:type_name -> cloudburst.v1.Changed
-	37, // 23: cloudburst.v1.Header.anna_status:type_name -> cloudburst.v1.AnnaStatus
-	27, // 24: cloudburst.v1.Header.load:type_name -> cloudburst.v1.Load
-	29, // 25: cloudburst.v1.Header.invoke:type_name -> cloudburst.v1.Invoke
-	28, // 26: cloudburst.v1.Header.unload:type_name -> cloudburst.v1.Unload
-	31, // 27: cloudburst.v1.Header.send:type_name -> cloudburst.v1.Send
-	32, // 28: cloudburst.v1.Header.receive:type_name -> cloudburst.v1.Receive
-	35, // 29: cloudburst.v1.Header.log:type_name -> cloudburst.v1.Log
-	33, // 30: cloudburst.v1.Header.messages:type_name -> cloudburst.v1.Messages
-	4,  // 31: cloudburst.v1.Call.arguments:type_name -> cloudburst.v1.Arguments
-	0,  // 32: cloudburst.v1.Call.level:type_name -> cloudburst.v1.Level
-	5,  // 33: cloudburst.v1.Call.continuation:type_name -> cloudburst.v1.Call
-	38, // 34: cloudburst.v1.Changed.cells:type_name -> cloudburst.v1.Cell
-	38, // 35: cloudburst.v1.Put.cells:type_name -> cloudburst.v1.Cell
-	39, // 36: cloudburst.v1.Put.ack:type_name -> cloudburst.v1.Ack
-	39, // 37: cloudburst.v1.Delete.ack:type_name -> cloudburst.v1.Ack
-	40, // 38: cloudburst.v1.RegisterFunction.function:type_name -> cloudburst.v1.Function
-	41, // 39: cloudburst.v1.RegisterDag.dag:type_name -> cloudburst.v1.Dag
-	38, // 40: cloudburst.v1.Cells.cells:type_name -> cloudburst.v1.Cell
-	40, // 41: cloudburst.v1.Functions.functions:type_name -> cloudburst.v1.Function
-	41, // 42: cloudburst.v1.Dags.dags:type_name -> cloudburst.v1.Dag
-	26, // 43: cloudburst.v1.Status.members:type_name -> cloudburst.v1.ClusterMember
-	40, // 44: cloudburst.v1.Load.function:type_name -> cloudburst.v1.Function
-	30, // 45: cloudburst.v1.Invoke.steps:type_name -> cloudburst.v1.Step
-	0,  // 46: cloudburst.v1.Invoke.level:type_name -> cloudburst.v1.Level
-	34, // 47: cloudburst.v1.Messages.senders:type_name -> cloudburst.v1.Sender
-	1,  // 48: cloudburst.v1.Log.stream:type_name -> cloudburst.v1.Stream
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	52, // 0: cloudburst.v1.Header.error:type_name -> cloudburst.v1.Error
+	4,  // 1: cloudburst.v1.Header.done:type_name -> cloudburst.v1.Done
+	6,  // 2: cloudburst.v1.Header.call:type_name -> cloudburst.v1.Call
+	19, // 3: cloudburst.v1.Header.get:type_name -> cloudburst.v1.Get
+	23, // 4: cloudburst.v1.Header.put:type_name -> cloudburst.v1.Put
+	24, // 5: cloudburst.v1.Header.delete:type_name -> cloudburst.v1.Delete
+	25, // 6: cloudburst.v1.Header.list_keys:type_name -> cloudburst.v1.ListKeys
+	26, // 7: cloudburst.v1.Header.register_function:type_name -> cloudburst.v1.RegisterFunction
+	27, // 8: cloudburst.v1.Header.register_dag:type_name -> cloudburst.v1.RegisterDag
+	28, // 9: cloudburst.v1.Header.delete_function:type_name -> cloudburst.v1.DeleteFunction
+	29, // 10: cloudburst.v1.Header.delete_dag:type_name -> cloudburst.v1.DeleteDag
+	30, // 11: cloudburst.v1.Header.list_functions:type_name -> cloudburst.v1.ListFunctions
+	31, // 12: cloudburst.v1.Header.list_dags:type_name -> cloudburst.v1.ListDags
+	32, // 13: cloudburst.v1.Header.get_status:type_name -> cloudburst.v1.GetStatus
+	20, // 14: cloudburst.v1.Header.watch:type_name -> cloudburst.v1.Watch
+	21, // 15: cloudburst.v1.Header.unwatch:type_name -> cloudburst.v1.Unwatch
+	33, // 16: cloudburst.v1.Header.get_anna_status:type_name -> cloudburst.v1.GetAnnaStatus
+	7,  // 17: cloudburst.v1.Header.cancel_run:type_name -> cloudburst.v1.CancelRun
+	8,  // 18: cloudburst.v1.Header.list_runs:type_name -> cloudburst.v1.ListRuns
+	9,  // 19: cloudburst.v1.Header.get_run:type_name -> cloudburst.v1.GetRun
+	14, // 20: cloudburst.v1.Header.get_logs:type_name -> cloudburst.v1.GetLogs
+	18, // 21: cloudburst.v1.Header.credit:type_name -> cloudburst.v1.Credit
+	34, // 22: cloudburst.v1.Header.cells:type_name -> cloudburst.v1.Cells
+	35, // 23: cloudburst.v1.Header.keys:type_name -> cloudburst.v1.Keys
+	36, // 24: cloudburst.v1.Header.functions:type_name -> cloudburst.v1.Functions
+	37, // 25: cloudburst.v1.Header.dags:type_name -> cloudburst.v1.Dags
+	38, // 26: cloudburst.v1.Header.status:type_name -> cloudburst.v1.Status
+	22, // 27: cloudburst.v1.Header.changed:type_name -> cloudburst.v1.Changed
+	53, // 28: cloudburst.v1.Header.anna_status:type_name -> cloudburst.v1.AnnaStatus
+	10, // 29: cloudburst.v1.Header.runs:type_name -> cloudburst.v1.Runs
+	15, // 30: cloudburst.v1.Header.log_lines:type_name -> cloudburst.v1.LogLines
+	17, // 31: cloudburst.v1.Header.item:type_name -> cloudburst.v1.Item
+	40, // 32: cloudburst.v1.Header.load:type_name -> cloudburst.v1.Load
+	45, // 33: cloudburst.v1.Header.invoke:type_name -> cloudburst.v1.Invoke
+	41, // 34: cloudburst.v1.Header.unload:type_name -> cloudburst.v1.Unload
+	42, // 35: cloudburst.v1.Header.cancel:type_name -> cloudburst.v1.Cancel
+	47, // 36: cloudburst.v1.Header.send:type_name -> cloudburst.v1.Send
+	48, // 37: cloudburst.v1.Header.receive:type_name -> cloudburst.v1.Receive
+	51, // 38: cloudburst.v1.Header.log:type_name -> cloudburst.v1.Log
+	49, // 39: cloudburst.v1.Header.messages:type_name -> cloudburst.v1.Messages
+	43, // 40: cloudburst.v1.Header.wait:type_name -> cloudburst.v1.Wait
+	44, // 41: cloudburst.v1.Header.waited:type_name -> cloudburst.v1.Waited
+	5,  // 42: cloudburst.v1.Call.arguments:type_name -> cloudburst.v1.Arguments
+	0,  // 43: cloudburst.v1.Call.level:type_name -> cloudburst.v1.Level
+	6,  // 44: cloudburst.v1.Call.continuation:type_name -> cloudburst.v1.Call
+	1,  // 45: cloudburst.v1.ListRuns.states:type_name -> cloudburst.v1.RunState
+	11, // 46: cloudburst.v1.Runs.runs:type_name -> cloudburst.v1.Run
+	1,  // 47: cloudburst.v1.Run.state:type_name -> cloudburst.v1.RunState
+	52, // 48: cloudburst.v1.Run.error:type_name -> cloudburst.v1.Error
+	12, // 49: cloudburst.v1.Run.steps:type_name -> cloudburst.v1.RunStep
+	1,  // 50: cloudburst.v1.RunStep.state:type_name -> cloudburst.v1.RunState
+	13, // 51: cloudburst.v1.RunStep.reads:type_name -> cloudburst.v1.Read
+	52, // 52: cloudburst.v1.RunStep.error:type_name -> cloudburst.v1.Error
+	16, // 53: cloudburst.v1.LogLines.lines:type_name -> cloudburst.v1.LogLine
+	2,  // 54: cloudburst.v1.LogLine.stream:type_name -> cloudburst.v1.Stream
+	54, // 55: cloudburst.v1.Changed.cells:type_name -> cloudburst.v1.Cell
+	54, // 56: cloudburst.v1.Put.cells:type_name -> cloudburst.v1.Cell
+	55, // 57: cloudburst.v1.Put.ack:type_name -> cloudburst.v1.Ack
+	55, // 58: cloudburst.v1.Delete.ack:type_name -> cloudburst.v1.Ack
+	56, // 59: cloudburst.v1.RegisterFunction.function:type_name -> cloudburst.v1.Function
+	57, // 60: cloudburst.v1.RegisterDag.dag:type_name -> cloudburst.v1.Dag
+	54, // 61: cloudburst.v1.Cells.cells:type_name -> cloudburst.v1.Cell
+	56, // 62: cloudburst.v1.Functions.functions:type_name -> cloudburst.v1.Function
+	57, // 63: cloudburst.v1.Dags.dags:type_name -> cloudburst.v1.Dag
+	39, // 64: cloudburst.v1.Status.members:type_name -> cloudburst.v1.ClusterMember
+	56, // 65: cloudburst.v1.Load.function:type_name -> cloudburst.v1.Function
+	46, // 66: cloudburst.v1.Invoke.steps:type_name -> cloudburst.v1.Step
+	0,  // 67: cloudburst.v1.Invoke.level:type_name -> cloudburst.v1.Level
+	50, // 68: cloudburst.v1.Messages.senders:type_name -> cloudburst.v1.Sender
+	2,  // 69: cloudburst.v1.Log.stream:type_name -> cloudburst.v1.Stream
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_frame_proto_init() }
@@ -2951,6 +4434,11 @@ func file_cloudburst_v1_frame_proto_init() {
 		(*Header_Watch)(nil),
 		(*Header_Unwatch)(nil),
 		(*Header_GetAnnaStatus)(nil),
+		(*Header_CancelRun)(nil),
+		(*Header_ListRuns)(nil),
+		(*Header_GetRun)(nil),
+		(*Header_GetLogs)(nil),
+		(*Header_Credit)(nil),
 		(*Header_Cells)(nil),
 		(*Header_Keys)(nil),
 		(*Header_Functions)(nil),
@@ -2958,13 +4446,19 @@ func file_cloudburst_v1_frame_proto_init() {
 		(*Header_Status_)(nil),
 		(*Header_Changed)(nil),
 		(*Header_AnnaStatus_)(nil),
+		(*Header_Runs)(nil),
+		(*Header_LogLines)(nil),
+		(*Header_Item)(nil),
 		(*Header_Load)(nil),
 		(*Header_Invoke)(nil),
 		(*Header_Unload)(nil),
+		(*Header_Cancel)(nil),
 		(*Header_Send)(nil),
 		(*Header_Receive)(nil),
 		(*Header_Log)(nil),
 		(*Header_Messages)(nil),
+		(*Header_Wait)(nil),
+		(*Header_Waited)(nil),
 	}
 	file_cloudburst_v1_frame_proto_msgTypes[3].OneofWrappers = []any{
 		(*Call_Function)(nil),
@@ -2975,8 +4469,8 @@ func file_cloudburst_v1_frame_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_frame_proto_rawDesc), len(file_cloudburst_v1_frame_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   34,
+			NumEnums:      3,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

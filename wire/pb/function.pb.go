@@ -126,20 +126,31 @@ func (Convention) EnumDescriptor() ([]byte, []int) {
 // Function is one immutable version of a registered function. Its definition (a pickle, for Python) travels as a frame's
 // value, never inside this message.
 type Function struct {
-	state                  protoimpl.MessageState `protogen:"open.v1"`
-	Name                   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version                uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // 1, 2, 3, … per name; set by the registry
-	Runtime                Runtime                `protobuf:"varint,3,opt,name=runtime,proto3,enum=cloudburst.v1.Runtime" json:"runtime,omitempty"`
-	Convention             Convention             `protobuf:"varint,4,opt,name=convention,proto3,enum=cloudburst.v1.Convention" json:"convention,omitempty"`
-	PythonVersion          string                 `protobuf:"bytes,5,opt,name=python_version,json=pythonVersion,proto3" json:"python_version,omitempty"`                             // "3.11": bytecode does not travel between minor versions
-	Retries                uint32                 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`                                                             // how often a raised exception is retried; 0 = never
-	TimeoutMilliseconds    uint64                 `protobuf:"varint,7,opt,name=timeout_milliseconds,json=timeoutMilliseconds,proto3" json:"timeout_milliseconds,omitempty"`          // of one invocation; 0 = the node's default
-	Doc                    string                 `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`                                                                      // first line of the docstring
-	RegisteredMilliseconds int64                  `protobuf:"varint,9,opt,name=registered_milliseconds,json=registeredMilliseconds,proto3" json:"registered_milliseconds,omitempty"` // Unix time
-	SizeBytes              uint64                 `protobuf:"varint,10,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`                                       // of the definition
-	DefinitionKey          string                 `protobuf:"bytes,11,opt,name=definition_key,json=definitionKey,proto3" json:"definition_key,omitempty"`                            // where the registry keeps the definition; set by the registry
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // 1, 2, 3, … per name; set by the registry
+	Runtime       Runtime                `protobuf:"varint,3,opt,name=runtime,proto3,enum=cloudburst.v1.Runtime" json:"runtime,omitempty"`
+	Convention    Convention             `protobuf:"varint,4,opt,name=convention,proto3,enum=cloudburst.v1.Convention" json:"convention,omitempty"`
+	PythonVersion string                 `protobuf:"bytes,5,opt,name=python_version,json=pythonVersion,proto3" json:"python_version,omitempty"` // "3.11": bytecode does not travel between minor versions
+	// retries bounds how often it is tried again after an exception and after the loss of its worker, together. 0 = at most once. Left out:
+	// never after an exception, twice after the loss of its worker.
+	Retries                  *uint32    `protobuf:"varint,6,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
+	TimeoutMilliseconds      uint64     `protobuf:"varint,7,opt,name=timeout_milliseconds,json=timeoutMilliseconds,proto3" json:"timeout_milliseconds,omitempty"`          // of one invocation; 0 = the node's default
+	Doc                      string     `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`                                                                      // first line of the docstring
+	RegisteredMilliseconds   int64      `protobuf:"varint,9,opt,name=registered_milliseconds,json=registeredMilliseconds,proto3" json:"registered_milliseconds,omitempty"` // Unix time
+	SizeBytes                uint64     `protobuf:"varint,10,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`                                       // of the definition
+	DefinitionKey            string     `protobuf:"bytes,11,opt,name=definition_key,json=definitionKey,proto3" json:"definition_key,omitempty"`                            // where the registry keeps the definition; set by the registry
+	RetryOn                  []string   `protobuf:"bytes,12,rep,name=retry_on,json=retryOn,proto3" json:"retry_on,omitempty"`                                              // the exceptions after which it is tried again, as qualified names of classes; none = all
+	BackoffMilliseconds      uint64     `protobuf:"varint,13,opt,name=backoff_milliseconds,json=backoffMilliseconds,proto3" json:"backoff_milliseconds,omitempty"`         // before the first retry, doubled with each; 0 = the node's default
+	Concurrency              uint32     `protobuf:"varint,14,opt,name=concurrency,proto3" json:"concurrency,omitempty"`                                                    // how many invocations of it may run at once on a node; 0 = any number
+	RateLimit                *RateLimit `protobuf:"bytes,15,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	Priority                 int32      `protobuf:"zigzag32,16,opt,name=priority,proto3" json:"priority,omitempty"`                                                                 // a higher one goes first; 0 by default
+	QueueTimeoutMilliseconds uint64     `protobuf:"varint,17,opt,name=queue_timeout_milliseconds,json=queueTimeoutMilliseconds,proto3" json:"queue_timeout_milliseconds,omitempty"` // how long an invocation may wait for a worker; 0 = until its deadline
+	Alone                    bool       `protobuf:"varint,18,opt,name=alone,proto3" json:"alone,omitempty"`                                                                         // never run by a worker that waits for it
+	Coroutine                bool       `protobuf:"varint,19,opt,name=coroutine,proto3" json:"coroutine,omitempty"`                                                                 // async def
+	Generator                bool       `protobuf:"varint,20,opt,name=generator,proto3" json:"generator,omitempty"`                                                                 // yields its result item by item
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Function) Reset() {
@@ -208,8 +219,8 @@ func (x *Function) GetPythonVersion() string {
 }
 
 func (x *Function) GetRetries() uint32 {
-	if x != nil {
-		return x.Retries
+	if x != nil && x.Retries != nil {
+		return *x.Retries
 	}
 	return 0
 }
@@ -249,6 +260,130 @@ func (x *Function) GetDefinitionKey() string {
 	return ""
 }
 
+func (x *Function) GetRetryOn() []string {
+	if x != nil {
+		return x.RetryOn
+	}
+	return nil
+}
+
+func (x *Function) GetBackoffMilliseconds() uint64 {
+	if x != nil {
+		return x.BackoffMilliseconds
+	}
+	return 0
+}
+
+func (x *Function) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Function) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *Function) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Function) GetQueueTimeoutMilliseconds() uint64 {
+	if x != nil {
+		return x.QueueTimeoutMilliseconds
+	}
+	return 0
+}
+
+func (x *Function) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
+}
+
+func (x *Function) GetCoroutine() bool {
+	if x != nil {
+		return x.Coroutine
+	}
+	return false
+}
+
+func (x *Function) GetGenerator() bool {
+	if x != nil {
+		return x.Generator
+	}
+	return false
+}
+
+// RateLimit lets a function start so many times in each period, evenly spread.
+type RateLimit struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Starts             uint32                 `protobuf:"varint,1,opt,name=starts,proto3" json:"starts,omitempty"`
+	PeriodMilliseconds uint64                 `protobuf:"varint,2,opt,name=period_milliseconds,json=periodMilliseconds,proto3" json:"period_milliseconds,omitempty"`
+	Key                string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"` // the parameter for each value of which the limit holds; empty = for all calls together
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_cloudburst_v1_function_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_cloudburst_v1_function_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_cloudburst_v1_function_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RateLimit) GetStarts() uint32 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
+func (x *RateLimit) GetPeriodMilliseconds() uint64 {
+	if x != nil {
+		return x.PeriodMilliseconds
+	}
+	return 0
+}
+
+func (x *RateLimit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type Link struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
@@ -259,7 +394,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_cloudburst_v1_function_proto_msgTypes[1]
+	mi := &file_cloudburst_v1_function_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +406,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_function_proto_msgTypes[1]
+	mi := &file_cloudburst_v1_function_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +419,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_function_proto_rawDescGZIP(), []int{1}
+	return file_cloudburst_v1_function_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Link) GetSource() string {
@@ -315,7 +450,7 @@ type Dag struct {
 
 func (x *Dag) Reset() {
 	*x = Dag{}
-	mi := &file_cloudburst_v1_function_proto_msgTypes[2]
+	mi := &file_cloudburst_v1_function_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +462,7 @@ func (x *Dag) String() string {
 func (*Dag) ProtoMessage() {}
 
 func (x *Dag) ProtoReflect() protoreflect.Message {
-	mi := &file_cloudburst_v1_function_proto_msgTypes[2]
+	mi := &file_cloudburst_v1_function_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +475,7 @@ func (x *Dag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dag.ProtoReflect.Descriptor instead.
 func (*Dag) Descriptor() ([]byte, []int) {
-	return file_cloudburst_v1_function_proto_rawDescGZIP(), []int{2}
+	return file_cloudburst_v1_function_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Dag) GetName() string {
@@ -382,7 +517,7 @@ var File_cloudburst_v1_function_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccloudburst/v1/function.proto\x12\rcloudburst.v1\"\xaa\x03\n" +
+	"\x1ccloudburst/v1/function.proto\x12\rcloudburst.v1\"\x90\x06\n" +
 	"\bFunction\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x120\n" +
@@ -390,15 +525,31 @@ const file_cloudburst_v1_function_proto_rawDesc = "" +
 	"\n" +
 	"convention\x18\x04 \x01(\x0e2\x19.cloudburst.v1.ConventionR\n" +
 	"convention\x12%\n" +
-	"\x0epython_version\x18\x05 \x01(\tR\rpythonVersion\x12\x18\n" +
-	"\aretries\x18\x06 \x01(\rR\aretries\x121\n" +
+	"\x0epython_version\x18\x05 \x01(\tR\rpythonVersion\x12\x1d\n" +
+	"\aretries\x18\x06 \x01(\rH\x00R\aretries\x88\x01\x01\x121\n" +
 	"\x14timeout_milliseconds\x18\a \x01(\x04R\x13timeoutMilliseconds\x12\x10\n" +
 	"\x03doc\x18\b \x01(\tR\x03doc\x127\n" +
 	"\x17registered_milliseconds\x18\t \x01(\x03R\x16registeredMilliseconds\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\n" +
 	" \x01(\x04R\tsizeBytes\x12%\n" +
-	"\x0edefinition_key\x18\v \x01(\tR\rdefinitionKey\"2\n" +
+	"\x0edefinition_key\x18\v \x01(\tR\rdefinitionKey\x12\x19\n" +
+	"\bretry_on\x18\f \x03(\tR\aretryOn\x121\n" +
+	"\x14backoff_milliseconds\x18\r \x01(\x04R\x13backoffMilliseconds\x12 \n" +
+	"\vconcurrency\x18\x0e \x01(\rR\vconcurrency\x127\n" +
+	"\n" +
+	"rate_limit\x18\x0f \x01(\v2\x18.cloudburst.v1.RateLimitR\trateLimit\x12\x1a\n" +
+	"\bpriority\x18\x10 \x01(\x11R\bpriority\x12<\n" +
+	"\x1aqueue_timeout_milliseconds\x18\x11 \x01(\x04R\x18queueTimeoutMilliseconds\x12\x14\n" +
+	"\x05alone\x18\x12 \x01(\bR\x05alone\x12\x1c\n" +
+	"\tcoroutine\x18\x13 \x01(\bR\tcoroutine\x12\x1c\n" +
+	"\tgenerator\x18\x14 \x01(\bR\tgeneratorB\n" +
+	"\n" +
+	"\b_retries\"f\n" +
+	"\tRateLimit\x12\x16\n" +
+	"\x06starts\x18\x01 \x01(\rR\x06starts\x12/\n" +
+	"\x13period_milliseconds\x18\x02 \x01(\x04R\x12periodMilliseconds\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"2\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04sink\x18\x02 \x01(\tR\x04sink\"\xb9\x01\n" +
@@ -431,23 +582,25 @@ func file_cloudburst_v1_function_proto_rawDescGZIP() []byte {
 }
 
 var file_cloudburst_v1_function_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cloudburst_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_cloudburst_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_cloudburst_v1_function_proto_goTypes = []any{
-	(Runtime)(0),     // 0: cloudburst.v1.Runtime
-	(Convention)(0),  // 1: cloudburst.v1.Convention
-	(*Function)(nil), // 2: cloudburst.v1.Function
-	(*Link)(nil),     // 3: cloudburst.v1.Link
-	(*Dag)(nil),      // 4: cloudburst.v1.Dag
+	(Runtime)(0),      // 0: cloudburst.v1.Runtime
+	(Convention)(0),   // 1: cloudburst.v1.Convention
+	(*Function)(nil),  // 2: cloudburst.v1.Function
+	(*RateLimit)(nil), // 3: cloudburst.v1.RateLimit
+	(*Link)(nil),      // 4: cloudburst.v1.Link
+	(*Dag)(nil),       // 5: cloudburst.v1.Dag
 }
 var file_cloudburst_v1_function_proto_depIdxs = []int32{
 	0, // 0: cloudburst.v1.Function.runtime:type_name -> cloudburst.v1.Runtime
 	1, // 1: cloudburst.v1.Function.convention:type_name -> cloudburst.v1.Convention
-	3, // 2: cloudburst.v1.Dag.links:type_name -> cloudburst.v1.Link
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 2: cloudburst.v1.Function.rate_limit:type_name -> cloudburst.v1.RateLimit
+	4, // 3: cloudburst.v1.Dag.links:type_name -> cloudburst.v1.Link
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_cloudburst_v1_function_proto_init() }
@@ -455,13 +608,14 @@ func file_cloudburst_v1_function_proto_init() {
 	if File_cloudburst_v1_function_proto != nil {
 		return
 	}
+	file_cloudburst_v1_function_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cloudburst_v1_function_proto_rawDesc), len(file_cloudburst_v1_function_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

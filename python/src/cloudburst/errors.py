@@ -21,6 +21,7 @@ __all__ = [
     "AuthenticationError",
     "CancelledError",
     "CodecError",
+    "CycleError",
     "DagExistsError",
     "DagNotFoundError",
     "DeadlineExceededError",
@@ -34,7 +35,9 @@ __all__ = [
     "KeyNotFoundError",
     "LatticeMismatchError",
     "NoResourcesError",
+    "OutcomeUnknownError",
     "RemoteTraceback",
+    "TooDeepError",
     "TooLargeError",
     "UnavailableError",
     "UnpicklableError",
@@ -146,9 +149,13 @@ else:
 
 
 class NoResourcesError(Error, RuntimeError):
-    """A queue or a pool is at its limit."""
+    """A queue or a pool is at its limit.
+
+    ``retry_after`` is how many seconds to wait before the next try, or None where the node cannot know.
+    """
 
     code = error_pb2.CODE_NO_RESOURCES
+    retry_after: Optional[float] = None
 
 
 class TooLargeError(Error, ValueError):
@@ -191,6 +198,24 @@ class InternalError(Error, RuntimeError):
     """A fault of Cloudburst's own."""
 
     code = error_pb2.CODE_INTERNAL
+
+
+class OutcomeUnknownError(Error, RuntimeError):
+    """The worker of a function that may run at most once was lost: whether the function took effect is not known."""
+
+    code = error_pb2.CODE_OUTCOME_UNKNOWN
+
+
+class CycleError(Error, RuntimeError):
+    """Runs wait for each other, so that none of them would ever end. The message names them."""
+
+    code = error_pb2.CODE_CYCLE
+
+
+class TooDeepError(Error, RecursionError):
+    """More calls inside calls than may be."""
+
+    code = error_pb2.CODE_TOO_DEEP
 
 
 class CodecError(InvalidArgumentError):
@@ -236,6 +261,9 @@ _CLASSES: Mapping[int, type[Error]] = {
         IncompatibleError,
         CancelledError,
         InternalError,
+        OutcomeUnknownError,
+        CycleError,
+        TooDeepError,
     )
 }
 
@@ -257,7 +285,10 @@ def exception_from(error: error_pb2.Error, values: Sequence[Buffer] = ()) -> Exc
     :class:`ExecutionError` otherwise. Never an exception that would end the process, such as ``SystemExit``.
     """
     if error.code != error_pb2.CODE_EXECUTION:
-        return error_class(error.code)(error.message)
+        known = error_class(error.code)(error.message)
+        if isinstance(known, NoResourcesError) and error.retry_after_milliseconds:
+            known.retry_after = error.retry_after_milliseconds / 1000
+        return known
     remote = error.exception
     cause = RemoteTraceback(_quoted(remote)) if remote.traceback else None
     try:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63loudburst/v1/error.proto\x12\rcloudburst.v1\"n\n\x05\x45rror\x12!\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x13.cloudburst.v1.Code\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x31\n\texception\x18\x03 \x01(\x0b\x32\x1e.cloudburst.v1.RemoteException\"f\n\x0fRemoteException\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\t\x12\x10\n\x08\x66unction\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x04*\xa9\x03\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ODE_INVALID_ARGUMENT\x10\x01\x12\x18\n\x14\x43ODE_UNAUTHENTICATED\x10\x02\x12\x1b\n\x17\x43ODE_FUNCTION_NOT_FOUND\x10\x03\x12\x16\n\x12\x43ODE_DAG_NOT_FOUND\x10\x04\x12\x13\n\x0f\x43ODE_DAG_EXISTS\x10\x05\x12\x16\n\x12\x43ODE_KEY_NOT_FOUND\x10\x06\x12\x12\n\x0e\x43ODE_EXECUTION\x10\x07\x12\x14\n\x10\x43ODE_WORKER_DIED\x10\x08\x12\x1a\n\x16\x43ODE_DEADLINE_EXCEEDED\x10\t\x12\x15\n\x11\x43ODE_NO_RESOURCES\x10\n\x12\x12\n\x0e\x43ODE_TOO_LARGE\x10\x0b\x12\x14\n\x10\x43ODE_UNAVAILABLE\x10\x0c\x12\x14\n\x10\x43ODE_UNSUPPORTED\x10\r\x12\x19\n\x15\x43ODE_LATTICE_MISMATCH\x10\x0e\x12\x15\n\x11\x43ODE_INCOMPATIBLE\x10\x0f\x12\x12\n\x0e\x43ODE_CANCELLED\x10\x10\x12\x11\n\rCODE_INTERNAL\x10\x11\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63loudburst/v1/error.proto\x12\rcloudburst.v1\"\x90\x01\n\x05\x45rror\x12!\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x13.cloudburst.v1.Code\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x31\n\texception\x18\x03 \x01(\x0b\x32\x1e.cloudburst.v1.RemoteException\x12 \n\x18retry_after_milliseconds\x18\x04 \x01(\x04\"f\n\x0fRemoteException\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\t\x12\x10\n\x08\x66unction\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x04*\xe6\x03\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ODE_INVALID_ARGUMENT\x10\x01\x12\x18\n\x14\x43ODE_UNAUTHENTICATED\x10\x02\x12\x1b\n\x17\x43ODE_FUNCTION_NOT_FOUND\x10\x03\x12\x16\n\x12\x43ODE_DAG_NOT_FOUND\x10\x04\x12\x13\n\x0f\x43ODE_DAG_EXISTS\x10\x05\x12\x16\n\x12\x43ODE_KEY_NOT_FOUND\x10\x06\x12\x12\n\x0e\x43ODE_EXECUTION\x10\x07\x12\x14\n\x10\x43ODE_WORKER_DIED\x10\x08\x12\x1a\n\x16\x43ODE_DEADLINE_EXCEEDED\x10\t\x12\x15\n\x11\x43ODE_NO_RESOURCES\x10\n\x12\x12\n\x0e\x43ODE_TOO_LARGE\x10\x0b\x12\x14\n\x10\x43ODE_UNAVAILABLE\x10\x0c\x12\x14\n\x10\x43ODE_UNSUPPORTED\x10\r\x12\x19\n\x15\x43ODE_LATTICE_MISMATCH\x10\x0e\x12\x15\n\x11\x43ODE_INCOMPATIBLE\x10\x0f\x12\x12\n\x0e\x43ODE_CANCELLED\x10\x10\x12\x11\n\rCODE_INTERNAL\x10\x11\x12\x18\n\x14\x43ODE_OUTCOME_UNKNOWN\x10\x12\x12\x0e\n\nCODE_CYCLE\x10\x13\x12\x11\n\rCODE_TOO_DEEP\x10\x14\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cloudburst.v1.error_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\022cloudburst/wire/pb'
-  _globals['_CODE']._serialized_start=261
-  _globals['_CODE']._serialized_end=686
-  _globals['_ERROR']._serialized_start=44
-  _globals['_ERROR']._serialized_end=154
-  _globals['_REMOTEEXCEPTION']._serialized_start=156
-  _globals['_REMOTEEXCEPTION']._serialized_end=258
+  _globals['_CODE']._serialized_start=296
+  _globals['_CODE']._serialized_end=782
+  _globals['_ERROR']._serialized_start=45
+  _globals['_ERROR']._serialized_end=189
+  _globals['_REMOTEEXCEPTION']._serialized_start=191
+  _globals['_REMOTEEXCEPTION']._serialized_end=293
 # @@protoc_insertion_point(module_scope)

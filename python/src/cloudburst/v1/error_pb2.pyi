@@ -25,6 +25,9 @@ class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODE_INCOMPATIBLE: _ClassVar[Code]
     CODE_CANCELLED: _ClassVar[Code]
     CODE_INTERNAL: _ClassVar[Code]
+    CODE_OUTCOME_UNKNOWN: _ClassVar[Code]
+    CODE_CYCLE: _ClassVar[Code]
+    CODE_TOO_DEEP: _ClassVar[Code]
 CODE_UNSPECIFIED: Code
 CODE_INVALID_ARGUMENT: Code
 CODE_UNAUTHENTICATED: Code
@@ -43,16 +46,21 @@ CODE_LATTICE_MISMATCH: Code
 CODE_INCOMPATIBLE: Code
 CODE_CANCELLED: Code
 CODE_INTERNAL: Code
+CODE_OUTCOME_UNKNOWN: Code
+CODE_CYCLE: Code
+CODE_TOO_DEEP: Code
 
 class Error(_message.Message):
-    __slots__ = ("code", "message", "exception")
+    __slots__ = ("code", "message", "exception", "retry_after_milliseconds")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     EXCEPTION_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     code: Code
     message: str
     exception: RemoteException
-    def __init__(self, code: _Optional[_Union[Code, str]] = ..., message: _Optional[str] = ..., exception: _Optional[_Union[RemoteException, _Mapping]] = ...) -> None: ...
+    retry_after_milliseconds: int
+    def __init__(self, code: _Optional[_Union[Code, str]] = ..., message: _Optional[str] = ..., exception: _Optional[_Union[RemoteException, _Mapping]] = ..., retry_after_milliseconds: _Optional[int] = ...) -> None: ...
 
 class RemoteException(_message.Message):
     __slots__ = ("type", "message", "traceback", "function", "version")

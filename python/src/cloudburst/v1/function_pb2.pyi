@@ -25,7 +25,7 @@ CONVENTION_CLASS: Convention
 CONVENTION_PLAIN: Convention
 
 class Function(_message.Message):
-    __slots__ = ("name", "version", "runtime", "convention", "python_version", "retries", "timeout_milliseconds", "doc", "registered_milliseconds", "size_bytes", "definition_key")
+    __slots__ = ("name", "version", "runtime", "convention", "python_version", "retries", "timeout_milliseconds", "doc", "registered_milliseconds", "size_bytes", "definition_key", "retry_on", "backoff_milliseconds", "concurrency", "rate_limit", "priority", "queue_timeout_milliseconds", "alone", "coroutine", "generator")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,15 @@ class Function(_message.Message):
     REGISTERED_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_KEY_FIELD_NUMBER: _ClassVar[int]
+    RETRY_ON_FIELD_NUMBER: _ClassVar[int]
+    BACKOFF_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_TIMEOUT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
+    COROUTINE_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     runtime: Runtime
@@ -48,7 +57,26 @@ class Function(_message.Message):
     registered_milliseconds: int
     size_bytes: int
     definition_key: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., runtime: _Optional[_Union[Runtime, str]] = ..., convention: _Optional[_Union[Convention, str]] = ..., python_version: _Optional[str] = ..., retries: _Optional[int] = ..., timeout_milliseconds: _Optional[int] = ..., doc: _Optional[str] = ..., registered_milliseconds: _Optional[int] = ..., size_bytes: _Optional[int] = ..., definition_key: _Optional[str] = ...) -> None: ...
+    retry_on: _containers.RepeatedScalarFieldContainer[str]
+    backoff_milliseconds: int
+    concurrency: int
+    rate_limit: RateLimit
+    priority: int
+    queue_timeout_milliseconds: int
+    alone: bool
+    coroutine: bool
+    generator: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., runtime: _Optional[_Union[Runtime, str]] = ..., convention: _Optional[_Union[Convention, str]] = ..., python_version: _Optional[str] = ..., retries: _Optional[int] = ..., timeout_milliseconds: _Optional[int] = ..., doc: _Optional[str] = ..., registered_milliseconds: _Optional[int] = ..., size_bytes: _Optional[int] = ..., definition_key: _Optional[str] = ..., retry_on: _Optional[_Iterable[str]] = ..., backoff_milliseconds: _Optional[int] = ..., concurrency: _Optional[int] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., priority: _Optional[int] = ..., queue_timeout_milliseconds: _Optional[int] = ..., alone: bool = ..., coroutine: bool = ..., generator: bool = ...) -> None: ...
+
+class RateLimit(_message.Message):
+    __slots__ = ("starts", "period_milliseconds", "key")
+    STARTS_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    starts: int
+    period_milliseconds: int
+    key: str
+    def __init__(self, starts: _Optional[int] = ..., period_milliseconds: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("source", "sink")
