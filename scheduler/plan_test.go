@@ -10,8 +10,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"google.golang.org/protobuf/proto"
-
 	"cloudburst/codec"
 	"cloudburst/dag"
 	"cloudburst/registry"
@@ -37,7 +35,7 @@ func drawComposition(t *rapid.T) composition {
 		if rapid.IntRange(0, 4).Draw(t, "is a class") == 0 {
 			f.Convention = pb.Convention_CONVENTION_CLASS
 		}
-		f.Retries = proto.Uint32(uint32(max(0, rapid.IntRange(-3, 2).Draw(t, "retries"))))
+		f.Retries = new(uint32(max(0, rapid.IntRange(-3, 2).Draw(t, "retries"))))
 		names[i] = f.Name
 		c.functions = append(c.functions, f)
 	}

@@ -14,8 +14,6 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"google.golang.org/protobuf/proto"
-
 	"cloudburst/cache"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -215,7 +213,7 @@ func (s *scenario) register(t *testing.T, d *datadriven.TestData) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.Retries = proto.Uint32(uint32(n))
+			f.Retries = new(uint32(n))
 		case "timeout":
 			timeout, err := time.ParseDuration(arg.Vals[0])
 			if err != nil {

@@ -22,8 +22,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"google.golang.org/protobuf/proto"
-
 	"cloudburst/codec"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -135,7 +133,7 @@ func register(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	for _, f := range registered {
 		function := &pb.Function{
-			Name: f.name, Doc: f.doc, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN, Retries: proto.Uint32(uint32(retries)),
+			Name: f.name, Doc: f.doc, Runtime: pb.Runtime_RUNTIME_PYTHON, Convention: pb.Convention_CONVENTION_PLAIN, Retries: new(uint32(retries)),
 		}
 		header := &pb.Header{Body: &pb.Header_RegisterFunction{RegisterFunction: &pb.RegisterFunction{Function: function}}}
 		send(header, append([]byte{codec.KindPickle}, f.pickle...))
