@@ -219,7 +219,7 @@ func TestThreeReplicas(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 30 {
 		wait.Go(func() {
-			if _, err := registries[i%3].Register(t.Context(), meta("hot"), []byte("x")); err != nil {
+			if _, err := registries[i%3].Register(t.Context(), meta("hot"), []byte{byte(i)}); err != nil {
 				t.Error(err)
 			}
 		})
