@@ -200,12 +200,15 @@ func (x *Error) GetRetryAfterMilliseconds() uint64 {
 
 // RemoteException describes what user code raised.
 type RemoteException struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`           // qualified name of the exception's class, e.g. "ValueError"
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`     // str(exception)
-	Traceback     string                 `protobuf:"bytes,3,opt,name=traceback,proto3" json:"traceback,omitempty"` // the remote traceback as Python prints it, frames of the worker itself left out
-	Function      string                 `protobuf:"bytes,4,opt,name=function,proto3" json:"function,omitempty"`   // name of the function that raised
-	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`    // and its version
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Type      string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`           // qualified name of the exception's class, e.g. "ValueError"
+	Message   string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`     // str(exception)
+	Traceback string                 `protobuf:"bytes,3,opt,name=traceback,proto3" json:"traceback,omitempty"` // the remote traceback as Python prints it, frames of the worker itself left out
+	Function  string                 `protobuf:"bytes,4,opt,name=function,proto3" json:"function,omitempty"`   // name of the function that raised
+	Version   uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`    // and its version
+	// bases are the class and those that it derives from, in Python's order of resolution, as qualified names with their modules,
+	// "builtins.ValueError": what a function's retry_on is compared with. At most 64.
+	Bases         []string `protobuf:"bytes,6,rep,name=bases,proto3" json:"bases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +278,13 @@ func (x *RemoteException) GetVersion() uint64 {
 	return 0
 }
 
+func (x *RemoteException) GetBases() []string {
+	if x != nil {
+		return x.Bases
+	}
+	return nil
+}
+
 var File_cloudburst_v1_error_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_error_proto_rawDesc = "" +
@@ -284,13 +294,14 @@ const file_cloudburst_v1_error_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x0e2\x13.cloudburst.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12<\n" +
 	"\texception\x18\x03 \x01(\v2\x1e.cloudburst.v1.RemoteExceptionR\texception\x128\n" +
-	"\x18retry_after_milliseconds\x18\x04 \x01(\x04R\x16retryAfterMilliseconds\"\x93\x01\n" +
+	"\x18retry_after_milliseconds\x18\x04 \x01(\x04R\x16retryAfterMilliseconds\"\xa9\x01\n" +
 	"\x0fRemoteException\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
 	"\ttraceback\x18\x03 \x01(\tR\ttraceback\x12\x1a\n" +
 	"\bfunction\x18\x04 \x01(\tR\bfunction\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x04R\aversion*\xe6\x03\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05bases\x18\x06 \x03(\tR\x05bases*\xe6\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CODE_INVALID_ARGUMENT\x10\x01\x12\x18\n" +

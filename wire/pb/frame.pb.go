@@ -1055,13 +1055,14 @@ type Call struct {
 	OutputKey           string        `protobuf:"bytes,8,opt,name=output_key,json=outputKey,proto3" json:"output_key,omitempty"`                                // empty = "cloudburst/result/" and the run id in hexadecimal; a named key is kept for ever
 	Continuation        *Call         `protobuf:"bytes,9,opt,name=continuation,proto3" json:"continuation,omitempty"`                                           // started with this run's result appended to its source's arguments; its arguments' values follow this call's
 	// parent is the run whose function makes the call. The run is not given more time than its parent, and ends with it.
-	Parent                   []byte `protobuf:"bytes,10,opt,name=parent,proto3" json:"parent,omitempty"`
-	Detached                 bool   `protobuf:"varint,11,opt,name=detached,proto3" json:"detached,omitempty"`                                                                   // does not end with its parent, nor at its parent's deadline
-	Label                    string `protobuf:"bytes,12,opt,name=label,proto3" json:"label,omitempty"`                                                                          // for people; at most 200 bytes
-	CancelOnDisconnect       bool   `protobuf:"varint,13,opt,name=cancel_on_disconnect,json=cancelOnDisconnect,proto3" json:"cancel_on_disconnect,omitempty"`                   // ends with the connection that it came over
-	QueueTimeoutMilliseconds uint64 `protobuf:"varint,14,opt,name=queue_timeout_milliseconds,json=queueTimeoutMilliseconds,proto3" json:"queue_timeout_milliseconds,omitempty"` // how long an invocation may wait for a worker; 0 = until the deadline
-	Priority                 *int32 `protobuf:"zigzag32,15,opt,name=priority,proto3,oneof" json:"priority,omitempty"`                                                           // the function's own if it is left out
-	StreamCredit             uint32 `protobuf:"varint,16,opt,name=stream_credit,json=streamCredit,proto3" json:"stream_credit,omitempty"`                                       // the result is streamed as Items, so many before the first Credit; 0 = one Done
+	Parent                   []byte  `protobuf:"bytes,10,opt,name=parent,proto3" json:"parent,omitempty"`
+	Detached                 bool    `protobuf:"varint,11,opt,name=detached,proto3" json:"detached,omitempty"`                                                                   // does not end with its parent, nor at its parent's deadline
+	Label                    string  `protobuf:"bytes,12,opt,name=label,proto3" json:"label,omitempty"`                                                                          // for people; at most 200 bytes
+	CancelOnDisconnect       bool    `protobuf:"varint,13,opt,name=cancel_on_disconnect,json=cancelOnDisconnect,proto3" json:"cancel_on_disconnect,omitempty"`                   // ends with the connection that it came over
+	QueueTimeoutMilliseconds uint64  `protobuf:"varint,14,opt,name=queue_timeout_milliseconds,json=queueTimeoutMilliseconds,proto3" json:"queue_timeout_milliseconds,omitempty"` // how long an invocation may wait for a worker; 0 = until the deadline
+	Priority                 *int32  `protobuf:"zigzag32,15,opt,name=priority,proto3,oneof" json:"priority,omitempty"`                                                           // the function's own if it is left out
+	StreamCredit             uint32  `protobuf:"varint,16,opt,name=stream_credit,json=streamCredit,proto3" json:"stream_credit,omitempty"`                                       // the result is streamed as Items, so many before the first Credit; 0 = one Done
+	Retries                  *uint32 `protobuf:"varint,17,opt,name=retries,proto3,oneof" json:"retries,omitempty"`                                                               // of each of its functions; what the function says if it is left out
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
@@ -1215,6 +1216,13 @@ func (x *Call) GetPriority() int32 {
 func (x *Call) GetStreamCredit() uint32 {
 	if x != nil {
 		return x.StreamCredit
+	}
+	return 0
+}
+
+func (x *Call) GetRetries() uint32 {
+	if x != nil && x.Retries != nil {
+		return *x.Retries
 	}
 	return 0
 }
@@ -4023,7 +4031,7 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"positional\x18\x02 \x01(\rR\n" +
 	"positional\x12\x1a\n" +
-	"\bkeywords\x18\x03 \x03(\tR\bkeywords\"\xeb\x04\n" +
+	"\bkeywords\x18\x03 \x03(\tR\bkeywords\"\x96\x05\n" +
 	"\x04Call\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1c\n" +
 	"\bfunction\x18\x02 \x01(\tH\x00R\bfunction\x12\x12\n" +
@@ -4042,9 +4050,12 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x14cancel_on_disconnect\x18\r \x01(\bR\x12cancelOnDisconnect\x12<\n" +
 	"\x1aqueue_timeout_milliseconds\x18\x0e \x01(\x04R\x18queueTimeoutMilliseconds\x12\x1f\n" +
 	"\bpriority\x18\x0f \x01(\x11H\x01R\bpriority\x88\x01\x01\x12#\n" +
-	"\rstream_credit\x18\x10 \x01(\rR\fstreamCreditB\b\n" +
+	"\rstream_credit\x18\x10 \x01(\rR\fstreamCredit\x12\x1d\n" +
+	"\aretries\x18\x11 \x01(\rH\x02R\aretries\x88\x01\x01B\b\n" +
 	"\x06targetB\v\n" +
-	"\t_priority\":\n" +
+	"\t_priorityB\n" +
+	"\n" +
+	"\b_retries\":\n" +
 	"\tCancelRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x97\x01\n" +

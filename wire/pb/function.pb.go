@@ -134,15 +134,17 @@ type Function struct {
 	PythonVersion string                 `protobuf:"bytes,5,opt,name=python_version,json=pythonVersion,proto3" json:"python_version,omitempty"` // "3.11": bytecode does not travel between minor versions
 	// retries bounds how often it is tried again after an exception and after the loss of its worker, together. 0 = at most once. Left out:
 	// never after an exception, twice after the loss of its worker.
-	Retries                  *uint32    `protobuf:"varint,6,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
-	TimeoutMilliseconds      uint64     `protobuf:"varint,7,opt,name=timeout_milliseconds,json=timeoutMilliseconds,proto3" json:"timeout_milliseconds,omitempty"`          // of one invocation; 0 = the node's default
-	Doc                      string     `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`                                                                      // first line of the docstring
-	RegisteredMilliseconds   int64      `protobuf:"varint,9,opt,name=registered_milliseconds,json=registeredMilliseconds,proto3" json:"registered_milliseconds,omitempty"` // Unix time
-	SizeBytes                uint64     `protobuf:"varint,10,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`                                       // of the definition
-	DefinitionKey            string     `protobuf:"bytes,11,opt,name=definition_key,json=definitionKey,proto3" json:"definition_key,omitempty"`                            // where the registry keeps the definition; set by the registry
-	RetryOn                  []string   `protobuf:"bytes,12,rep,name=retry_on,json=retryOn,proto3" json:"retry_on,omitempty"`                                              // the exceptions after which it is tried again, as qualified names of classes; none = all
-	BackoffMilliseconds      uint64     `protobuf:"varint,13,opt,name=backoff_milliseconds,json=backoffMilliseconds,proto3" json:"backoff_milliseconds,omitempty"`         // before the first retry, doubled with each; 0 = the node's default
-	Concurrency              uint32     `protobuf:"varint,14,opt,name=concurrency,proto3" json:"concurrency,omitempty"`                                                    // how many invocations of it may run at once on a node; 0 = any number
+	Retries                *uint32 `protobuf:"varint,6,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
+	TimeoutMilliseconds    uint64  `protobuf:"varint,7,opt,name=timeout_milliseconds,json=timeoutMilliseconds,proto3" json:"timeout_milliseconds,omitempty"`          // of one invocation; 0 = the node's default
+	Doc                    string  `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`                                                                      // first line of the docstring
+	RegisteredMilliseconds int64   `protobuf:"varint,9,opt,name=registered_milliseconds,json=registeredMilliseconds,proto3" json:"registered_milliseconds,omitempty"` // Unix time
+	SizeBytes              uint64  `protobuf:"varint,10,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`                                       // of the definition
+	DefinitionKey          string  `protobuf:"bytes,11,opt,name=definition_key,json=definitionKey,proto3" json:"definition_key,omitempty"`                            // where the registry keeps the definition; set by the registry
+	// retry_on are the exceptions after which it is tried again, with those derived from them, by the names in RemoteException.bases;
+	// none = all.
+	RetryOn                  []string   `protobuf:"bytes,12,rep,name=retry_on,json=retryOn,proto3" json:"retry_on,omitempty"`
+	BackoffMilliseconds      uint64     `protobuf:"varint,13,opt,name=backoff_milliseconds,json=backoffMilliseconds,proto3" json:"backoff_milliseconds,omitempty"` // before the first retry, doubled with each; 0 = the node's default
+	Concurrency              uint32     `protobuf:"varint,14,opt,name=concurrency,proto3" json:"concurrency,omitempty"`                                            // how many invocations of it may run at once on a node; 0 = any number
 	RateLimit                *RateLimit `protobuf:"bytes,15,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
 	Priority                 int32      `protobuf:"zigzag32,16,opt,name=priority,proto3" json:"priority,omitempty"`                                                                 // a higher one goes first; 0 by default
 	QueueTimeoutMilliseconds uint64     `protobuf:"varint,17,opt,name=queue_timeout_milliseconds,json=queueTimeoutMilliseconds,proto3" json:"queue_timeout_milliseconds,omitempty"` // how long an invocation may wait for a worker; 0 = until its deadline
@@ -323,12 +325,13 @@ func (x *Function) GetGenerator() bool {
 	return false
 }
 
-// RateLimit lets a function start so many times in each period, evenly spread.
+// RateLimit lets a function start at most so many times within any period of that length.
 type RateLimit struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	Starts             uint32                 `protobuf:"varint,1,opt,name=starts,proto3" json:"starts,omitempty"`
 	PeriodMilliseconds uint64                 `protobuf:"varint,2,opt,name=period_milliseconds,json=periodMilliseconds,proto3" json:"period_milliseconds,omitempty"`
-	Key                string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"` // the parameter for each value of which the limit holds; empty = for all calls together
+	Key                string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`            // the parameter for each value of which the limit holds; empty = for all calls together
+	Position           uint32                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"` // of that parameter among the positional ones, from 1; 0 = it is given by name only
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -382,6 +385,13 @@ func (x *RateLimit) GetKey() string {
 		return x.Key
 	}
 	return ""
+}
+
+func (x *RateLimit) GetPosition() uint32 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
 }
 
 type Link struct {
@@ -545,11 +555,12 @@ const file_cloudburst_v1_function_proto_rawDesc = "" +
 	"\tcoroutine\x18\x13 \x01(\bR\tcoroutine\x12\x1c\n" +
 	"\tgenerator\x18\x14 \x01(\bR\tgeneratorB\n" +
 	"\n" +
-	"\b_retries\"f\n" +
+	"\b_retries\"\x82\x01\n" +
 	"\tRateLimit\x12\x16\n" +
 	"\x06starts\x18\x01 \x01(\rR\x06starts\x12/\n" +
 	"\x13period_milliseconds\x18\x02 \x01(\x04R\x12periodMilliseconds\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\"2\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\rR\bposition\"2\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04sink\x18\x02 \x01(\tR\x04sink\"\xb9\x01\n" +

@@ -69,14 +69,16 @@ class Function(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., runtime: _Optional[_Union[Runtime, str]] = ..., convention: _Optional[_Union[Convention, str]] = ..., python_version: _Optional[str] = ..., retries: _Optional[int] = ..., timeout_milliseconds: _Optional[int] = ..., doc: _Optional[str] = ..., registered_milliseconds: _Optional[int] = ..., size_bytes: _Optional[int] = ..., definition_key: _Optional[str] = ..., retry_on: _Optional[_Iterable[str]] = ..., backoff_milliseconds: _Optional[int] = ..., concurrency: _Optional[int] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., priority: _Optional[int] = ..., queue_timeout_milliseconds: _Optional[int] = ..., alone: bool = ..., coroutine: bool = ..., generator: bool = ...) -> None: ...
 
 class RateLimit(_message.Message):
-    __slots__ = ("starts", "period_milliseconds", "key")
+    __slots__ = ("starts", "period_milliseconds", "key", "position")
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PERIOD_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     starts: int
     period_milliseconds: int
     key: str
-    def __init__(self, starts: _Optional[int] = ..., period_milliseconds: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
+    position: int
+    def __init__(self, starts: _Optional[int] = ..., period_milliseconds: _Optional[int] = ..., key: _Optional[str] = ..., position: _Optional[int] = ...) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("source", "sink")
