@@ -19,7 +19,7 @@ from cloudburst.errors import Error
 from cloudburst.function import Function
 from cloudburst.future import Future
 from cloudburst.pipeline import Pipeline
-from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait
+from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait, wait_async
 from cloudburst.worker.context import Context, context
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "connect",
     "context",
     "wait",
+    "wait_async",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Generator, Generic, Optional, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, Generator, Generic, Optional, Type, TypeVar
 
 from cloudburst.argument import Argument
 from cloudburst.call import result_key
@@ -20,12 +20,29 @@ __all__ = ["Future"]
 T = TypeVar("T")
 F = TypeVar("F", bound="Future[Any]")
 
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    # It has the methods of a coroutine, and is not made a subclass for them: isinstance is slower for those.
+    class _Awaited(Argument, Coroutine[Any, Any, T]):
+        pass
+
+else:
+
+    class _Awaited(Argument, Generic[T]):
+        __slots__ = ()
+
+
 _UNSET: Any = object()
 _EMBED_BYTES_MAX = 64 << 10  # result up to which, when it is here, it is passed on itself instead of by reference
 
 
-class Future(Argument, Generic[T]):
+class Future(_Awaited[T]):
     """The result of a run. It can be asked again and again, by any thread, and awaited in any event loop.
+
+    What takes a coroutine in asyncio takes it as it is: ``create_task``, ``TaskGroup.create_task``, ``gather``, ``wait_for``,
+    ``run``. ``asyncio.wait`` takes only tasks: give it ``asyncio.ensure_future(future)``, or use :func:`cloudburst.wait_async`.
+    A task that is cancelled has only stopped waiting: the run goes on, and the future can be awaited again.
 
     As an argument of a call, also inside a list, it stands for the result. Pickled it is the key under which the node keeps
     the result, for ten minutes unless the caller has chosen the key, so that another process can ask for it.
@@ -33,6 +50,7 @@ class Future(Argument, Generic[T]):
 
     __slots__ = (
         "__weakref__",
+        "_awaits",
         "_by_key",
         "_connection",
         "_error",
@@ -139,6 +157,65 @@ class Future(Argument, Generic[T]):
             if not self._settled and time.monotonic() >= deadline - GRACE_SECONDS:
                 raise self._late()
         return self.get()
+
+    # A coroutine, to asyncio. Each task that drives it awaits it for itself.
+
+    def send(self, value: Any) -> Any:
+        """Go on awaiting, in the task that runs; for event loops."""
+        return self._drive(lambda awaiting: awaiting.send(value))
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
+        """Raise an exception where the task that runs awaits; for event loops."""
+        if val is None and isinstance(typ, BaseException):
+            return self._drive(lambda awaiting: awaiting.throw(typ))
+        exception = val if isinstance(val, BaseException) else typ() if val is None else typ(val)
+        return self._drive(lambda awaiting: awaiting.throw(exception.with_traceback(tb)))
+
+    def close(self) -> None:
+        """Stop awaiting, in the task that runs; for event loops. The run goes on."""
+        awaiting = self._awaiting().pop(_task(), None)
+        if awaiting is not None:
+            awaiting.close()
+
+    def _drive(self, step: Callable[[Generator[Any, Any, T]], Any]) -> Any:
+        task, all_of_them = _task(), self._awaiting()
+        awaiting = all_of_them.get(task)
+        if awaiting is None:
+            awaiting = all_of_them[task] = self.__await__()
+        try:
+            return step(awaiting)
+        except BaseException:  # StopIteration too: this await has ended
+            del all_of_them[task]
+            raise
+
+    def _awaiting(self) -> Dict[Any, Generator[Any, Any, T]]:
+        try:
+            return self._awaits
+        except AttributeError:
+            self._awaits: Dict[Any, Generator[Any, Any, T]] = {}
+            return self._awaits
+
+    # Callbacks.
+
+    def add_done_callback(self, callback: Callable[[Future[T]], Any]) -> None:
+        """Have ``callback(future)`` called once the result, or the failure, is there; at once if it is already.
+
+        It is called by a thread that the program has for all callbacks of a connection while any are due, so it must not block.
+        What it raises is logged. It is also called when the node is gone for good, after which ``exception()`` raises
+        UnavailableError, and when the deadline of the run has passed without an answer.
+        """
+        from cloudburst.callbacks import when_done
+
+        when_done(self, lambda future, failure: callback(future))
+
+    def to_concurrent(self) -> concurrent.futures.Future[T]:
+        """Return a future of ``concurrent.futures`` with the same result, for ``concurrent.futures.wait`` and other libraries.
+
+        Each call returns another one. It counts as running, so that its ``cancel()`` returns False and leaves the run alone.
+        """
+        from cloudburst.callbacks import concurrent_future
+
+        return concurrent_future(self)
 
     def __repr__(self) -> str:
         if self._error is not None:
@@ -250,6 +327,16 @@ class Future(Argument, Generic[T]):
         if not self._stored or (self._value is not _UNSET and self._size <= _EMBED_BYTES_MAX):
             return encode_parts(self.get())
         return encode_reference(self.key)
+
+
+def _task() -> Any:
+    """Return the task of asyncio that runs in this thread, or None."""
+    import asyncio
+
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        return None
 
 
 def _unpickled(kind: Type[F], key: str, address: Optional[str] = None) -> F:

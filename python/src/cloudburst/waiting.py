@@ -1,10 +1,10 @@
-"""Waiting for several futures at once, in the thread that waits."""
+"""Waiting for several futures at once, in the thread that waits or in an event loop."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
+from typing import Any, AsyncIterator, Deque, Dict, Generic, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
 
 from cloudburst.cells import duration
 from cloudburst.channel import Channel
@@ -13,7 +13,17 @@ from cloudburst.errors import DeadlineExceededError, InvalidArgumentError
 from cloudburst.future import Future
 from cloudburst.request import ANSWERED, LOST, WAITING, Request, Waiter
 
-__all__ = ["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "Waited", "as_completed", "wait"]
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "Arrivals",
+    "Completed",
+    "Waited",
+    "as_completed",
+    "wait",
+    "wait_async",
+]
 
 T = TypeVar("T")
 
@@ -38,9 +48,8 @@ def wait(futures: Iterable[Future[Any]], timeout: Optional[float] = None, return
     returned. Without one the deadlines of the runs hold. Raises InvalidArgumentError for another ``return_when``, and
     UnavailableError when a node is gone.
     """
-    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
-        raise InvalidArgumentError(f"return_when={return_when!r:.100}: it is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
-    arrivals = _Arrivals(futures)
+    _check_return_when(return_when)
+    arrivals = Arrivals(futures)
     left = set(arrivals.futures)
     done: Set[Future[Any]] = set()
     deadline = arrivals.deadline(timeout)
@@ -56,39 +65,99 @@ def wait(futures: Iterable[Future[Any]], timeout: Optional[float] = None, return
     return Waited(done, left)
 
 
-def as_completed(futures: Iterable[Future[T]], timeout: Optional[float] = None) -> Iterator[Future[T]]:
-    """Yield the futures as they are done.
+async def wait_async(
+    futures: Iterable[Future[Any]], timeout: Optional[float] = None, return_when: str = ALL_COMPLETED
+) -> Waited:
+    """Wait as :func:`wait` does, in the running event loop, which goes on meanwhile."""
+    _check_return_when(return_when)
+    from cloudburst.awaiting import AsyncArrivals
 
-    ``timeout`` is in seconds, from now; without one the deadlines of the runs hold. Raises DeadlineExceededError when it has
-    passed and some are not done.
-    """
-    arrivals = _Arrivals(futures)
-    deadline = arrivals.deadline(timeout)
-
-    def arriving() -> Iterator[Future[T]]:
-        for n in range(len(arrivals.futures)):
-            future = arrivals.next(deadline)
+    arrivals = AsyncArrivals(checked(futures), None if timeout is None else time.monotonic() + duration(timeout, "timeout"))
+    left = set(arrivals.futures)
+    done: Set[Future[Any]] = set()
+    try:
+        while left:
+            future = await arrivals.next()
             if future is None:
-                missing, all_of_them = len(arrivals.futures) - n, len(arrivals.futures)
-                raise DeadlineExceededError(f"{missing} of {all_of_them} futures are not done in time")
-            yield future
+                break
+            done.add(future)
+            left.discard(future)
+            if return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and future.exception() is not None):
+                arrivals.deadline = 0.0  # what else has arrived by now counts as well
+    finally:
+        arrivals.end()
+    return Waited(done, left)
 
-    return arriving()
+
+def as_completed(futures: Iterable[Future[T]], timeout: Optional[float] = None) -> Completed[T]:
+    """Return an iterator over the futures as they are done: ``for future in …``, or in a coroutine ``async for future in …``.
+
+    ``timeout`` is in seconds, from now; without one the deadlines of the runs hold. The loop raises DeadlineExceededError when
+    it has passed and some are not done.
+    """
+    return Completed(futures, timeout)
 
 
-class _Arrivals(Waiter):
+class Completed(Iterator[Future[T]], Generic[T]):
+    """The futures of :func:`as_completed`. It is used up by one loop."""
+
+    def __init__(self, futures: Iterable[Future[T]], timeout: Optional[float]) -> None:
+        self._arrivals = Arrivals(futures)
+        self._left = len(self._arrivals.futures)
+        self._timed = timeout is not None
+        self._deadline = self._arrivals.deadline(timeout)
+
+    def __next__(self) -> Future[T]:
+        if not self._left:
+            raise StopIteration
+        future = self._arrivals.next(self._deadline)
+        if future is None:
+            raise self._late()
+        self._left -= 1
+        return future
+
+    async def __aiter__(self) -> AsyncIterator[Future[T]]:
+        from cloudburst.awaiting import AsyncArrivals
+
+        arrivals = AsyncArrivals(self._arrivals.futures, self._deadline if self._timed else None)
+        try:
+            while self._left:
+                future = await arrivals.next()
+                if future is None:
+                    raise self._late()
+                self._left -= 1
+                yield future
+        finally:
+            arrivals.end()
+
+    def _late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(f"{self._left} of {len(self._arrivals.futures)} futures are not done in time")
+
+
+def checked(futures: Iterable[Future[Any]]) -> List[Future[Any]]:
+    """Return futures without repetition. Raises InvalidArgumentError for anything else among them."""
+    once = list(dict.fromkeys(futures))
+    for future in once:
+        if not isinstance(future, Future):
+            raise InvalidArgumentError(f"only futures are waited for, got {future!r:.100}")
+    return once
+
+
+def _check_return_when(return_when: str) -> None:
+    if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
+        raise InvalidArgumentError(f"return_when={return_when!r:.100}: it is ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
+
+
+class Arrivals(Waiter):
     """Futures, in the order in which they are done. Used by one thread, which the thread that reads their answers tells."""
 
     __slots__ = ("_channel", "_events", "_several", "_waiting", "futures")
 
     def __init__(self, futures: Iterable[Future[Any]]) -> None:
         super().__init__()
-        self.futures: List[Future[Any]] = list(dict.fromkeys(futures))
-        for future in self.futures:
-            if not isinstance(future, Future):
-                raise InvalidArgumentError(f"only futures are waited for, got {future!r:.100}")
+        self.futures = checked(futures)
         self._channel: Optional[Channel] = None  # at which this thread waits
-        self._events: Deque[Any] = deque()  # futures that are done, requests that are answered or lost
+        self._events: Deque[Any] = deque()  # futures that are done, requests that are answered or lost; None ends a wait
         self._waiting: Dict[Request, List[Future[Any]]] = {}
         self._several = len({id(future._owner) for future in self.futures}) > 1
         for future in self.futures:
@@ -105,7 +174,7 @@ class _Arrivals(Waiter):
         while True:
             if self._events:
                 event = self._events.popleft()
-                if isinstance(event, Future):
+                if event is None or isinstance(event, Future):
                     return event
                 self._arrived(event, deadline)
                 continue

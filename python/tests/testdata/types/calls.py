@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Counter, List
 
 from typing_extensions import assert_type
@@ -73,6 +74,19 @@ add.remote(1, y="2")  # error: argument types "int", "str"
 account.remote("a")  # error: argument type "str"
 account.remote(1, 2)  # error: argument types "int", "int"
 sq.options(timeout=3).remote("a")  # error: argument type "str"
+
+
+async def in_asyncio() -> None:
+    assert_type(await sq.remote(3), int)
+    assert_type(await asyncio.create_task(sq.remote(3)), int)
+    assert_type(await asyncio.wait_for(sq.remote(3), 10), int)
+    first, second = await asyncio.gather(sq.remote(3), name.remote())
+    assert_type(first, int)
+    assert_type(second, str)
+    async for future in cloudburst.as_completed(sq.map([1, 2])):
+        assert_type(future, Future[int])
+    assert_type(sq.remote(3).to_concurrent().result(), int)
+
 
 # Futures and references as arguments.
 sq.remote(sq.remote(3))
