@@ -23,6 +23,9 @@ func (e *Executor) died(w *worker, cause error) {
 	e.mu.Lock()
 	t := w.current
 	w.current = nil
+	if t != nil {
+		w.lane.exit(t)
+	}
 	w.gone = true
 	w.lane.remove(w)
 	delete(e.workers, w.number)
@@ -61,6 +64,7 @@ func (e *Executor) died(w *worker, cause error) {
 		e.runAgain(w, t, cause)
 	}
 	e.refill(w.lane)
+	e.serve(w.lane) // another invocation of a function with a limit may start now
 }
 
 // runAgain has the invocation of a worker that has ended run elsewhere, or fails it.
@@ -77,7 +81,22 @@ func (e *Executor) runAgain(w *worker, t *invocation, cause error) {
 	e.cfg.Logger.Warn("worker died, its invocation is run again", "worker", w.number, "how", how, "functions", t.names(),
 		"run", t.inv.RunID.String(), "attempt", t.attempt, "cause", cause)
 	e.stats.retried.Add(1)
-	e.submit(&invocation{inv: t.inv, attempt: t.attempt + 1, queued: t.queued, limit: t.limit})
+	e.submit(&invocation{inv: t.inv, attempt: t.attempt + 1, queued: t.queued, limit: t.limit, place: t.place})
+}
+
+// serve gives what waits to idle workers, after something else than the end of an invocation has let it start.
+func (e *Executor) serve(l *lane) {
+	for {
+		e.mu.Lock()
+		if len(l.idle) == 0 || l.first() == nil {
+			e.mu.Unlock()
+			return
+		}
+		w := l.takeIdle()
+		next := e.next(w)
+		e.mu.Unlock()
+		e.dispatch(w, next)
+	}
 }
 
 // refill keeps a lane at its least size, and its queue served, after a worker has gone or a zygote has come.

@@ -128,9 +128,11 @@ func (e *Executor) submit(t *invocation) {
 		t.finish(wire.Result{Err: err})
 		return
 	}
-	w := l.takeIdle()
-	if w == nil && l.size < l.floor {
-		w, _ = e.spawn(l) // if it cannot be started now, the loop over deadlines tries again
+	var w *worker
+	if l.admits(t) {
+		if w = l.takeIdle(); w == nil && l.size < l.floor {
+			w, _ = e.spawn(l) // if it cannot be started now, the loop over deadlines tries again
+		}
 	}
 	if w == nil {
 		queued := l.push(t)
@@ -143,6 +145,7 @@ func (e *Executor) submit(t *invocation) {
 		e.wakeDeadlines()
 		return
 	}
+	l.enter(t)
 	w.reserve(t)
 	e.mu.Unlock()
 	e.wakeDeadlines()
@@ -207,6 +210,7 @@ func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 		e.mu.Unlock()
 		return
 	}
+	w.lane.exit(t)
 	next := e.next(w)
 	e.mu.Unlock()
 	if next != nil {
@@ -225,6 +229,7 @@ func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	}
 	e.spawnFails = 0
 	cut := w.mail.clear()
+	w.lane.exit(t)
 	next := e.next(w)
 	e.mu.Unlock()
 	cut.answer()

@@ -39,7 +39,7 @@ func (e *Executor) grow(now time.Time) {
 // wantsGrowth reports whether the oldest invocation has waited for long, and the pool's last growth is as long ago. e.mu is held.
 func (e *Executor) wantsGrowth(now time.Time, after time.Duration) bool {
 	l := e.shared
-	oldest := l.oldest()
+	oldest := l.queue.oldest()
 	return oldest != nil && l.size < e.cfg.WorkersMax && now.Sub(oldest.queued) >= after && now.Sub(e.grown) >= after
 }
 

@@ -22,6 +22,12 @@ type invocation struct {
 	limit   time.Duration // how long it may run
 	// deadline is when it is stopped; set when a worker is reserved for it.
 	deadline time.Time
+
+	// Of the queue that it is in.
+	place          uint64      // what it has instead of an arrival time; 0 before it is queued for the first time
+	since          time.Time   // when it was queued this time
+	previous, next *invocation // of the same client, priority and depth
+	sameRun        *invocation // another one of its run that is queued
 }
 
 // check returns why an invocation cannot be run as it is, or nil.
@@ -37,6 +43,9 @@ func (t *invocation) check() *wire.Error {
 		case len(t.inv.Steps) > 1 && f.GetConvention() == pb.Convention_CONVENTION_CLASS:
 			// Run in a row with others it would be built a second time, in whichever worker is free.
 			return wire.Errorf(pb.Code_CODE_INTERNAL, "run %s: %s@%d is a class, which is invoked alone", t.names(), f.GetName(), f.GetVersion())
+		case len(t.inv.Steps) > 1 && f.GetConcurrency() > 0:
+			// In a row with others it would hold its share of the limit while they run.
+			return wire.Errorf(pb.Code_CODE_INTERNAL, "run %s: %s@%d has a limit (concurrency), so it is invoked alone", t.names(), f.GetName(), f.GetVersion())
 		}
 	}
 	return nil
@@ -48,6 +57,15 @@ func (t *invocation) reserved(now time.Time) {
 	if d := t.inv.Deadline; !d.IsZero() && d.Before(t.deadline) {
 		t.deadline = d
 	}
+}
+
+// limited returns the function of the invocation if only so many of it may run at once, and else nil. A class is not meant: its one
+// worker runs one invocation at a time.
+func (t *invocation) limited() *pb.Function {
+	if f := t.inv.Steps[0].Function; f.GetConcurrency() > 0 && f.GetConvention() != pb.Convention_CONVENTION_CLASS {
+		return f
+	}
+	return nil
 }
 
 // expiry returns when it is too late for the invocation to begin.

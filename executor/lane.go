@@ -1,6 +1,8 @@
 package executor
 
 import (
+	"time"
+
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -15,17 +17,21 @@ type lane struct {
 	retired  bool // ends with its queue
 	class    functionKey
 
-	idle  []*worker     // most recently used last: it is the warmest
-	queue []*invocation // ring
-	head  int
-	count int
+	idle   []*worker // most recently used last: it is the warmest
+	queue  queue     // of the invocations that a worker can start
+	places uint64    // in the queue, that have been given away
+	limits map[string]*limit
+	parked int // invocations that wait until others of their function have ended
 }
 
-const queueInitial = 64
-
-func newLane(queueMax int) *lane {
-	return &lane{queueMax: queueMax, queue: make([]*invocation, queueInitial)}
+// limit bounds how many invocations of one function run at once. The others that have come to the front of the queue are parked here, so
+// that they do not hold up other functions.
+type limit struct {
+	running int
+	parked  queue
 }
+
+func newLane(queueMax int) *lane { return &lane{queueMax: queueMax} }
 
 func (l *lane) takeIdle() *worker {
 	n := len(l.idle)
@@ -51,65 +57,138 @@ func (l *lane) remove(w *worker) {
 	l.size--
 }
 
-func (l *lane) waiting() int { return l.count }
+// waiting returns how many invocations have not started.
+func (l *lane) waiting() int { return l.queue.count + l.parked }
 
-func (l *lane) oldest() *invocation {
-	if l.count == 0 {
-		return nil
-	}
-	return l.queue[l.head]
-}
-
-// push appends an invocation to the queue; an invocation that runs again goes to its front. It reports false when the queue is full.
+// push lets an invocation wait for a worker. It reports false when the queue is full, which it is not for an invocation that runs again.
 func (l *lane) push(t *invocation) bool {
-	if l.count >= l.queueMax && t.attempt == 1 {
+	if l.waiting() >= l.queueMax && t.attempt == 1 {
 		return false
 	}
-	if l.count == len(l.queue) {
-		grown := make([]*invocation, 2*len(l.queue))
-		for i := range l.count {
-			grown[i] = l.queue[(l.head+i)%len(l.queue)]
-		}
-		l.queue, l.head = grown, 0
-	}
-	if t.attempt > 1 {
-		l.head = (l.head - 1 + len(l.queue)) % len(l.queue)
-		l.queue[l.head] = t
-	} else {
-		l.queue[(l.head+l.count)%len(l.queue)] = t
-	}
-	l.count++
+	t.since = time.Now()
+	l.queue.push(l.placed(t))
 	return true
 }
 
+func (l *lane) placed(t *invocation) *invocation {
+	if t.place == 0 {
+		l.places++
+		t.place = l.places
+	}
+	return t
+}
+
+// first returns the invocation that goes next, or nil when none can start. Those that their functions' limits hold up are parked.
+func (l *lane) first() *invocation {
+	for {
+		t := l.queue.first()
+		if t == nil || l.admits(t) {
+			return t
+		}
+		l.queue.remove(t)
+		l.park(t)
+	}
+}
+
+// pop takes the invocation that goes next, and lets it start.
 func (l *lane) pop() *invocation {
-	if l.count == 0 {
+	t := l.first()
+	if t != nil {
+		l.queue.pop()
+		l.enter(t)
+	}
+	return t
+}
+
+// claim takes an invocation of a run out of the queue, and lets it start: nil when none of that run waits here, or its function's limit
+// holds it up.
+func (l *lane) claim(run wire.RunID) *invocation {
+	t := l.queue.runs[run]
+	if t == nil || !l.admits(t) {
 		return nil
 	}
-	t := l.queue[l.head]
-	l.queue[l.head] = nil
-	l.head = (l.head + 1) % len(l.queue)
-	l.count--
+	l.queue.remove(t)
+	l.enter(t)
 	return t
 }
 
 // takeIf removes and returns the invocations that match.
 func (l *lane) takeIf(match func(*invocation) bool) []*invocation {
-	var taken []*invocation
-	kept := 0
-	for i := range l.count {
-		at := (l.head + i) % len(l.queue)
-		t := l.queue[at]
-		l.queue[at] = nil
-		if match(t) {
-			taken = append(taken, t)
-			continue
-		}
-		l.queue[(l.head+kept)%len(l.queue)] = t
-		kept++
+	taken := l.queue.takeIf(match)
+	for name, limit := range l.limits {
+		parked := limit.parked.takeIf(match)
+		l.parked -= len(parked)
+		taken = append(taken, parked...)
+		l.drop(name, limit)
 	}
-	l.count = kept
 	return taken
+}
+
+// takeRun removes and returns the invocations of a run.
+func (l *lane) takeRun(run wire.RunID) []*invocation {
+	taken := l.queue.takeRun(run)
+	for name, limit := range l.limits {
+		parked := limit.parked.takeRun(run)
+		l.parked -= len(parked)
+		taken = append(taken, parked...)
+		l.drop(name, limit)
+	}
+	return taken
+}
+
+// admits reports whether the limit of an invocation's function lets it start.
+func (l *lane) admits(t *invocation) bool {
+	f := t.limited()
+	if f == nil {
+		return true
+	}
+	limit := l.limits[f.GetName()]
+	return limit == nil || limit.running < int(f.GetConcurrency())
+}
+
+// park lets an invocation wait until another one of its function has ended.
+func (l *lane) park(t *invocation) {
+	l.limitOf(t.limited()).parked.push(l.placed(t))
+	l.parked++
+}
+
+// enter counts an invocation that starts.
+func (l *lane) enter(t *invocation) {
+	if f := t.limited(); f != nil {
+		l.limitOf(f).running++
+	}
+}
+
+// exit counts an invocation that started and runs no more: one that was parked for it goes back to the queue.
+func (l *lane) exit(t *invocation) {
+	f := t.limited()
+	if f == nil {
+		return
+	}
+	limit := l.limits[f.GetName()]
+	limit.running--
+	if next := limit.parked.pop(); next != nil {
+		l.parked--
+		l.queue.push(next)
+	}
+	l.drop(f.GetName(), limit)
+}
+
+func (l *lane) limitOf(f *pb.Function) *limit {
+	if l.limits == nil {
+		l.limits = make(map[string]*limit)
+	}
+	if l.limits[f.GetName()] == nil {
+		l.limits[f.GetName()] = new(limit)
+	}
+	return l.limits[f.GetName()]
+}
+
+// drop forgets a limit that holds up nothing.
+func (l *lane) drop(name string, limit *limit) {
+	if limit.running == 0 && limit.parked.count == 0 {
+		delete(l.limits, name)
+	}
 }
 
 // lanes calls f for every lane. e.mu is held.

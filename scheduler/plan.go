@@ -37,6 +37,24 @@ type chain struct {
 	// downstream are the chains that take this one's result.
 	downstream []int
 	colocated  bool
+	// priority is the highest of its functions; queueTimeout is the shortest that one of them names, 0 when none does.
+	priority     int32
+	queueTimeout time.Duration
+}
+
+// of takes over what a function asks for where it waits.
+func (c *chain) of(f *pb.Function, first bool) {
+	if first || f.GetPriority() > c.priority {
+		c.priority = f.GetPriority()
+	}
+	if own := queueTimeoutOf(f.GetQueueTimeoutMilliseconds()); own > 0 && (c.queueTimeout == 0 || own < c.queueTimeout) {
+		c.queueTimeout = own
+	}
+}
+
+// queueTimeoutOf returns a time limit for waiting, bounded.
+func queueTimeoutOf(milliseconds uint64) time.Duration {
+	return time.Duration(min(milliseconds, uint64(timeoutSumMax.Milliseconds()))) * time.Millisecond
 }
 
 // newPlan cuts a DAG. versions are its functions in the order of its list.
@@ -65,6 +83,7 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 			p.functions = append(p.functions, function)
 			current := &p.chains[len(p.chains)-1]
 			current.end = len(p.functions)
+			current.of(function, current.end-current.first == 1)
 			current.colocated = current.colocated || slices.Contains(d.GetColocated(), d.Graph.Functions[f])
 			p.timeout = min(p.timeout+timeoutOf(function), timeoutSumMax)
 		}
@@ -80,8 +99,10 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 
 // newPlanOf returns the plan of a single function.
 func newPlanOf(ref string, f *pb.Function) *plan {
+	only := chain{end: 1}
+	only.of(f, true)
 	return &plan{
-		refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{{end: 1}}, timeout: timeoutOf(f),
+		refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{only}, timeout: timeoutOf(f),
 	}
 }
 
@@ -91,10 +112,10 @@ func (p *plan) steps() int {
 	return last.end - last.first
 }
 
-// separate reports whether a function is always an invocation of its own: so that only it is retried, or because its
-// instance lives in a worker of its own.
+// separate reports whether a function is always an invocation of its own: so that only it is retried, or waits until others of it
+// have ended, or because its instance lives in a worker of its own.
 func separate(f *pb.Function) bool {
-	return f.GetRetries() > 0 || f.GetConvention() == pb.Convention_CONVENTION_CLASS
+	return f.GetRetries() > 0 || f.GetConcurrency() > 0 || f.GetConvention() == pb.Convention_CONVENTION_CLASS
 }
 
 // timeoutSumMax is far beyond every timeout that can be asked for, and twice it does not overflow.

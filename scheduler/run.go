@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type run struct {
 	client   uint64
 	parent   wire.RunID // zero for a call of a client
 	depth    int        // runs above this one
+	priority int32      // that its invocations have at least, since the run above it waits for them
 	alarm    alarm      // guarded by the table
 	key      string     // of the result, unless the call names one
 	store    bool       // keep the result in the store
@@ -83,7 +85,7 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 		return nil, err
 	}
 	r.deadline = r.started.Add(timeout)
-	r.client = q.client
+	r.client, r.priority = q.client, math.MinInt32
 	s.inherit(r)
 	if n := len(p.functions); n <= len(r.steps2) {
 		r.steps, r.spans = r.steps2[:n], r.spans2[:n]
@@ -118,6 +120,9 @@ func (s *Scheduler) inherit(r *run) {
 		return // it has ended, and this run was started by a thread that it left behind
 	}
 	r.client, r.depth = above.client, above.depth+1
+	for i := range above.plan.chains {
+		r.priority = max(r.priority, above.priorityOf(&above.plan.chains[i]))
+	}
 	if !r.call.GetDetached() && above.deadline.Before(r.deadline) {
 		r.deadline = above.deadline
 	}
@@ -169,6 +174,15 @@ func (r *run) launch(inv *invocation, now time.Time) {
 	on.executor.Invoke(sent)
 }
 
+// priorityOf returns the priority that the invocation of a chain has.
+func (r *run) priorityOf(chain *chain) int32 {
+	own := chain.priority
+	if r.call.Priority != nil {
+		own = r.call.GetPriority()
+	}
+	return max(own, r.priority)
+}
+
 // place asks the policy where an invocation runs. Functions that must share a node follow the first of them. r.mu is held,
 // and let go while the policy thinks.
 func (r *run) place(chain *chain, sent *wire.Invocation) *Candidate {
@@ -191,7 +205,13 @@ func (r *run) place(chain *chain, sent *wire.Invocation) *Candidate {
 // the first function and before its keyword arguments. r.mu is held.
 func (r *run) assemble(chain *chain) *wire.Invocation {
 	steps := r.steps[chain.first:chain.end:chain.end]
-	out := &wire.Invocation{RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth}
+	out := &wire.Invocation{
+		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth,
+		Priority: r.priorityOf(chain), QueueTimeout: chain.queueTimeout,
+	}
+	if asked := r.call.GetQueueTimeoutMilliseconds(); asked > 0 {
+		out.QueueTimeout = queueTimeoutOf(asked)
+	}
 	upstream := r.upstream(chain)
 	if len(upstream) == 0 {
 		if values, ok := r.contiguous(chain); ok {

@@ -36,6 +36,10 @@ type Invocation struct {
 	Parent RunID
 	// Depth is the number of runs above this one.
 	Depth int
+	// Priority decides which of its client's invocations go first when they wait for a worker: those with the highest.
+	Priority int32
+	// QueueTimeout is how long it may wait for a worker; 0 is until its deadline.
+	QueueTimeout time.Duration
 	// Done is called exactly once, on any goroutine, and must not block.
 	Done func(Result)
 }
