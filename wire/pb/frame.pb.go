@@ -2056,11 +2056,11 @@ func (*Item) Descriptor() ([]byte, []int) {
 	return file_cloudburst_v1_frame_proto_rawDescGZIP(), []int{14}
 }
 
-// Credit lets so many more items of a streamed result come.
+// Credit lets so many more items of a streamed result come: as many as have been taken. It is ignored when the run has ended.
 type Credit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the Call, or of the Invoke
-	Items         uint32                 `protobuf:"varint,2,opt,name=items,proto3" json:"items,omitempty"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`       // of the Call, or of the Invoke
+	Items         uint32                 `protobuf:"varint,2,opt,name=items,proto3" json:"items,omitempty"` // 0 = no more are wanted: the function ends where it yields the next one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3547,6 +3547,7 @@ type Invoke struct {
 	Level                Level                  `protobuf:"varint,3,opt,name=level,proto3,enum=cloudburst.v1.Level" json:"level,omitempty"`
 	DeadlineMilliseconds int64                  `protobuf:"varint,4,opt,name=deadline_milliseconds,json=deadlineMilliseconds,proto3" json:"deadline_milliseconds,omitempty"` // Unix time
 	Attempt              uint32                 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`                                                       // 1, 2, …
+	StreamCredit         uint32                 `protobuf:"varint,16,opt,name=stream_credit,json=streamCredit,proto3" json:"stream_credit,omitempty"`                        // as in Call: what the last step yields is sent as Items
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -3612,6 +3613,13 @@ func (x *Invoke) GetDeadlineMilliseconds() int64 {
 func (x *Invoke) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Invoke) GetStreamCredit() uint32 {
+	if x != nil {
+		return x.StreamCredit
 	}
 	return 0
 }
@@ -4215,13 +4223,14 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x05helps\x18\x03 \x01(\bR\x05helps\x12\x10\n" +
 	"\x03any\x18\x04 \x01(\bR\x03any\"\x18\n" +
 	"\x06Waited\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc5\x01\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xea\x01\n" +
 	"\x06Invoke\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12)\n" +
 	"\x05steps\x18\x02 \x03(\v2\x13.cloudburst.v1.StepR\x05steps\x12*\n" +
 	"\x05level\x18\x03 \x01(\x0e2\x14.cloudburst.v1.LevelR\x05level\x123\n" +
 	"\x15deadline_milliseconds\x18\x04 \x01(\x03R\x14deadlineMilliseconds\x12\x18\n" +
-	"\aattempt\x18\x05 \x01(\rR\aattempt\"\x90\x01\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12#\n" +
+	"\rstream_credit\x18\x10 \x01(\rR\fstreamCredit\"\x90\x01\n" +
 	"\x04Step\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x1e\n" +

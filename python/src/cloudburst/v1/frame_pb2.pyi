@@ -572,18 +572,20 @@ class Waited(_message.Message):
     def __init__(self, id: _Optional[int] = ...) -> None: ...
 
 class Invoke(_message.Message):
-    __slots__ = ("run_id", "steps", "level", "deadline_milliseconds", "attempt")
+    __slots__ = ("run_id", "steps", "level", "deadline_milliseconds", "attempt", "stream_credit")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_CREDIT_FIELD_NUMBER: _ClassVar[int]
     run_id: bytes
     steps: _containers.RepeatedCompositeFieldContainer[Step]
     level: Level
     deadline_milliseconds: int
     attempt: int
-    def __init__(self, run_id: _Optional[bytes] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., deadline_milliseconds: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+    stream_credit: int
+    def __init__(self, run_id: _Optional[bytes] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., deadline_milliseconds: _Optional[int] = ..., attempt: _Optional[int] = ..., stream_credit: _Optional[int] = ...) -> None: ...
 
 class Step(_message.Message):
     __slots__ = ("function", "version", "positional", "keywords", "spread")
