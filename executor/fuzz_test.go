@@ -179,7 +179,7 @@ func TestTheCallsOfOneWorkerAreBounded(t *testing.T) {
 	frames := wire.NewFrameReader(theirs)
 	within(t, readFrame(frames), "the invocation")
 	for i := range hostCallsMax + 1 {
-		receive := &pb.Header{Id: uint64(i + 1), Body: &pb.Header_Receive{Receive: &pb.Receive{WaitMilliseconds: 1 << 40}}}
+		receive := &pb.Header{Id: uint64(i + 1), Body: &pb.Header_Receive{Receive: &pb.Receive{WaitMilliseconds: 1 << 40, Invocation: 1}}}
 		if _, err := theirs.Write(frameOf(t, receive)); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestTheCallsOfOneWorkerAreBounded(t *testing.T) {
 	equal(t, refused.Header.GetId(), uint64(hostCallsMax+1))
 	wantError(t, wire.ErrorFromFrame(refused), wire.ErrNoResources, "1024")
 	w.e.mu.Lock()
-	w.current = nil
+	w.release().answer()
 	w.e.mu.Unlock()
 	_ = theirs.Close()
 	within(t, ended, "the worker's end")

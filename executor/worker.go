@@ -27,8 +27,7 @@ type worker struct {
 	zygote *zygote // whose child it is
 	conn   *net.UnixConn
 	sender *wire.Sender
-	exited chan string // the zygote's word on how it ended
-	mail   mailbox
+	exited chan string     // the zygote's word on how it ended
 	life   context.Context // of what the worker waits for
 	end    context.CancelFunc
 	logs   *os.File
@@ -36,19 +35,19 @@ type worker struct {
 	calls  atomic.Int32 // what it waits for
 
 	// Guarded by Executor.mu.
-	current   *invocation
-	condemned *invocation // killed for running this one past its deadline
+	slots     []*slot // of what it runs: each but the last waits for the one after it. Empty while the worker is idle
+	free      []*slot // that have been used and are kept
+	condemned bool    // killed because one of its invocations ran past its deadline
 	gone      bool
 	pid       int
 	idleSince time.Time
 
-	// Owned by the goroutine that has reserved the worker, which dispatches current.
+	// Owned by the goroutine that has reserved the last slot, which dispatches the invocation in it.
 	loaded map[functionKey]struct{}
 	frame  invokeFrame
 
-	invocation atomic.Uint64           // id of the last Invoke frame; 0 between the reservation and that
-	running    atomic.Pointer[running] // what the log lines belong to
-	retired    atomic.Bool             // told to end
+	running atomic.Pointer[running] // what the log lines belong to
+	retired atomic.Bool             // told to end
 }
 
 // spawn starts a worker in a lane. It can be given work at once: what is sent before the process is up waits in its socket.
@@ -118,13 +117,6 @@ func socketPair(kind int) (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), theirs, nil
 }
 
-// reserve makes an invocation the worker's current one. Executor.mu is held.
-func (w *worker) reserve(t *invocation) {
-	t.reserved(time.Now())
-	w.current = t
-	w.invocation.Store(0)
-}
-
 func (w *worker) holds(f *pb.Function) bool {
 	_, ok := w.loaded[keyOf(f)]
 	return ok
@@ -149,9 +141,10 @@ func (w *worker) load(t *invocation, f *pb.Function, definition []byte) error {
 
 // invoke sends an invocation.
 func (w *worker) invoke(t *invocation) error {
-	w.running.Store(&running{steps: t.inv.Steps, run: t.inv.RunID})
+	t.slot.running = &running{steps: t.inv.Steps, run: t.inv.RunID}
+	w.running.Store(t.slot.running)
 	id := w.frame.nextID()
-	w.invocation.Store(id)
+	t.slot.id.Store(id)
 	return w.sender.Send(w.frame.header(id, t), t.inv.Values)
 }
 

@@ -3705,6 +3705,7 @@ type Send struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Invocation    uint64                 `protobuf:"varint,3,opt,name=invocation,proto3" json:"invocation,omitempty"` // the id of the Invoke whose function sends
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3753,10 +3754,18 @@ func (x *Send) GetNumber() uint64 {
 	return 0
 }
 
+func (x *Send) GetInvocation() uint64 {
+	if x != nil {
+		return x.Invocation
+	}
+	return 0
+}
+
 type Receive struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	WaitMilliseconds uint64                 `protobuf:"varint,1,opt,name=wait_milliseconds,json=waitMilliseconds,proto3" json:"wait_milliseconds,omitempty"`
-	Limit            uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // 0 = all there are
+	Limit            uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`           // 0 = all there are
+	Invocation       uint64                 `protobuf:"varint,3,opt,name=invocation,proto3" json:"invocation,omitempty"` // the id of the Invoke whose function receives
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -3801,6 +3810,13 @@ func (x *Receive) GetWaitMilliseconds() uint64 {
 func (x *Receive) GetLimit() uint32 {
 	if x != nil {
 		return x.Limit
+	}
+	return 0
+}
+
+func (x *Receive) GetInvocation() uint64 {
+	if x != nil {
+		return x.Invocation
 	}
 	return 0
 }
@@ -4238,13 +4254,19 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"positional\x18\x03 \x01(\rR\n" +
 	"positional\x12\x1a\n" +
 	"\bkeywords\x18\x04 \x03(\tR\bkeywords\x12\x16\n" +
-	"\x06spread\x18\x05 \x03(\rR\x06spread\"6\n" +
+	"\x06spread\x18\x05 \x03(\rR\x06spread\"V\n" +
 	"\x04Send\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x04R\x06number\"L\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x1e\n" +
+	"\n" +
+	"invocation\x18\x03 \x01(\x04R\n" +
+	"invocation\"l\n" +
 	"\aReceive\x12+\n" +
 	"\x11wait_milliseconds\x18\x01 \x01(\x04R\x10waitMilliseconds\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\";\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x1e\n" +
+	"\n" +
+	"invocation\x18\x03 \x01(\x04R\n" +
+	"invocation\";\n" +
 	"\bMessages\x12/\n" +
 	"\asenders\x18\x01 \x03(\v2\x15.cloudburst.v1.SenderR\asenders\"8\n" +
 	"\x06Sender\x12\x16\n" +

@@ -602,20 +602,24 @@ class Step(_message.Message):
     def __init__(self, function: _Optional[str] = ..., version: _Optional[int] = ..., positional: _Optional[int] = ..., keywords: _Optional[_Iterable[str]] = ..., spread: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("member", "number")
+    __slots__ = ("member", "number", "invocation")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
+    INVOCATION_FIELD_NUMBER: _ClassVar[int]
     member: str
     number: int
-    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+    invocation: int
+    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ..., invocation: _Optional[int] = ...) -> None: ...
 
 class Receive(_message.Message):
-    __slots__ = ("wait_milliseconds", "limit")
+    __slots__ = ("wait_milliseconds", "limit", "invocation")
     WAIT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INVOCATION_FIELD_NUMBER: _ClassVar[int]
     wait_milliseconds: int
     limit: int
-    def __init__(self, wait_milliseconds: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+    invocation: int
+    def __init__(self, wait_milliseconds: _Optional[int] = ..., limit: _Optional[int] = ..., invocation: _Optional[int] = ...) -> None: ...
 
 class Messages(_message.Message):
     __slots__ = ("senders",)
