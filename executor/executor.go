@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/printed"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -20,6 +21,8 @@ type Executor struct {
 	store     Store
 	functions Functions
 	stats     counters
+	printed   *printed.Store
+	pipesUsed atomic.Bool // functions of this node write past Python's own streams, so the pipes are looked at after each invocation
 	ready     chan struct{}
 	python    atomic.Pointer[zygoteNotice] // what the zygote has said of its Python
 	life      context.Context              // of everything that waits for an invocation or a worker; ends with Run
@@ -56,6 +59,7 @@ func New(cfg Config, store Store, functions Functions) (*Executor, error) {
 		cfg:       cfg,
 		store:     store,
 		functions: functions,
+		printed:   printed.New(printed.Config{Bytes: cfg.LogBytes, Origin: cfg.Origin}),
 		ready:     make(chan struct{}),
 		life:      life,
 		endLife:   end,

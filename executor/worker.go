@@ -30,7 +30,7 @@ type worker struct {
 	exited chan string     // the zygote's word on how it ended
 	life   context.Context // of what the worker waits for
 	end    context.CancelFunc
-	logs   *os.File
+	pipe   *logPipe
 	born   time.Time
 	calls  atomic.Int32 // what it waits for
 
@@ -68,7 +68,7 @@ func (e *Executor) spawn(l *lane) (*worker, error) {
 	l.size++
 	e.stats.started.Add(1)
 	e.goroutines.Go(w.read)
-	e.goroutines.Go(w.readLogs)
+	e.goroutines.Go(w.pipe.follow)
 	return w, nil
 }
 
@@ -78,10 +78,10 @@ func (e *Executor) fork(l *lane, now time.Time) (*worker, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	logs, logsIn, err := os.Pipe()
+	pipe, logsIn, err := e.openLogPipe()
 	if err != nil {
 		_ = ours.Close()
-		return nil, fmt.Errorf("log pipe of a worker: %w", err)
+		return nil, err
 	}
 	defer logsIn.Close()
 	sender, err := wire.NewSender(ours)
@@ -90,13 +90,14 @@ func (e *Executor) fork(l *lane, now time.Time) (*worker, error) {
 		err = e.zygote.fork(e.numbers, e.cfg.Member, theirs, logsIn, e.clients.theirs)
 	}
 	if err != nil {
-		_, _ = ours.Close(), logs.Close()
+		_, _ = ours.Close(), pipe.file.Close()
 		return nil, fmt.Errorf("fork a worker: %w", err)
 	}
 	w := &worker{
-		e: e, number: e.numbers, lane: l, zygote: e.zygote, conn: ours, sender: sender, logs: logs, born: now,
+		e: e, number: e.numbers, lane: l, zygote: e.zygote, conn: ours, sender: sender, pipe: pipe, born: now,
 		exited: make(chan string, 1), loaded: make(map[functionKey]struct{}), idleSince: now,
 	}
+	pipe.take = w.wrote
 	w.life, w.end = context.WithCancel(e.life)
 	return w, nil
 }
@@ -201,6 +202,9 @@ func (w *worker) take(frame wire.Frame) error {
 }
 
 func (w *worker) answer(id uint64, r wire.Result) error {
+	if w.e.pipesUsed.Load() {
+		w.pipe.drain(true) // it belongs to this invocation, and comes before its result
+	}
 	if !w.e.answered(w, id, r) {
 		return fmt.Errorf("%w: invocation %d was answered, which the worker does not run", wire.ErrFrame, id)
 	}
@@ -223,7 +227,7 @@ func (w *worker) kill() {
 func (w *worker) close() {
 	w.end()
 	_ = w.conn.Close()
-	_ = w.logs.SetReadDeadline(time.Now().Add(logDrainWait))
+	_ = w.pipe.file.SetReadDeadline(time.Now().Add(logDrainWait))
 }
 
 // exit returns how the process ended, as far as the zygote has said.

@@ -18,6 +18,7 @@ from cloudburst.argument import Ref
 from cloudburst.errors import Error
 from cloudburst.function import Function
 from cloudburst.future import Future
+from cloudburst.logs import LogLine
 from cloudburst.pipeline import Pipeline
 from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait, wait_async
 from cloudburst.worker.context import Context, context
@@ -31,6 +32,7 @@ __all__ = [
     "Error",
     "Function",
     "Future",
+    "LogLine",
     "Pipeline",
     "Ref",
     "as_completed",
