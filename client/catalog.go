@@ -20,13 +20,53 @@ type Function struct {
 	Convention string `json:"convention"`
 	// PythonVersion is that of the Python it was registered from.
 	PythonVersion string `json:"python_version,omitempty"`
-	// Retries is how often a raised exception is retried.
-	Retries int `json:"retries"`
+	// Retries is how often it is run again after it has raised or its worker was lost, together; 0 = at most once. nil: never after it has
+	// raised, and twice after a loss.
+	Retries *int `json:"retries"`
+	// RetryOn names the exceptions after which it is run again; none = all.
+	RetryOn []string `json:"retry_on,omitempty"`
+	// Backoff is the pause before the first retry, doubled with each; 0 = the node's.
+	Backoff time.Duration `json:"backoff_nanoseconds,omitempty"`
+	// Concurrency is how many invocations of it run at once on a node; 0 = any number.
+	Concurrency int `json:"concurrency,omitempty"`
+	// RateLimit is how often it may start on a node; nil = as often as it is called.
+	RateLimit *RateLimit `json:"rate_limit,omitempty"`
+	// Priority: of the invocations of one client that wait for a worker, those with a higher one go first.
+	Priority int `json:"priority,omitempty"`
+	// QueueTimeout is how long it may wait until it starts; 0 = until its deadline.
+	QueueTimeout time.Duration `json:"queue_timeout_nanoseconds,omitempty"`
 	// Timeout bounds one invocation; 0 = the node's default.
 	Timeout    time.Duration `json:"timeout_nanoseconds"`
 	Registered time.Time     `json:"registered"`
 	// SizeBytes is that of its definition.
 	SizeBytes uint64 `json:"size_bytes"`
+}
+
+// RateLimit lets a function start at most so many times within any period of that length.
+type RateLimit struct {
+	Starts int           `json:"starts"`
+	Period time.Duration `json:"period_nanoseconds"`
+	// Key names the parameter for each value of which the limit holds; empty = for all calls together.
+	Key string `json:"key,omitempty"`
+}
+
+// String returns the limit as people write it, as in "10/s" or "3/500ms for each user".
+func (l RateLimit) String() string {
+	period := l.Period.String()
+	switch l.Period {
+	case time.Second:
+		period = "s"
+	case time.Minute:
+		period = "min"
+	case time.Hour:
+		period = "h"
+	case 24 * time.Hour:
+		period = "day"
+	}
+	if l.Key != "" {
+		return fmt.Sprintf("%d/%s for each %s", l.Starts, period, l.Key)
+	}
+	return fmt.Sprintf("%d/%s", l.Starts, period)
 }
 
 // Link says that the result of one function of a DAG is an argument of another.
@@ -168,9 +208,20 @@ func (c *Client) functions(ctx context.Context, list *pb.ListFunctions) ([]Funct
 		functions[i] = Function{
 			Name: f.GetName(), Version: f.GetVersion(), Doc: f.GetDoc(),
 			Convention:    strings.ToLower(strings.TrimPrefix(f.GetConvention().String(), "CONVENTION_")),
-			PythonVersion: f.GetPythonVersion(), Retries: int(f.GetRetries()),
-			Timeout:    time.Duration(f.GetTimeoutMilliseconds()) * time.Millisecond,
-			Registered: time.UnixMilli(f.GetRegisteredMilliseconds()), SizeBytes: f.GetSizeBytes(),
+			PythonVersion: f.GetPythonVersion(), RetryOn: f.GetRetryOn(),
+			Concurrency: int(f.GetConcurrency()), Priority: int(f.GetPriority()),
+			Timeout:      time.Duration(f.GetTimeoutMilliseconds()) * time.Millisecond,
+			Backoff:      time.Duration(f.GetBackoffMilliseconds()) * time.Millisecond,
+			QueueTimeout: time.Duration(f.GetQueueTimeoutMilliseconds()) * time.Millisecond,
+			Registered:   time.UnixMilli(f.GetRegisteredMilliseconds()), SizeBytes: f.GetSizeBytes(),
+		}
+		if f.Retries != nil {
+			functions[i].Retries = new(int(f.GetRetries()))
+		}
+		if limit := f.GetRateLimit(); limit != nil {
+			functions[i].RateLimit = &RateLimit{
+				Starts: int(limit.GetStarts()), Period: time.Duration(limit.GetPeriodMilliseconds()) * time.Millisecond, Key: limit.GetKey(),
+			}
 		}
 	}
 	return functions, nil

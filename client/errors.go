@@ -48,4 +48,6 @@ var (
 	ErrCancelled = wire.ErrCancelled
 	// ErrInternal says that the fault is the node's.
 	ErrInternal = wire.ErrInternal
+	// ErrOutcomeUnknown says that the worker of a function that may run at most once was lost: whether it took effect is not known.
+	ErrOutcomeUnknown = wire.ErrOutcomeUnknown
 )

@@ -63,7 +63,7 @@ func BenchmarkSpawn(b *testing.B) {
 		inv := n.invocation("incr", 1)
 		answers := make(chan wire.Result, 1)
 		inv.Done = func(r wire.Result) { answers <- r }
-		t := &invocation{inv: inv, attempt: 1, queued: began, limit: time.Minute}
+		t := &invocation{inv: inv, queued: began, limit: time.Minute}
 		fresh.reserve(t)
 		n.mu.Unlock()
 		n.dispatch(fresh, t)

@@ -1,17 +1,16 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 	"time"
 
+	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
 
 const (
-	// blamelessMax is how often an invocation may lose its worker to another one in it before that counts as one of its attempts.
-	blamelessMax = 3
 	// exitNoticeWait is how long the zygote may take to say how a worker ended.
 	exitNoticeWait = 200 * time.Millisecond
 	// logDrainWait is how long the log pipe of a worker that has ended is read on, for a child of it may hold it open for ever.
@@ -21,24 +20,24 @@ const (
 	spawnBackoffMax = 5 * time.Second
 )
 
-// died takes note that a worker has ended. What it ran is run again, unless it has been tried often enough or was the reason.
+// died takes note that a worker has ended. Its invocation is lost, unless the worker was stopped for it.
 func (e *Executor) died(w *worker, cause error) {
 	e.mu.Lock()
-	var lost []*invocation
-	var cut waiters
-	for w.busy() {
-		lost = append(lost, w.last().t)
-		cut = append(cut, w.release()...)
+	t := w.current
+	w.current = nil
+	if t != nil {
+		w.lane.exit(t)
 	}
 	w.gone = true
 	w.lane.remove(w)
 	delete(e.workers, w.number)
+	overdue := t != nil && w.condemned == t
 	stopping := e.stopped
-	if len(lost) > 0 && !w.condemned && !stopping {
+	if t != nil && !overdue && !stopping {
 		e.leaving[w.number] = w
 	}
-	told := w.retired.Load() || w.condemned || stopping
-	if len(lost) == 0 && !told {
+	told := w.retired.Load() || w.condemned != nil || stopping
+	if t == nil && !told {
 		// It ended with nothing to do. If the next ones do so too, starting them must not become all that the node does.
 		e.spawnAfter = time.Now().Add(min(spawnBackoffMin<<min(e.spawnFails, 10), spawnBackoffMax))
 		e.spawnFails++
@@ -46,48 +45,46 @@ func (e *Executor) died(w *worker, cause error) {
 	if l := w.lane; l != e.shared && l.size == 0 && l.waiting() == 0 {
 		e.forget(l)
 	}
+	cut := w.mail.clear()
 	e.mu.Unlock()
 	w.close()
 	cut.answer()
 	if !told {
 		e.stats.died.Add(1)
-		if len(lost) == 0 {
+	}
+	switch {
+	case t == nil:
+		if !told {
 			e.cfg.Logger.Warn("worker died without work", "worker", w.number, "cause", cause)
 		}
-	}
-	// From the lowest on: the end of the process is the doing of the last one, and how it ended may have to be waited for.
-	for i, t := range slices.Backward(lost) {
-		switch {
-		case stopping:
-			t.failStopping()
-		case t.overdue:
-			t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, so its worker was stopped",
-				t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond))
-		case (i > 0 || w.condemned) && t.blameless < blamelessMax:
-			e.runAgainBlameless(w, t)
-		default:
-			e.runAgain(w, t, cause)
-		}
+	case overdue:
+		t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, so its worker was stopped",
+			t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond))
+	case stopping:
+		t.failStopping()
+	default:
+		e.lose(w, t, cause)
 	}
 	e.refill(w.lane)
 	e.serve(w.lane) // another invocation of a function with a limit may start now
 }
 
-// runAgain has the invocation of a worker that has ended run elsewhere, or fails it.
-func (e *Executor) runAgain(w *worker, t *invocation, cause error) {
+// lose answers the invocation of a worker that has ended; the scheduler decides whether it is run again. An invocation has had no effect
+// that was not sent, since it still waited for a definition, or that the process had not read: then the end of its socket is a reset.
+// This holds as long as the worker has sent nothing, for until then it was sent nothing else.
+func (e *Executor) lose(w *worker, t *invocation, cause error) {
+	loss := wire.LostRunning
+	if w.invocation.Load() == 0 || !w.heard && errors.Is(cause, syscall.ECONNRESET) {
+		loss = wire.LostUnstarted
+	}
 	how := w.exit()
 	e.mu.Lock()
 	delete(e.leaving, w.number)
 	e.mu.Unlock()
-	if t.attempt-t.blameless >= AttemptsMax {
-		t.fail(pb.Code_CODE_WORKER_DIED, "run %s: worker %d %s while running it, as did the %d before; it is not tried again",
-			t.names(), w.number, how, AttemptsMax-1)
-		return
-	}
-	e.cfg.Logger.Warn("worker died, its invocation is run again", "worker", w.number, "how", how, "functions", t.names(),
-		"run", t.inv.RunID.String(), "attempt", t.attempt, "cause", cause)
-	e.stats.retried.Add(1)
-	e.submit(&invocation{inv: t.inv, attempt: t.attempt + 1, queued: t.queued, limit: t.limit, place: t.place, blameless: t.blameless})
+	e.stats.lost.Add(1)
+	e.cfg.Logger.Warn("worker died while it had an invocation", "worker", w.number, "how", how, "functions", t.names(),
+		"run", t.inv.RunID.String(), "attempt", t.inv.Attempt, "started", loss == wire.LostRunning, "cause", cause)
+	t.finish(wire.Result{Err: wire.Errorf(pb.Code_CODE_WORKER_DIED, "worker %d %s", w.number, how), Lost: loss})
 }
 
 // serve gives what waits to idle workers, after something else than the end of an invocation has let it start.
@@ -103,15 +100,6 @@ func (e *Executor) serve(l *lane) {
 		e.mu.Unlock()
 		e.dispatch(w, next)
 	}
-}
-
-// runAgainBlameless has an invocation run elsewhere whose worker ended because of another one in it, which does not count as one of its
-// attempts.
-func (e *Executor) runAgainBlameless(w *worker, t *invocation) {
-	e.cfg.Logger.Info("an invocation is run again, since another one in its worker has ended that", "worker", w.number, "functions", t.names(),
-		"run", t.inv.RunID.String(), "attempt", t.attempt)
-	e.stats.retried.Add(1)
-	e.submit(&invocation{inv: t.inv, attempt: t.attempt + 1, blameless: t.blameless + 1, queued: t.queued, limit: t.limit, place: t.place})
 }
 
 // refill keeps a lane at its least size, and its queue served, after a worker has gone or a zygote has come.

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cloudburst/printed"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -21,8 +20,6 @@ type Executor struct {
 	store     Store
 	functions Functions
 	stats     counters
-	printed   *printed.Store
-	pipesUsed atomic.Bool // functions of this node write past Python's own streams, so the pipes are looked at after each invocation
 	ready     chan struct{}
 	python    atomic.Pointer[zygoteNotice] // what the zygote has said of its Python
 	life      context.Context              // of everything that waits for an invocation or a worker; ends with Run
@@ -59,7 +56,6 @@ func New(cfg Config, store Store, functions Functions) (*Executor, error) {
 		cfg:       cfg,
 		store:     store,
 		functions: functions,
-		printed:   printed.New(printed.Config{Bytes: cfg.LogBytes, Origin: cfg.Origin}),
 		ready:     make(chan struct{}),
 		life:      life,
 		endLife:   end,
@@ -93,7 +89,7 @@ func (e *Executor) PythonPath() []string {
 // Invoke runs an invocation and calls its Done. A class must be an invocation of its own, since its instance lives in one
 // worker; an invocation of several steps with a class among them is refused.
 func (e *Executor) Invoke(inv *wire.Invocation) {
-	t := &invocation{inv: inv, attempt: 1, queued: time.Now(), limit: e.timeout(inv)}
+	t := &invocation{inv: inv, queued: time.Now(), limit: e.timeout(inv)}
 	if err := t.check(); err != nil {
 		t.finish(wire.Result{Err: err})
 		return
@@ -210,14 +206,13 @@ func (e *Executor) invoke(w *worker, t *invocation) {
 // worker has ended meanwhile, since then the invocation is in other hands.
 func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 	e.mu.Lock()
-	if s := w.last(); s == nil || s.t != t {
+	if w.current != t {
 		e.mu.Unlock()
 		return
 	}
-	cut := w.release()
+	w.lane.exit(t)
 	next := e.next(w)
 	e.mu.Unlock()
-	cut.answer()
 	if next != nil {
 		e.dispatch(w, next)
 	}
@@ -227,14 +222,14 @@ func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 // answered takes a worker's answer: the worker goes on with the next invocation before the answer is looked at.
 func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	e.mu.Lock()
-	s := w.last()
-	if s == nil || id == 0 || id != s.id.Load() {
+	t := w.current
+	if t == nil || id == 0 || id != w.invocation.Load() {
 		e.mu.Unlock()
 		return false
 	}
-	t := s.t
 	e.spawnFails = 0
-	cut := w.release()
+	cut := w.mail.clear()
+	w.lane.exit(t)
 	next := e.next(w)
 	e.mu.Unlock()
 	cut.answer()
@@ -248,7 +243,8 @@ func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 
 // next gives the worker the invocation that has waited longest, or makes it idle. e.mu is held.
 func (e *Executor) next(w *worker) *invocation {
-	if w.gone || w.condemned {
+	w.current = nil
+	if w.gone || w.condemned != nil {
 		return nil
 	}
 	next := w.lane.pop()

@@ -159,37 +159,55 @@ func TestVersionsOfAFunction(t *testing.T) {
 
 // Death of workers.
 
-func TestADeadWorkersInvocationIsRunAgain(t *testing.T) {
+func TestADeadWorkersInvocationIsLost(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{})
 	path := filepath.Join(t.TempDir(), "attempts")
 	other := n.begin(n.invocation("wait_for", "k", 60))
-	equal(t, n.call("die", path, 2), uint64(3))
-	// No other call has noticed.
-	if err := n.cache.Put(t.Context(), []cache.Write{lww("k", encode(t, 5))}, pb.Ack_ACK_MEMORY); err != nil {
-		t.Fatal(err)
-	}
-	r := within(t, other, "the other function")
-	equal(t, decode(t, r.Value), uint64(5))
-	equal(t, n.Stats().Retried, uint64(2))
-	line := n.logs.wait(t, "worker died, its invocation is run again")
-	equal(t, line["how"], "was killed by signal 9 (killed)")
-	equal(t, line["functions"], "die@1")
-}
-
-func TestAnInvocationThatKillsItsWorkers(t *testing.T) {
-	t.Parallel()
-	n := start(t, Config{})
-	path := filepath.Join(t.TempDir(), "attempts")
-	wantError(t, n.fails("die", path, 1000), wire.ErrWorkerDied, "die@1", "killed by signal 9", "not tried again")
+	inv := n.invocation("die", path, 1)
+	r := within(t, n.begin(inv), "the loss")
+	equal(t, r.Lost, wire.LostRunning)
+	wantError(t, r.Err, wire.ErrWorkerDied, "worker ", "was killed by signal 9 (killed)")
 	attempts, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, string(attempts), strings.Repeat("x\n", AttemptsMax))
+	equal(t, string(attempts), "x\n") // the executor tries nothing again by itself
+	r = within(t, n.again(inv), "the second attempt")
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	equal(t, decode(t, r.Value), uint64(2))
+	// No other call has noticed.
+	if err := n.cache.Put(t.Context(), []cache.Write{lww("k", encode(t, 5))}, pb.Ack_ACK_MEMORY); err != nil {
+		t.Fatal(err)
+	}
+	r = within(t, other, "the other function")
+	equal(t, decode(t, r.Value), uint64(5))
+	equal(t, n.Stats().Lost, uint64(1))
+	line := n.logs.wait(t, "worker died while it had an invocation")
+	equal(t, line["how"], "was killed by signal 9 (killed)")
+	equal(t, line["functions"], "die@1")
+	equal(t, line["started"], true)
 	wantError(t, n.fails("leave", 3), wire.ErrWorkerDied, "exited with status 3")
-	equal(t, n.call("incr", 1), uint64(2))
 	eventually(t, "the pool to be full again", func() bool { return n.Stats().Workers == 2 })
+}
+
+// An invocation whose worker ends before the invocation is sent to it has had no effect, and says so.
+func TestALostInvocationThatHasNotStarted(t *testing.T) {
+	t.Parallel()
+	w, theirs := strangeWorker(t)
+	answers := make(chan wire.Result, 1)
+	inv := &wire.Invocation{Steps: []wire.Step{{Function: &pb.Function{Name: "f", Version: 1}}}, Attempt: 1, Done: func(r wire.Result) { answers <- r }}
+	w.e.mu.Lock()
+	w.reserve(&invocation{queued: time.Now(), limit: time.Hour, inv: inv})
+	w.e.mu.Unlock()
+	w.exited <- "was killed"
+	_ = theirs.Close()
+	w.read()
+	r := within(t, answers, "the loss")
+	equal(t, r.Lost, wire.LostUnstarted)
+	wantError(t, r.Err, wire.ErrWorkerDied, "was killed")
 }
 
 func TestAnIdleWorkerThatDiesIsReplaced(t *testing.T) {
@@ -216,7 +234,8 @@ func TestTheZygoteIsStartedAgain(t *testing.T) {
 	n := start(t, Config{})
 	for range 2 {
 		before := n.pids()
-		running := n.begin(n.invocation("wait_for", "k", 60))
+		inv := n.invocation("wait_for", "k", 60)
+		running := n.begin(inv)
 		n.mu.Lock()
 		z := n.zygote
 		n.mu.Unlock()
@@ -226,7 +245,10 @@ func TestTheZygoteIsStartedAgain(t *testing.T) {
 		if err := n.cache.Put(t.Context(), []cache.Write{lww("k", encode(t, 5))}, pb.Ack_ACK_MEMORY); err != nil {
 			t.Fatal(err)
 		}
-		r := within(t, running, "the function to be run again")
+		r := within(t, running, "the function to be lost")
+		if r.Lost != wire.NotLost {
+			r = within(t, n.again(inv), "the function to be run again")
+		}
 		if r.Err != nil {
 			t.Fatal(r.Err)
 		}
@@ -269,7 +291,7 @@ func TestDeadlines(t *testing.T) {
 	own.Steps[0].Function.TimeoutMilliseconds = 100
 	wantError(t, n.failed(n.begin(own)), wire.ErrDeadlineExceeded, "spin@1")
 	equal(t, n.Stats().Overdue, uint64(3))
-	equal(t, n.Stats().Retried, uint64(0))
+	equal(t, n.Stats().Lost, uint64(0))
 	equal(t, n.call("incr", 1), uint64(2))
 }
 
@@ -400,7 +422,10 @@ func TestAStuckZygote(t *testing.T) {
 	inv := n.invocation("spin")
 	inv.Deadline = time.Now().Add(100 * time.Millisecond)
 	wantError(t, n.failed(n.begin(inv)), wire.ErrDeadlineExceeded)
-	equal(t, n.call("incr", 1), uint64(2))
+	waiting := n.invocation("incr", 1)
+	r := within(t, n.begin(waiting), "the worker to be given up")
+	equal(t, r.Lost, wire.LostUnstarted) // it was sent, and the process that was to read it was never there
+	equal(t, decode(t, within(t, n.again(waiting), "another worker").Value), uint64(2))
 	n.logs.wait(t, "the Python zygote does not fork and is stopped")
 }
 

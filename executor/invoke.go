@@ -39,7 +39,7 @@ func (f *invokeFrame) header(id uint64, t *invocation) *pb.Header {
 	f.order.Steps = f.steps[:len(steps)]
 	f.order.Level = t.inv.Level
 	f.order.DeadlineMilliseconds = t.deadline.UnixMilli()
-	f.order.Attempt = t.attempt
+	f.order.Attempt = t.inv.Attempt
 	f.body.Invoke = &f.order
 	f.head.Id, f.head.Body = id, &f.body
 	return &f.head

@@ -20,6 +20,7 @@ type lane struct {
 	idle   []*worker // most recently used last: it is the warmest
 	queue  queue     // of the invocations that a worker can start
 	places uint64    // in the queue, that have been given away
+	again  uint64    // … to invocations that run again: all of these are before the others
 	limits map[string]*limit
 	parked int // invocations that wait until others of their function have ended
 }
@@ -30,6 +31,9 @@ type limit struct {
 	running int
 	parked  queue
 }
+
+// placesAgain is more than there will be invocations that run again.
+const placesAgain = 1 << 48
 
 func newLane(queueMax int) *lane { return &lane{queueMax: queueMax} }
 
@@ -62,7 +66,7 @@ func (l *lane) waiting() int { return l.queue.count + l.parked }
 
 // push lets an invocation wait for a worker. It reports false when the queue is full, which it is not for an invocation that runs again.
 func (l *lane) push(t *invocation) bool {
-	if l.waiting() >= l.queueMax && t.attempt == 1 {
+	if l.waiting() >= l.queueMax && !t.inv.Again {
 		return false
 	}
 	t.since = time.Now()
@@ -71,9 +75,14 @@ func (l *lane) push(t *invocation) bool {
 }
 
 func (l *lane) placed(t *invocation) *invocation {
-	if t.place == 0 {
+	switch {
+	case t.place != 0:
+	case t.inv.Again:
+		l.again++
+		t.place = l.again
+	default:
 		l.places++
-		t.place = l.places
+		t.place = placesAgain + l.places
 	}
 	return t
 }

@@ -279,7 +279,7 @@ func (n *testNode) step(ref string, args ...any) (wire.Step, [][]byte) {
 func (n *testNode) invocation(ref string, args ...any) *wire.Invocation {
 	n.t.Helper()
 	step, values := n.step(ref, args...)
-	return &wire.Invocation{RunID: wire.RunID{1, 2, 3}, Steps: []wire.Step{step}, Values: values}
+	return &wire.Invocation{RunID: wire.RunID{1, 2, 3}, Steps: []wire.Step{step}, Values: values, Attempt: 1}
 }
 
 // begin starts an invocation. A second answer fails the test.
@@ -295,6 +295,14 @@ func (n *testNode) begin(inv *wire.Invocation) <-chan wire.Result {
 	}
 	n.Invoke(inv)
 	return answers
+}
+
+// again begins an invocation again that its worker has lost, as the scheduler does.
+func (n *testNode) again(inv *wire.Invocation) <-chan wire.Result {
+	n.t.Helper()
+	next := *inv
+	next.Attempt, next.Again = inv.Attempt+1, true
+	return n.begin(&next)
 }
 
 func (n *testNode) result(ref string, args ...any) wire.Result {

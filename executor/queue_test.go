@@ -68,7 +68,7 @@ func (m *queueModel) all() []*invocation {
 // someInvocation draws an invocation out of few clients, priorities, depths, runs and functions, so that they meet.
 func someInvocation(t *rapid.T) *invocation {
 	concurrency := rapid.IntRange(0, 2).Draw(t, "concurrency")
-	return &invocation{attempt: 1, inv: &wire.Invocation{
+	return &invocation{inv: &wire.Invocation{
 		RunID:    wire.RunID{byte(rapid.IntRange(0, 5).Draw(t, "run"))},
 		Client:   rapid.Uint64Range(0, 3).Draw(t, "client"),
 		Priority: rapid.Int32Range(-1, 1).Draw(t, "priority"),
@@ -214,7 +214,7 @@ func TestLimitsInTheQueue(t *testing.T) {
 					running[name] = running[name][:n-1]
 					l.exit(one)
 					if rapid.Bool().Draw(t, "again") {
-						one.attempt++
+						one.inv.Again = true
 						l.push(one)
 						waiting[one] = true
 					}
@@ -243,4 +243,19 @@ func TestLimitsInTheQueue(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What runs again has waited before, so it goes first, and is let into a full queue.
+func TestWhatRunsAgainGoesFirst(t *testing.T) {
+	t.Parallel()
+	l := newLane(2)
+	one := func(again bool) *invocation {
+		return &invocation{inv: &wire.Invocation{Again: again, Steps: []wire.Step{{Function: &pb.Function{Name: "f", Version: 1}}}}}
+	}
+	first, second, third, fourth := one(false), one(false), one(true), one(true)
+	equal(t, l.push(first) && l.push(second) && l.push(third) && l.push(fourth), true)
+	equal(t, l.push(one(false)), false)
+	for _, want := range []*invocation{third, fourth, first, second} {
+		equal(t, l.pop() == want, true)
+	}
 }

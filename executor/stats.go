@@ -7,7 +7,7 @@ type counters struct {
 	died        atomic.Uint64
 	finished    atomic.Uint64
 	waited      atomic.Uint64
-	retried     atomic.Uint64
+	lost        atomic.Uint64
 	overdue     atomic.Uint64
 	undelivered atomic.Uint64
 }
@@ -23,7 +23,7 @@ type Stats struct {
 	Died        uint64 // workers that ended without being told to
 	Finished    uint64 // invocations answered by a worker
 	Waited      uint64 // invocations that found no idle worker
-	Retried     uint64 // invocations run again because their worker died
+	Lost        uint64 // invocations whose worker ended while it had them
 	Overdue     uint64 // invocations stopped at their deadline
 	Undelivered uint64 // messages to functions that had ended
 }
@@ -34,14 +34,14 @@ func (e *Executor) Stats() Stats {
 		WorkersMax: e.cfg.WorkersMax,
 		Started:    e.stats.started.Load(), Died: e.stats.died.Load(),
 		Finished: e.stats.finished.Load(), Waited: e.stats.waited.Load(),
-		Retried: e.stats.retried.Load(), Overdue: e.stats.overdue.Load(), Undelivered: e.stats.undelivered.Load(),
+		Lost: e.stats.lost.Load(), Overdue: e.stats.overdue.Load(), Undelivered: e.stats.undelivered.Load(),
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.Workers, s.Classes = len(e.workers), len(e.classes)
 	e.lanes(func(l *lane) { s.Queued += l.waiting() })
 	for _, w := range e.workers {
-		if w.busy() {
+		if w.current != nil {
 			s.Busy++
 		}
 	}

@@ -31,9 +31,19 @@ const (
 	pendingMax = 4096
 	// syncTimeout bounds the wait for the registry after a name was not found.
 	syncTimeout = 2 * time.Second
-	// retryDelayMin doubles from retry to retry, up to retryDelayMax.
+	// retryDelayMin is the pause before the first retry of a function that says nothing of it; it doubles up to retryDelayMax.
 	retryDelayMin = 20 * time.Millisecond
 	retryDelayMax = time.Second
+	// backoffMax bounds the pause that a function asks for before its first retry; that doubles up to backoffLongest.
+	backoffMax     = 24 * time.Hour
+	backoffLongest = time.Minute
+	// lossesUnsaid is how often an invocation is run again because its worker was lost, where nothing says how often it may.
+	lossesUnsaid = 2
+	// uncountedMax bounds the attempts of an invocation that do not count: the worker ended before it was given the invocation, or by another.
+	uncountedMax = 16
+	// endsMax is how many attempts an error describes, and endBytesMax how long what it says of one that raised.
+	endsMax     = 8
+	endBytesMax = 200
 )
 
 // Config says how runs are scheduled. The zero value runs.

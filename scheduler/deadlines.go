@@ -69,10 +69,3 @@ func (s *Scheduler) tickWhileBusy(ctx context.Context) {
 		}
 	}
 }
-
-// retryLater launches an invocation again, after a pause, that has failed for the retries-th time.
-func (s *Scheduler) retryLater(inv *invocation, retries uint32) {
-	s.stats.retried.Add(1)
-	delay := min(retryDelayMin<<min(retries-1, 16), retryDelayMax)
-	s.table.retryAt(inv, time.Now().Add(delay))
-}

@@ -96,9 +96,11 @@ func (f *failures) summarize(ended map[string]*tally) {
 	}
 }
 
-func shorten(message string) string {
-	if len(message) <= errorBytesMax {
+func shorten(message string) string { return shortenTo(message, errorBytesMax) }
+
+func shortenTo(message string, bytesMax int) string {
+	if len(message) <= bytesMax {
 		return message
 	}
-	return strings.ToValidUTF8(message[:errorBytesMax], "") + "…"
+	return strings.ToValidUTF8(message[:bytesMax], "") + "…"
 }

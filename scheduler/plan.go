@@ -22,8 +22,8 @@ type plan struct {
 	position []int
 	chains   []chain
 	sink     int
-	// timeout is what the functions ask for together.
-	timeout time.Duration
+	// timeout is what the functions ask for together with all their retries, and pauses what lies between the retries.
+	timeout, pauses time.Duration
 
 	apartPlan *plan // the same with every function in a chain of its own
 	apartOnce sync.Once
@@ -85,10 +85,10 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 			current.end = len(p.functions)
 			current.of(function, current.end-current.first == 1)
 			current.colocated = current.colocated || slices.Contains(d.GetColocated(), d.Graph.Functions[f])
-			p.timeout = min(p.timeout+timeoutOf(function), timeoutSumMax)
 		}
 		last = append(last, len(p.chains)-1)
 	}
+	p.timeout, p.pauses = patience(p.functions, nil)
 	for i := range p.chains {
 		if len(p.chains[i].downstream) == 0 {
 			p.sink = i
@@ -101,9 +101,9 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 func newPlanOf(ref string, f *pb.Function) *plan {
 	only := chain{end: 1}
 	only.of(f, true)
-	return &plan{
-		refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{only}, timeout: timeoutOf(f),
-	}
+	p := &plan{refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{only}}
+	p.timeout, p.pauses = patience(p.functions, nil)
+	return p
 }
 
 // steps returns how many functions the last chain has.
@@ -112,22 +112,34 @@ func (p *plan) steps() int {
 	return last.end - last.first
 }
 
-// separate reports whether a function is always an invocation of its own: so that only it is retried, or waits until others of it
-// have ended, or because its instance lives in a worker of its own.
+// separate reports whether a function is always an invocation of its own: since it says how often it may run, which is not said of
+// another, or when it may start, or since its instance lives in a worker of its own.
 func separate(f *pb.Function) bool {
-	return f.GetRetries() > 0 || f.GetConcurrency() > 0 || f.GetConvention() == pb.Convention_CONVENTION_CLASS
+	return f.Retries != nil || f.GetConcurrency() > 0 || f.GetRateLimit() != nil || f.GetConvention() == pb.Convention_CONVENTION_CLASS
 }
 
 // timeoutSumMax is far beyond every timeout that can be asked for, and twice it does not overflow.
 const timeoutSumMax = 100 * 365 * 24 * time.Hour
 
-// timeoutOf returns how long a function may take with all its retries; 0 when it was registered without a timeout.
-func timeoutOf(f *pb.Function) time.Duration {
-	attempts := 1 + int64(f.GetRetries())
-	if f.GetTimeoutMilliseconds() > uint64(timeoutSumMax.Milliseconds()/attempts) {
-		return timeoutSumMax
+// patience returns how long functions may take together with all retries, without those that were registered without a timeout, and the
+// pauses that they ask for between retries. retries, unless nil, is in place of what the functions say.
+func patience(functions []*pb.Function, retries *uint32) (running, pauses time.Duration) {
+	for _, f := range functions {
+		n := f.GetRetries()
+		if retries != nil {
+			n = *retries
+		}
+		attempts := 1 + int64(n)
+		timeout := timeoutSumMax
+		if f.GetTimeoutMilliseconds() <= uint64(timeoutSumMax.Milliseconds()/attempts) {
+			timeout = time.Duration(int64(f.GetTimeoutMilliseconds())*attempts) * time.Millisecond
+		}
+		running = min(running+timeout, timeoutSumMax)
+		if f.GetBackoffMilliseconds() > 0 {
+			pauses = min(pauses+backoffSum(f, n), timeoutSumMax)
+		}
 	}
-	return time.Duration(int64(f.GetTimeoutMilliseconds())*attempts) * time.Millisecond
+	return running, pauses
 }
 
 // apart returns the plan in which every function is an invocation of its own.

@@ -37,7 +37,6 @@ type run struct {
 	mu          sync.Mutex
 	invocations []invocation
 	waiters     []Done
-	observers   []*func()  // called when the run has ended
 	colocated   *Candidate // where the first of the functions was placed that must share a node
 	ended       bool
 	resumed     bool // the result is that of an earlier run of the same id
@@ -66,12 +65,12 @@ type invocation struct {
 	run     *run
 	chain   int
 	missing int // upstream results that are not there yet
-	retries uint32
 	running bool
 	since   time.Time // when it was first invoked
 	result  []byte
 	on      *Candidate
 	sent    *wire.Invocation // what the executor gets
+	past    *past            // nil before the first failure
 }
 
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
@@ -80,6 +79,9 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 		s: s, id: q.id, key: q.id.ResultKey(), call: q.call, plan: p, started: q.started,
 		values: q.values, before: q.before, after: q.after,
 		store: q.call.GetStore() || q.continues,
+	}
+	if q.call.Retries != nil {
+		r.plan = p.apart() // only what has failed is to run again
 	}
 	timeout, err := s.timeout(q.call, p)
 	if err != nil {
@@ -133,7 +135,11 @@ func (s *Scheduler) inherit(r *run) {
 func (s *Scheduler) timeout(call *pb.Call, p *plan) (time.Duration, error) {
 	asked := call.GetTimeoutMilliseconds()
 	if asked == 0 {
-		return min(max(s.cfg.Timeout, p.timeout), s.cfg.TimeoutMax), nil
+		functions, pauses := p.timeout, p.pauses
+		if call.Retries != nil {
+			functions, pauses = patience(p.functions, call.Retries)
+		}
+		return min(max(s.cfg.Timeout, functions)+pauses, s.cfg.TimeoutMax), nil
 	}
 	if asked > uint64(s.cfg.TimeoutMax.Milliseconds()) {
 		return 0, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call %s: a timeout of %d ms is longer than %v, the limit (scheduler.timeout_max)", p, asked, s.cfg.TimeoutMax)
@@ -207,7 +213,7 @@ func (r *run) place(chain *chain, sent *wire.Invocation) *Candidate {
 func (r *run) assemble(chain *chain) *wire.Invocation {
 	steps := r.steps[chain.first:chain.end:chain.end]
 	out := &wire.Invocation{
-		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth,
+		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth, Attempt: 1,
 		Priority: r.priorityOf(chain), QueueTimeout: chain.queueTimeout,
 	}
 	if asked := r.call.GetQueueTimeoutMilliseconds(); asked > 0 {
@@ -284,15 +290,7 @@ func (inv *invocation) done(result wire.Result) {
 		return
 	}
 	if result.Err != nil {
-		if result.Err.Code == pb.Code_CODE_EXECUTION && inv.retries < r.plan.functions[r.plan.chains[inv.chain].first].GetRetries() {
-			inv.retries++
-			retries := inv.retries
-			r.mu.Unlock()
-			r.s.retryLater(inv, retries)
-			return
-		}
-		r.mu.Unlock()
-		r.end(result)
+		r.failed(inv, result)
 		return
 	}
 	if inv.chain == r.plan.sink {
@@ -354,8 +352,8 @@ func (r *run) expire(now time.Time) {
 		inv := &r.invocations[i]
 		names := r.names(inv)
 		switch {
-		case inv.running && inv.retries > 0:
-			waited = append(waited, fmt.Sprintf("%s (for %v, attempt %d)", names, now.Sub(inv.since).Round(time.Millisecond), inv.retries+1))
+		case inv.running && inv.past != nil:
+			waited = append(waited, fmt.Sprintf("%s (for %v, attempt %d)", names, now.Sub(inv.since).Round(time.Millisecond), inv.attempt()))
 		case inv.running:
 			waited = append(waited, fmt.Sprintf("%s (for %v)", names, now.Sub(inv.since).Round(time.Millisecond)))
 		case inv.missing > 0:

@@ -22,12 +22,13 @@ import (
 // TestScenarios plays the files in testdata: what is called, what the executor answers, and what becomes of it. Time is
 // virtual. Commands:
 //
-//	register NAME [retries=N] [timeout=D] [class]   a new version of a function
+//	register NAME [retries=N] [retry_on=A,B] [backoff=D] [timeout=D] [class]   a new version of a function
 //	dag NAME f,g,h [f>g] [g>h] [colocated=f,g]
-//	call run=N function=REF|dag=NAME [timeout=D] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and
+//	call run=N function=REF|dag=NAME [timeout=D] [retries=N] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and
 //	     after a line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
 //	answer NAME [VALUE]     the oldest invocation that begins with the function returns, by default what apply says
-//	raise NAME [TEXT]       … or raises
+//	raise NAME [TEXT]       … or raises a ValueError, which derives from Exception
+//	lose NAME running|unstarted|along   … or its worker ends
 //	fail NAME CODE          … or fails otherwise
 //	advance D               time passes
 //	hide                    what is registered from here on is known only after the registry was asked
@@ -83,6 +84,7 @@ func newScenario(t *testing.T, cfg Config) *scenario {
 		t.Fatal(err)
 	}
 	s.Scheduler = scheduler
+	s.jitter = func(pause time.Duration) time.Duration { return pause }
 	ctx, cancel := context.WithCancel(t.Context())
 	s.cancel = cancel
 	go func() {
@@ -95,7 +97,11 @@ func newScenario(t *testing.T, cfg Config) *scenario {
 
 func (s *scenario) Invoke(inv *wire.Invocation) {
 	s.invoked <- inv
-	s.events <- "invoke " + describe(inv)
+	attempt := ""
+	if inv.Again {
+		attempt = fmt.Sprintf(", attempt %d", inv.Attempt)
+	}
+	s.events <- "invoke " + describe(inv) + attempt
 }
 
 // trimID shows run 7 as run 7.
@@ -140,7 +146,7 @@ func (s *scenario) command(t *testing.T, d *datadriven.TestData) string {
 		direct = s.dag(t, d)
 	case "call":
 		s.call(t, d)
-	case "answer", "raise", "fail":
+	case "answer", "raise", "fail", "lose":
 		s.answer(t, d)
 	case "advance":
 		pause, err := time.ParseDuration(d.CmdArgs[0].Key)
@@ -220,6 +226,14 @@ func (s *scenario) register(t *testing.T, d *datadriven.TestData) string {
 				t.Fatal(err)
 			}
 			f.TimeoutMilliseconds = uint64(timeout.Milliseconds())
+		case "retry_on":
+			f.RetryOn = arg.Vals
+		case "backoff":
+			backoff, err := time.ParseDuration(arg.Vals[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.BackoffMilliseconds = uint64(backoff.Milliseconds())
 		case "class":
 			f.Convention = pb.Convention_CONVENTION_CLASS
 		}
@@ -275,6 +289,12 @@ func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
 				t.Fatal(err)
 			}
 			call.TimeoutMilliseconds = uint64(timeout.Milliseconds())
+		case "retries":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.Retries = new(uint32(n))
 		case "store":
 			call.Store = true
 		case "key":
@@ -352,7 +372,12 @@ func (s *scenario) answer(t *testing.T, d *datadriven.TestData) {
 	}
 	switch d.Cmd {
 	case "raise":
-		inv.Done(wire.Result{Err: &wire.Error{Code: pb.Code_CODE_EXECUTION, Exception: &pb.RemoteException{Type: "ValueError", Message: word}}})
+		inv.Done(wire.Result{Err: &wire.Error{Code: pb.Code_CODE_EXECUTION, Exception: &pb.RemoteException{
+			Type: "ValueError", Message: word, Bases: []string{"builtins.ValueError", "builtins.Exception"},
+		}}})
+	case "lose":
+		lost := map[string]wire.Loss{"running": wire.LostRunning, "unstarted": wire.LostUnstarted, "along": wire.LostAlong}[word]
+		inv.Done(wire.Result{Err: wire.Errorf(pb.Code_CODE_WORKER_DIED, "worker 7 was killed"), Lost: lost})
 	case "fail":
 		inv.Done(wire.Result{Err: wire.Errorf(pb.Code(pb.Code_value["CODE_"+strings.ToUpper(word)]), "the executor says so")})
 	default:

@@ -36,6 +36,7 @@ type Scheduler struct {
 	quiet    chan struct{} // signalled when nothing is in flight while draining
 	ticking  atomic.Bool   // the deadlines loop ticks
 	wake     chan struct{}
+	jitter   func(time.Duration) time.Duration
 }
 
 // submission is a call that has not become a run yet.
@@ -71,6 +72,7 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 		failures: failures{logger: cfg.Logger},
 		quiet:    make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
+		jitter:   jittered,
 	}
 	for _, e := range executors {
 		holder, _ := e.(Holder)

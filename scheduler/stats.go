@@ -45,7 +45,7 @@ type Stats struct {
 	Failed      uint64    // runs that ended with an error
 	Refused     uint64    // calls that did not become a run
 	Attached    uint64    // calls that joined a run under way, or took the stored result of one
-	Retried     uint64    // invocations repeated because a function raised
+	Retried     uint64    // invocations run again because a function raised or a worker was lost
 	Undelivered uint64    // results that no waiter took, and that were stored
 	Lost        uint64    // results that could not be stored
 	Forgotten   uint64    // stored results that had to make room for others

@@ -24,7 +24,7 @@ FLOORS = [
     {"anna/kernel", "anna/compaction", "anna/hot"},
     {"wire/pb", "descriptors"},
     {"wire", "bus"},
-    {"codec", "anna/record", "printed"},
+    {"codec", "anna/record"},
     {"anna", "registry"},
     {"cache"},
     {"client", "scheduler", "executor"},

@@ -40,6 +40,10 @@ type Invocation struct {
 	Priority int32
 	// QueueTimeout is how long it may wait for a worker; 0 is until its deadline.
 	QueueTimeout time.Duration
+	// Attempt is 1, and one more for each attempt before that has failed and counts. Again: an executor has had it before, so it is let in
+	// ahead of others, into a full queue too.
+	Attempt uint32
+	Again   bool
 	// Done is called exactly once, on any goroutine, and must not block.
 	Done func(Result)
 }
@@ -48,4 +52,19 @@ type Invocation struct {
 type Result struct {
 	Value []byte
 	Err   *Error
+	Lost  Loss // of an invocation; then Err says how the worker ended
 }
+
+// Loss says what the end of a worker means for an invocation that it had.
+type Loss uint8
+
+const (
+	// NotLost says that a worker has answered, or was stopped on purpose.
+	NotLost Loss = iota
+	// LostRunning says that the worker ended while it ran the invocation, which may be the reason.
+	LostRunning
+	// LostUnstarted says that the worker ended before the invocation was sent to it, so that it has had no effect.
+	LostUnstarted
+	// LostAlong says that the worker ended while it ran another invocation, for which this one waited.
+	LostAlong
+)

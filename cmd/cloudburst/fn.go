@@ -89,24 +89,62 @@ func (c *cli) describeFunction(ref string) func(context.Context, *client.Client)
 				DAGs     []string `json:"dags"`
 			}{f, numbers, users})
 		}
-		timeout := "the node's default"
-		if f.Timeout > 0 {
-			timeout = f.Timeout.String()
-		}
+		settings := settingsOf(f)
 		return c.fields(
 			"name", f.Name,
 			"version", fmt.Sprint(f.Version),
 			"doc", f.Doc,
 			"convention", f.Convention,
 			"python", f.PythonVersion,
-			"retries", fmt.Sprint(f.Retries),
-			"timeout", timeout,
+			"timeout", settings.timeout,
+			"retries", settings.retries,
+			"backoff", settings.backoff,
+			"concurrency", settings.concurrency,
+			"rate limit", settings.rateLimit,
+			"priority", fmt.Sprint(f.Priority),
+			"queue timeout", settings.queueTimeout,
 			"size", bytesText(f.SizeBytes),
 			"registered", moment(f.Registered),
 			"versions", strings.Trim(fmt.Sprint(numbers), "[]"),
 			"dags", strings.Join(users, " "),
 		)
 	}
+}
+
+// settings is what a function says of how often it may run, and when, for people.
+type settings struct {
+	timeout, retries, backoff, concurrency, rateLimit, queueTimeout string
+}
+
+func settingsOf(f client.Function) settings {
+	s := settings{
+		timeout: "the node's default", retries: "none after an exception, 2 after the loss of its worker", backoff: "the node's default",
+		concurrency: "any number", rateLimit: "none", queueTimeout: "until the deadline",
+	}
+	if f.Timeout > 0 {
+		s.timeout = f.Timeout.String()
+	}
+	switch {
+	case f.Retries != nil && *f.Retries == 0:
+		s.retries = "0: at most once"
+	case f.Retries != nil && len(f.RetryOn) > 0:
+		s.retries = fmt.Sprintf("%d, on %s and the loss of its worker", *f.Retries, strings.Join(f.RetryOn, ", "))
+	case f.Retries != nil:
+		s.retries = fmt.Sprint(*f.Retries)
+	}
+	if f.Backoff > 0 {
+		s.backoff = f.Backoff.String()
+	}
+	if f.Concurrency > 0 {
+		s.concurrency = fmt.Sprint(f.Concurrency)
+	}
+	if f.RateLimit != nil {
+		s.rateLimit = f.RateLimit.String()
+	}
+	if f.QueueTimeout > 0 {
+		s.queueTimeout = f.QueueTimeout.String()
+	}
+	return s
 }
 
 func (c *cli) removeFunctions(refs []string) func(context.Context, *client.Client) error {

@@ -16,9 +16,9 @@ from __future__ import annotations
 from cloudburst.app import App, connect
 from cloudburst.argument import Ref
 from cloudburst.errors import Error
+from cloudburst.flow import RateLimit
 from cloudburst.function import Function
 from cloudburst.future import Future
-from cloudburst.logs import LogLine
 from cloudburst.pipeline import Pipeline
 from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait, wait_async
 from cloudburst.worker.context import Context, context
@@ -32,8 +32,8 @@ __all__ = [
     "Error",
     "Function",
     "Future",
-    "LogLine",
     "Pipeline",
+    "RateLimit",
     "Ref",
     "as_completed",
     "connect",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Type, TypeVar, Union, overload
 
 from cloudburst.argument import Ref
@@ -11,9 +10,8 @@ from cloudburst.codec import sent_as
 from cloudburst.connection import REQUEST_SECONDS, Connection, address_of, connection_of, current_connection
 from cloudburst.endpoint import locator, own_node
 from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
+from cloudburst.flow import Exceptions, Flow, RateLimit
 from cloudburst.function import Function, new_function
-from cloudburst.future import Future
-from cloudburst.logs import LogLine, Printer, lines, run_id_of
 from cloudburst.pipeline import Pipeline, described
 from cloudburst.session import Session
 from cloudburst.stage import P, R
@@ -36,9 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "connect"]
 
 
-def connect(
-    address: Optional[str] = None, token: Optional[str] = None, *, timeout: float = REQUEST_SECONDS, logs: bool = False
-) -> App:
+def connect(address: Optional[str] = None, token: Optional[str] = None, *, timeout: float = REQUEST_SECONDS) -> App:
     """Connect to a node.
 
     Parameters
@@ -52,21 +48,13 @@ def connect(
     timeout
         How many seconds connecting, and later each request that says nothing else, may take. The time of runs is not meant: see
         :meth:`App.function`.
-    logs
-        Whether to print on stderr, as it comes, what the runs that are called over this connection print, each line after the
-        name of its function. A thread reads it for as long as the connection is open, so that calls take some microseconds
-        longer. In a function it does nothing, since what a function prints reaches its caller anyway.
 
     Raises UnavailableError when no node answers, AuthenticationError when it refuses the token, IncompatibleError when what
     answers speaks something else.
     """
     connection = Connection(locator(address, token), timeout)
     connection.connect()
-    app = App(connection)
-    if logs and own_node() is None:
-        app._printer = Printer(connection)
-        atexit.register(app._printer.stop)
-    return app
+    return App(connection)
 
 
 class App:
@@ -82,7 +70,6 @@ class App:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._printer: Optional[Printer] = None
 
     # Functions.
 
@@ -93,14 +80,32 @@ class App:
         /,
         *,
         name: Optional[str] = None,
-        retries: int = 0,
         timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        retry_on: Exceptions = (),
+        backoff: Optional[float] = None,
+        concurrency: Optional[int] = None,
+        rate_limit: Union[str, RateLimit, None] = None,
+        priority: int = 0,
+        queue_timeout: Optional[float] = None,
         init: Iterable[Any] = (),
     ) -> Function[P, R]: ...
 
     @overload
     def function(
-        self, function: Callable[P, R], /, *, name: Optional[str] = None, retries: int = 0, timeout: Optional[float] = None
+        self,
+        function: Callable[P, R],
+        /,
+        *,
+        name: Optional[str] = None,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        retry_on: Exceptions = (),
+        backoff: Optional[float] = None,
+        concurrency: Optional[int] = None,
+        rate_limit: Union[str, RateLimit, None] = None,
+        priority: int = 0,
+        queue_timeout: Optional[float] = None,
     ) -> Function[P, R]: ...
 
     @overload
@@ -109,8 +114,14 @@ class App:
         /,
         *,
         name: Optional[str] = None,
-        retries: int = 0,
         timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        retry_on: Exceptions = (),
+        backoff: Optional[float] = None,
+        concurrency: Optional[int] = None,
+        rate_limit: Union[str, RateLimit, None] = None,
+        priority: int = 0,
+        queue_timeout: Optional[float] = None,
         init: Iterable[Any] = (),
     ) -> _Decorator: ...
 
@@ -120,8 +131,14 @@ class App:
         /,
         *,
         name: Optional[str] = None,
-        retries: int = 0,
         timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        retry_on: Exceptions = (),
+        backoff: Optional[float] = None,
+        concurrency: Optional[int] = None,
+        rate_limit: Union[str, RateLimit, None] = None,
+        priority: int = 0,
+        queue_timeout: Optional[float] = None,
         init: Iterable[Any] = (),
     ) -> Any:
         """Make a function one that can run on the node; a decorator, with or without parentheses.
@@ -138,19 +155,38 @@ class App:
         ----------
         name
             The name under which it is registered. Default: its own.
-        retries
-            How often it is run again when it raises. Default 0.
         timeout
             How many seconds one run of it may take. Default: the node's, five minutes.
+        retries
+            How often it is run again after it has raised or its worker was lost, together. 0: it runs at most once, and
+            OutcomeUnknownError says that its worker was lost. Default: what it raises is final, and after a loss it runs again,
+            twice at most. ``context().attempt`` counts.
+        retry_on
+            The exceptions after which it is run again, with those that derive from them: classes, or names with their modules.
+            Default: all. The loss of a worker is not an exception.
+        backoff
+            How many seconds to wait before the first retry; doubled with each retry up to a minute, and made longer by a random
+            part of up to a quarter. Default: 0.02, doubled up to a second.
+        concurrency
+            How many invocations of it run at once on a node. Default: any number.
+        rate_limit
+            How often it may start on a node: "10/s", "100/min", "5/h", "1000/day", or a :class:`cloudburst.RateLimit`, which
+            can hold for each value of an argument. A call that would have to wait for longer than it may raises
+            NoResourcesError, which says when to come back.
+        priority
+            Of the invocations of one client that wait for a worker, those with a higher one go first. Default 0.
+        queue_timeout
+            How many seconds it may wait until it starts; then the call raises NoResourcesError. Default: until its deadline.
         init
             Of a class: the arguments that the object is built with.
 
-        Raises InvalidArgumentError for something that cannot be called or has no name.
+        Raises InvalidArgumentError for something that cannot be called or has no name, and for settings that make no sense.
         """
         arguments = tuple(init)
+        flow = Flow(retries, retry_on, backoff, concurrency, rate_limit, priority, queue_timeout)
 
         def decorated(function: Callable[..., Any]) -> Function[Any, Any]:
-            return new_function(self._connection, function, name, retries, timeout, arguments)
+            return new_function(self._connection, function, name, timeout, flow, arguments)
 
         return decorated if function is None else decorated(function)
 
@@ -282,47 +318,6 @@ class App:
         """
         return Ref(key, not raw)
 
-    # What functions print.
-
-    def logs(
-        self,
-        function: Union[str, Function[..., Any], None] = None,
-        *,
-        run: Union[str, Future[Any], None] = None,
-        follow: bool = False,
-        limit: int = 1000,
-        timeout: Optional[float] = None,
-    ) -> Iterator[LogLine]:
-        """Yield lines that functions have printed, in the order in which they came to the node.
-
-        Without a function and a run: those of the runs that were called over this connection, and of the runs below them. A
-        node keeps the latest lines (``executor.log_bytes``), at most 10,000 of one run. :attr:`LogLine.dropped` says how many
-        are missing.
-
-        Parameters
-        ----------
-        function
-            A function, or its name: "sq" for all versions, or "sq@3".
-        run
-            A future, or the id of a run, for the lines of that run and those below it.
-        follow
-            Whether to go on with the lines that come; those of a run until it has ended, others until the loop is left.
-        limit
-            How many of the lines that are there already to yield at most, the latest; up to 10,000.
-        timeout
-            How many seconds to wait for a line. When lines are followed there is no limit without one.
-
-        Raises UnavailableError when the connection breaks.
-        """
-        name = function.name if isinstance(function, Function) else function
-        if name is not None and (not isinstance(name, str) or not name):
-            raise InvalidArgumentError(f"logs: a function, or its name, got {function!r:.100}")
-        run_id = b"" if run is None else run._known_run() if isinstance(run, Future) else run_id_of(run)
-        own = name is None and run is None
-        if limit < 1:
-            raise InvalidArgumentError(f"logs: the limit is at least 1, got {limit!r:.100}")
-        return lines(self._connection, run_id=run_id, function=name or "", own=own, follow=follow, limit=limit, timeout=timeout)
-
     # The connection.
 
     @property
@@ -335,9 +330,6 @@ class App:
 
         The app that a function has taken along is connected by its worker, for all functions, and stays so.
         """
-        if self._printer is not None:
-            self._printer.stop()
-            atexit.unregister(self._printer.stop)
         if own_node() is None or self._connection is not current_connection():
             self._connection.close()
 

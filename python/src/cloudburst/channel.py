@@ -37,7 +37,6 @@ __all__ = ["Channel", "settle"]
 _TICK_SECONDS = 1.0
 _TICK_SECONDS_MIN = 0.001
 _VECTOR_MAX = 64  # pieces that are handed to the socket at once
-_MORE = frozenset(("changed", "log_lines"))  # replies that are not the last one of their request
 _timeval = Struct("@ll").pack
 _unpack_prefix = Struct("<II").unpack_from
 
@@ -197,11 +196,11 @@ class Channel:
 
     @property
     def lock(self) -> Lock:
-        """Guards what has arrived for requests with several replies."""
+        """Guards what has arrived for a watch of keys."""
         return self._mu
 
     def rearm(self, request: Request) -> None:
-        """Let a request wait for its next reply, unless that is here already."""
+        """Let a watch wait for its next reply, unless that is here already."""
         with self._mu:
             if request.number in self.pending and not request.arrived and request.state == ANSWERED:
                 request.state = WAITING
@@ -361,9 +360,9 @@ class Channel:
             request = self.pending.pop(number, None)
             if request is None:
                 return  # no thread waits for it any more
-            if request.arrived is not None and header.WhichOneof("body") in _MORE:
+            if request.arrived is not None and header.HasField("changed"):
                 self.pending[number] = request  # there will be more
-                request.arrived.put(header, values)
+                request.arrived.put(header.changed, values)
                 request.attempts = 0
                 request.state = ANSWERED
                 self._wake(request)

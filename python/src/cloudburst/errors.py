@@ -128,7 +128,7 @@ class ExecutionError(Error, RuntimeError):
 
 
 class WorkerDiedError(Error, RuntimeError):
-    """The process that ran the function ended before it answered."""
+    """The process that ran the function ended before it answered, as often as the function may be run. The message says how."""
 
     code = error_pb2.CODE_WORKER_DIED
 
@@ -201,7 +201,7 @@ class InternalError(Error, RuntimeError):
 
 
 class OutcomeUnknownError(Error, RuntimeError):
-    """The worker of a function that may run at most once was lost: whether the function took effect is not known."""
+    """The worker of a function that may run at most once (``retries=0``) was lost. Whether it took effect is not known."""
 
     code = error_pb2.CODE_OUTCOME_UNKNOWN
 
@@ -271,6 +271,11 @@ _CLASSES: Mapping[int, type[Error]] = {
 def error_class(code: int) -> type[Error]:
     """Return the exception class that stands for a ``Code``. A code from a newer node is an :class:`InternalError`."""
     return _CLASSES.get(code, InternalError)
+
+
+def qualified_name(kind: type) -> str:
+    """Return the name of a class with its module: ``retry_on`` is compared by it with what a worker says of an exception."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def code_of(exception: BaseException) -> int:

@@ -15,6 +15,7 @@ from cloudburst.cells import check_characters, check_key, milliseconds
 from cloudburst.codec import encode_pickle, sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import InvalidArgumentError, UnsupportedError
+from cloudburst.flow import Flow, checked_priority, checked_retries, checked_wait, patience_of
 from cloudburst.future import Future
 from cloudburst.stage import P, R, Stage
 from cloudburst.stateful import LocalObject, Stateful
@@ -35,10 +36,20 @@ class Options(NamedTuple):
     timeout: Optional[float] = None  # seconds of the whole run
     key: Optional[str] = None  # under which the result is kept for ever
     store: bool = True  # whether the result is kept at all
+    retries: Optional[int] = None  # of each function, in place of what it says
+    priority: Optional[int] = None  # in place of the functions'
+    queue_timeout: Optional[float] = None  # seconds; in place of the functions'
 
 
 def checked_options(
-    timeout: Optional[float], key: Optional[str], store: Optional[bool], consistency: Optional[str], old: Options
+    old: Options,
+    timeout: Optional[float],
+    key: Optional[str],
+    store: Optional[bool],
+    consistency: Optional[str],
+    retries: Optional[int],
+    priority: Optional[int],
+    queue_timeout: Optional[float],
 ) -> Options:
     if consistency is not None:
         if consistency not in LEVELS:
@@ -52,7 +63,20 @@ def checked_options(
     stored = old.store if store is None else store
     if not stored and (key or old.key):
         raise InvalidArgumentError("store=False and a key contradict each other")
-    return Options(old.timeout if timeout is None else timeout, old.key if key is None else key, stored)
+    if retries is not None:
+        checked_retries(retries)
+    if priority is not None:
+        checked_priority(priority)
+    if queue_timeout is not None:
+        checked_wait(queue_timeout)
+    given: Dict[str, Any] = {
+        "timeout": timeout,
+        "key": key,
+        "retries": retries,
+        "priority": priority,
+        "queue_timeout": queue_timeout,
+    }
+    return old._replace(store=stored, **{name: value for name, value in given.items() if value is not None})
 
 
 class Function(Stage[P, R]):
@@ -78,6 +102,7 @@ class Function(Stage[P, R]):
         self._local = local  # what a plain call calls; None when only the node has the code
         self._definition = definition
         self._description = description
+        self._patience = patience_of((description,), None, RUN_SECONDS)
         self._registered = _Registered(ref)
         self._bound: Tuple[Any, ...] = ()
         self._bound_keywords: Dict[str, Any] = {}
@@ -108,7 +133,7 @@ class Function(Stage[P, R]):
         options = self._options
         seconds = options.timeout
         if seconds is None:
-            seconds = max(RUN_SECONDS, self.seconds)
+            seconds = self._patience
         connection = self._owner()
         run_id, request = connection.call(head, values, seconds)
         return Future.of_run(connection, run_id, request, options.key, options.store)
@@ -125,11 +150,6 @@ class Function(Stage[P, R]):
     def is_local(self) -> bool:
         """Whether its code is here, and not only on the node."""
         return self._local is not None
-
-    @property
-    def seconds(self) -> float:
-        """How many seconds one call may take with all retries, as the function says; 0 when it says nothing."""
-        return self._description.timeout_milliseconds / 1000 * (1 + self._description.retries)
 
     def register(self) -> str:
         """Register the function as it is now, and return its name and version, as in "sq@3": a new one, unless the latest is
@@ -163,6 +183,9 @@ class Function(Stage[P, R]):
         key: Optional[str] = None,
         store: Optional[bool] = None,
         consistency: Optional[str] = None,
+        retries: Optional[int] = None,
+        priority: Optional[int] = None,
+        queue_timeout: Optional[float] = None,
     ) -> Function[P, R]:
         """Return the function, to be called in another way. What is left out stays as it was.
 
@@ -176,11 +199,14 @@ class Function(Stage[P, R]):
             False: the result comes to the caller and is not kept, so that the future is of no use in another process.
         consistency
             "lww": the last writer wins. Other levels raise UnsupportedError.
+        retries, priority, queue_timeout
+            In place of what the function says; see :meth:`cloudburst.App.function`.
 
         Raises InvalidArgumentError for anything else, and for a key together with ``store=False``.
         """
         other: Function[P, R] = self._copy()
-        other._options = checked_options(timeout, key, store, consistency, self._options)
+        other._options = checked_options(self._options, timeout, key, store, consistency, retries, priority, queue_timeout)
+        other._patience = patience_of((self._description,), other._options.retries, RUN_SECONDS)
         return other
 
     def __repr__(self) -> str:
@@ -209,7 +235,7 @@ class Function(Stage[P, R]):
 
     def _copy(self) -> Function[Any, Any]:
         copy: Function[Any, Any] = Function(self._connection, self.name, self._local, self._definition, self._description)
-        copy._options = self._options
+        copy._options, copy._patience = self._options, self._patience
         copy._registered = self._registered  # shared: the same function
         copy._bound, copy._bound_keywords = self._bound, self._bound_keywords
         return copy
@@ -255,18 +281,22 @@ def call_head(call: frame_pb2.Call, shapes: Tuple[Shape, ...], options: Options,
     call.store = options.store
     if options.key is not None:
         call.output_key = options.key
+    if options.retries is not None:
+        call.retries = options.retries
+    if options.priority is not None:
+        call.priority = options.priority
+    if options.queue_timeout is not None:
+        call.queue_timeout_milliseconds = checked_wait(options.queue_timeout)
     return CallHead(call, what)
 
 
 def described(
-    name: str, convention: function_pb2.Convention, doc: Optional[str], retries: int = 0, timeout: Optional[float] = None
+    name: str, convention: function_pb2.Convention, doc: Optional[str], timeout: Optional[float] = None
 ) -> function_pb2.Function:
     """Return what a node is told about a function besides its definition. Raises InvalidArgumentError."""
     if not isinstance(name, str) or not name:
         raise InvalidArgumentError(f"the name of a function is a string that is not empty, got {name!r:.100}")
     check_characters(name, "the name of a function")
-    if not isinstance(retries, int) or not 0 <= retries < 1 << 31:
-        raise InvalidArgumentError(f"retries={retries!r:.100}: it is an integer from 0 on, and 0 means never again")
     if timeout is not None and milliseconds(timeout, "timeout") < 1:
         raise InvalidArgumentError(f"timeout={timeout!r} s: must be at least a millisecond")
     lines = (doc or "").strip().splitlines()
@@ -275,7 +305,6 @@ def described(
         runtime=function_pb2.RUNTIME_PYTHON,
         convention=convention,
         python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
-        retries=retries,
         timeout_milliseconds=0 if timeout is None else milliseconds(timeout),
         doc=lines[0][:_DOC_CHARACTERS_MAX] if lines else "",
     )
@@ -285,8 +314,8 @@ def new_function(
     connection: Connection,
     target: Callable[..., Any],
     name: Optional[str],
-    retries: int,
     timeout: Optional[float],
+    flow: Flow,
     init: Tuple[Any, ...],
 ) -> Function[Any, Any]:
     """Return a function, or a class with state, as one that can run on a node."""
@@ -301,13 +330,15 @@ def new_function(
         if not callable(getattr(target, "run", None)):
             raise InvalidArgumentError(f"class {target.__qualname__} has no method run(self, ...), which calls of it would run")
         _check_runs_to_an_end(target.run, f"{called}.run")  # type: ignore[attr-defined]
-        description = described(called, function_pb2.CONVENTION_CLASS, target.__doc__, retries, timeout)
+        description = described(called, function_pb2.CONVENTION_CLASS, target.__doc__, timeout)
+        flow.describe(description, target.run, 1)  # type: ignore[attr-defined]
         local: Callable[..., Any] = LocalObject(target, init)
         return Function(connection, called, local, (Stateful, (target, init)), description)
     if init:
         raise InvalidArgumentError(f"init is what a class is built with, and {called!r} is none")
     _check_runs_to_an_end(target, called)
-    description = described(called, function_pb2.CONVENTION_PLAIN, target.__doc__, retries, timeout)
+    description = described(called, function_pb2.CONVENTION_PLAIN, target.__doc__, timeout)
+    flow.describe(description, target)
     return Function(connection, called, target, target, description)
 
 
@@ -345,6 +376,7 @@ def _unpickled(
         connection, name, local, definition, function_pb2.Function.FromString(description), ref
     )
     function._options = options
+    function._patience = patience_of((function._description,), options.retries, RUN_SECONDS)
     function._bound, function._bound_keywords = bound, bound_keywords
     return function
 

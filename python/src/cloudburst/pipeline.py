@@ -10,6 +10,7 @@ from cloudburst.call import CallHead, Shape
 from cloudburst.codec import sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import DagExistsError, InvalidArgumentError
+from cloudburst.flow import patience_of
 from cloudburst.function import Function, Options, call_head, checked_options
 from cloudburst.future import Future
 from cloudburst.stage import P, R, Stage
@@ -100,11 +101,16 @@ class Pipeline(Stage[P, R]):
         key: Optional[str] = None,
         store: Optional[bool] = None,
         consistency: Optional[str] = None,
+        retries: Optional[int] = None,
+        priority: Optional[int] = None,
+        queue_timeout: Optional[float] = None,
     ) -> Pipeline[P, R]:
         """Return the pipeline, to be called in another way; see :meth:`cloudburst.Function.options`."""
         other: Pipeline[P, R] = Pipeline(self._connection, self._graph, self._name)
-        other._options = checked_options(timeout, key, store, consistency, self._options)
-        other._registered, other._given, other._seconds = self._registered, self._given, self._seconds
+        other._options = checked_options(self._options, timeout, key, store, consistency, retries, priority, queue_timeout)
+        other._registered, other._given = self._registered, self._given
+        if self._graph is not None:
+            other._seconds = patience_of(_descriptions(self._graph), other._options.retries, RUN_SECONDS)
         return other
 
     def register(self) -> str:
@@ -137,7 +143,7 @@ class Pipeline(Stage[P, R]):
             for f in graph.functions
             if id(f) in sources or f._bound or f._bound_keywords
         ]
-        self._seconds = max(RUN_SECONDS, sum(f.seconds for f in graph.functions))
+        self._seconds = patience_of(_descriptions(graph), self._options.retries, RUN_SECONDS)
         self._heads = {}
         self._registered = dag.name
         return dag.name
@@ -248,6 +254,10 @@ def _graph_of(stage: Union[Stage[Any, Any], Sequence[Stage[Any, Any]]]) -> Graph
             _unique(f for graph in graphs for f in graph.ends),
         )
     raise InvalidArgumentError(f"a pipeline is made of functions of the app, and tuples of them; got {stage!r:.100}")
+
+
+def _descriptions(graph: Graph) -> List[function_pb2.Function]:
+    return [f._description for f in graph.functions]
 
 
 def _unique(functions: Any) -> Tuple[Fn, ...]:

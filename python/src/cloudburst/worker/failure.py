@@ -10,7 +10,7 @@ from typing import List, Tuple
 
 from cloudburst import codec
 from cloudburst.codec import _explain
-from cloudburst.errors import Error, TooLargeError
+from cloudburst.errors import Error, TooLargeError, qualified_name
 from cloudburst.v1 import error_pb2
 
 __all__ = ["ResultError", "describe"]
@@ -23,6 +23,8 @@ MESSAGE_MAX = 16 << 10
 """The longest message that travels, in characters; the rest is cut."""
 TRACEBACK_MAX = 64 << 10
 """The longest traceback; its middle is cut."""
+
+_BASES_MAX = 64  # classes that an exception derives from which are told
 
 _OURS = str(Path(__file__).parent)
 
@@ -65,6 +67,7 @@ def _described(exception: BaseException, message: str, function: str, version: i
     remote = error.exception
     remote.type, remote.message, remote.traceback = _name(exception), _message(exception), _traceback(exception)
     remote.function, remote.version = function, version
+    remote.bases.extend(_qualified(base) for base in type(exception).__mro__[:_BASES_MAX])
     return error, values
 
 
@@ -81,6 +84,11 @@ def _name(exception: BaseException) -> str:
     kind = type(exception)
     local = kind.__module__ in ("builtins", "__main__")
     return _printable(kind.__qualname__ if local else f"{kind.__module__}.{kind.__qualname__}")[:NAME_MAX]
+
+
+def _qualified(kind: type) -> str:
+    """The name by which the scheduler knows a class: that in ``retry_on`` of a function."""
+    return _printable(qualified_name(kind))[:NAME_MAX]
 
 
 def _message(exception: BaseException) -> str:

@@ -1,0 +1,152 @@
+"""How often a function runs when it raises and when its worker is lost: what the user says, and no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import List
+
+import pytest
+
+import cloudburst
+from cloudburst import errors
+from e2e.node import Node
+
+
+@pytest.fixture
+def app(node: Node) -> cloudburst.App:
+    return cloudburst.connect()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "executions")
+
+
+def executions(path: str) -> str:
+    return Path(path).read_text()
+
+
+def mark(path: str, what: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(what)
+
+
+def die(path: str) -> None:
+    """Leave a mark, and kill the own process."""
+    mark(path, "x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_at_most_once(app: cloudburst.App, name: str, path: str) -> None:
+    pay = app.function(die, name=name, retries=0)
+    with pytest.raises(errors.OutcomeUnknownError, match=rf"killed by signal 9.*{name}@1.*at most once.*find out before"):
+        pay.remote(path).get()
+    assert executions(path) == "x"
+    twice = app.function(die, name=f"{name}-twice", retries=3).options(retries=0)
+    with pytest.raises(errors.OutcomeUnknownError):
+        twice.remote(path).get()
+    assert executions(path) == "xx", "a call may say how often too"
+
+
+def test_a_lost_worker_is_tried_twice_more(app: cloudburst.App, name: str, path: str) -> None:
+    pay = app.function(die, name=name)
+    with pytest.raises(errors.WorkerDiedError) as caught:
+        pay.remote(path).get()
+    assert executions(path) == "xxx"
+    assert str(caught.value).count("was killed by signal 9") == 3, "it says how each worker ended"
+
+
+def test_at_most_once_in_a_pipeline(app: cloudburst.App, name: str, path: str) -> None:
+    """Nothing that has succeeded is run again with what failed."""
+
+    def first(path: str) -> str:
+        mark(path, "a")
+        return path
+
+    def last(path: str) -> None:
+        mark(path, "b")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    paid = app.function(first, name=f"{name}-first", retries=0) >> app.function(last, name=f"{name}-last")
+    with pytest.raises(errors.WorkerDiedError):
+        paid.remote(path).get()
+    assert executions(path) == "abbb"
+
+
+def test_losses_and_exceptions_count_together(app: cloudburst.App, name: str, path: str) -> None:
+    @app.function(name=name, retries=2)
+    def pay(path: str, ends: str) -> str:
+        attempt = cloudburst.context().attempt
+        mark(path, str(attempt))
+        if ends[attempt - 1] == "d":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if ends[attempt - 1] == "e":
+            raise ValueError("boom")
+        return "paid"
+
+    assert pay.remote(path, "de-").get() == "paid"
+    assert executions(path) == "123"
+    with pytest.raises(
+        errors.WorkerDiedError, match=r"attempt 1: worker.*attempt 2: it raised ValueError: boom; attempt 3: worker"
+    ):
+        pay.remote(path, "ded").get()
+    with pytest.raises(ValueError, match="boom"):
+        pay.remote(path, "dde").get()
+    assert executions(path) == "123123123"
+
+
+def test_retry_on(app: cloudburst.App, name: str, path: str) -> None:
+    class Broken(ConnectionError):
+        pass
+
+    class Mine(Exception):
+        pass
+
+    def fail(path: str, what: str) -> None:
+        mark(path, "x")
+        raise {"derived": Broken, "mine": Mine, "other": ValueError}[what]("boom")
+
+    def attempts(function: cloudburst.Function[[str, str], None], what: str) -> int:
+        Path(path).write_text("")
+        with pytest.raises(Exception, match="boom"):
+            function.remote(path, what).get()
+        return len(executions(path))
+
+    some = app.function(fail, name=name, retries=1, retry_on=(OSError, Mine))
+    assert [attempts(some, what) for what in ("derived", "mine", "other")] == [2, 2, 1]
+    named = app.function(fail, name=f"{name}-named", retries=1, retry_on=["ValueError", "builtins.OSError"])
+    assert [attempts(named, what) for what in ("derived", "mine", "other")] == [2, 1, 2]
+
+
+def test_backoff(app: cloudburst.App, name: str) -> None:
+    """The pauses are at least what was asked for, and double."""
+
+    @app.function(name=name, retries=3, backoff=0.05)
+    def when(times: List[float]) -> List[float]:
+        context = cloudburst.context()
+        began = [*context.get(f"{context.function}-began", []), time.monotonic()]
+        context.put(f"{context.function}-began", began)
+        if context.attempt < 4:
+            raise ValueError("not yet")
+        return began
+
+    began = when.remote([]).get()
+    pauses = [after - before for before, after in zip(began, began[1:])]
+    assert all(pause >= 0.05 * 2**n for n, pause in enumerate(pauses)), pauses
+
+
+def test_retries_of_a_call_hold_for_each_function_of_a_pipeline(app: cloudburst.App, name: str, path: str) -> None:
+    def flaky(path: str) -> str:
+        mark(path, "x")
+        if cloudburst.context().attempt == 1:
+            raise ValueError("not yet")
+        return path
+
+    both = app.function(flaky, name=f"{name}-1") >> app.function(flaky, name=f"{name}-2")
+    with pytest.raises(ValueError, match="not yet"):
+        both.remote(path).get()
+    assert both.options(retries=1).remote(path).get() == path
+    assert executions(path) == "xxxxx"
