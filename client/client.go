@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 // Client is a connection to a node. It is safe for concurrent use, and one is enough for a program: requests share it without
@@ -28,8 +31,8 @@ type Client struct {
 	closed  bool
 }
 
-// Connect connects to a node. Without options that is the node that was last started on this machine by the same user, or the
-// one that CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN name. It fails with ErrUnavailable when no node answers, and with
+// Connect connects to a node. Without options that is the one that CLOUDBURST_ADDRESS or CLOUDBURST_CONTEXT names, or else the node of
+// the current context (`cloudburst context ls`); the client stays with it, whatever becomes current. It fails with ErrUnavailable when no node answers, and with
 // ErrUnauthenticated when the node refuses the token; later the client reconnects for as long as it is open. ctx bounds
 // Connect only.
 func Connect(ctx context.Context, opts ...Option) (*Client, error) {
@@ -39,6 +42,10 @@ func Connect(ctx context.Context, opts ...Option) (*Client, error) {
 	}
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
+	}
+	o, err := o.settled()
+	if err != nil {
+		return nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "connect: %v", err)
 	}
 	attempt, cancel := context.WithTimeout(ctx, o.requestTimeout)
 	defer cancel()

@@ -58,7 +58,7 @@ func main(m *testing.M) int {
 	url, stop, err := startNode(filepath.Join(dir, "data"), "127.0.0.1:0")
 	if err == nil {
 		// Other nodes are started by tests; the environment comes before what they leave behind.
-		token, unread := os.ReadFile(filepath.Join(dir, "cloudburst", "token"))
+		token, unread := os.ReadFile(filepath.Join(dir, "data", "token"))
 		err = errors.Join(unread, os.Setenv("CLOUDBURST_ADDRESS", url), os.Setenv("CLOUDBURST_TOKEN", strings.TrimSpace(string(token))))
 	}
 	if err == nil {

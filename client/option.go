@@ -18,6 +18,8 @@ type Option func(*options)
 
 type options struct {
 	address        string
+	context        string
+	named          bool // the context was given, by an option
 	token          string
 	tls            *tls.Config
 	requestTimeout time.Duration
@@ -25,12 +27,16 @@ type options struct {
 	logger         *slog.Logger
 }
 
-// WithAddress names the node: "127.0.0.1:7100", or "https://cloudburst.example:7100" for one that speaks TLS. Default:
-// CLOUDBURST_ADDRESS, then the node that was last started on this machine by the same user, then 127.0.0.1:7100.
+// WithAddress names the node: "127.0.0.1:7100", or "https://cloudburst.example:7100" for one that speaks TLS. Default: the
+// context of WithContextName, CLOUDBURST_ADDRESS, the context that CLOUDBURST_CONTEXT names, the current context of this user, and
+// then 127.0.0.1:7100.
 func WithAddress(address string) Option { return func(o *options) { o.address = address } }
 
-// WithToken gives the node's token. Default: CLOUDBURST_TOKEN, then, for the node that was last started on this machine by the
-// same user, the one that it left in the user's configuration directory.
+// WithContextName names the node by its context, as `cloudburst context ls` lists them. Not together with WithAddress.
+func WithContextName(name string) Option { return func(o *options) { o.context = name } }
+
+// WithToken gives the node's token. Default: CLOUDBURST_TOKEN (not together with WithContextName), then the one that the node left
+// in its context.
 func WithToken(token string) Option { return func(o *options) { o.token = token } }
 
 // WithTLS speaks TLS with the node, whatever its address says. An https address alone does the same with the system's

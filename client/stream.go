@@ -43,7 +43,7 @@ func dial(ctx context.Context, o options) (*stream, error) {
 		return nil, err
 	}
 	if strings.ContainsFunc(t.token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, wire.Errorf(pb.Code_CODE_UNAUTHENTICATED, "the token for the node at %s has characters that no token has; copy it from the file \"token\" in the node's data directory", t.address)
+		return nil, wire.Errorf(pb.Code_CODE_UNAUTHENTICATED, "the token for the node at %s has characters that no token has; copy it from the file \"token\" in the node's data directory", t)
 	}
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
@@ -71,8 +71,12 @@ func unreachable(t target, cause error) error {
 	if errors.Is(cause, os.ErrDeadlineExceeded) || errors.Is(cause, context.DeadlineExceeded) {
 		cause = errors.New("it did not answer in time")
 	}
+	if t.context == "" {
+		return wire.Errorf(pb.Code_CODE_UNAVAILABLE,
+			"no node answers at %s: %v; start one with `cloudburst serve`, or name another with CLOUDBURST_ADDRESS", t, cause)
+	}
 	return wire.Errorf(pb.Code_CODE_UNAVAILABLE,
-		"no node answers at %s: %v; start one with `cloudburst serve`, or name another with CLOUDBURST_ADDRESS", t.address, cause)
+		"no node answers at %s: %v; start it again with `cloudburst serve`, or choose another: `cloudburst context ls` lists them, `cloudburst context use NAME` or CLOUDBURST_CONTEXT=NAME chooses", t, cause)
 }
 
 func upgrade(ctx context.Context, conn net.Conn, t target, config *tls.Config) (*stream, error) {
@@ -125,14 +129,14 @@ func refused(t target, response *http.Response) error {
 	case http.StatusUnauthorized:
 		if t.token == "" {
 			return wire.Errorf(pb.Code_CODE_UNAUTHENTICATED,
-				"the node at %s wants a token and none is known for it; give the one in the file \"token\" of its data directory as CLOUDBURST_TOKEN", t.address)
+				"the node at %s wants a token and none is known for it; give the one in the file \"token\" of its data directory as CLOUDBURST_TOKEN", t)
 		}
 		return wire.Errorf(pb.Code_CODE_UNAUTHENTICATED,
-			"the node at %s refuses the token; give the one in the file \"token\" of its data directory as CLOUDBURST_TOKEN", t.address)
+			"the node at %s refuses the token; give the one in the file \"token\" of its data directory as CLOUDBURST_TOKEN", t)
 	case http.StatusUpgradeRequired:
-		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the node at %s does not speak %s: %s; use a client of the node's version", t.address, protocol, said)
+		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the node at %s does not speak %s: %s; use a client of the node's version", t, protocol, said)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node at %s takes no connection now: %s", t.address, said)
+		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node at %s takes no connection now: %s", t, said)
 	}
-	return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the server at %s is not a Cloudburst node: it said %s %q", t.address, response.Status, said)
+	return wire.Errorf(pb.Code_CODE_INCOMPATIBLE, "the server at %s is not a Cloudburst node: it said %s %q", t, response.Status, said)
 }

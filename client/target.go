@@ -2,12 +2,13 @@ package client
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"cloudburst/contexts"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -15,11 +16,6 @@ import (
 const (
 	addressDefault = "127.0.0.1:7100"
 	portDefault    = "7100"
-	// A node leaves its address and its token in files of these names, in the folder "cloudburst" of the user's configuration
-	// directory.
-	savedFolder  = "cloudburst"
-	savedAddress = "address"
-	savedToken   = "token"
 )
 
 // target is where a node is and how to get in.
@@ -27,22 +23,71 @@ type target struct {
 	address string // host:port
 	secure  bool
 	token   string
+	context string // the context that says so; empty when the address was given
+}
+
+// String names the node for people.
+func (t target) String() string {
+	if t.context == "" {
+		return t.address
+	}
+	return t.address + " (context " + t.context + ")"
+}
+
+// settled returns the options with what the environment and the current context say now, so that a client stays with its node.
+func (o options) settled() (options, error) {
+	if o.address != "" && o.context != "" {
+		return o, errors.New("an address and a context name two nodes; give one of them")
+	}
+	o.named = o.context != ""
+	if o.context == "" {
+		o.address = cmp.Or(o.address, os.Getenv("CLOUDBURST_ADDRESS"))
+	}
+	if o.address != "" {
+		return o, nil
+	}
+	if o.context = cmp.Or(o.context, os.Getenv("CLOUDBURST_CONTEXT")); o.context == "" {
+		if folder, err := contexts.Open(); err == nil {
+			o.context = folder.Current()
+		}
+	}
+	return o, nil
 }
 
 // find puts the target together. It is asked again for each connection, since a node that was started again may have another
 // port and another token.
 func (o options) find() (target, error) {
-	saved := readSaved(savedAddress)
-	address := cmp.Or(o.address, os.Getenv("CLOUDBURST_ADDRESS"), saved, addressDefault)
-	t, err := parseAddress(address)
+	folder, unknown := contexts.Open()
+	if o.context != "" {
+		if unknown != nil {
+			return target{}, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "context %q: %v", o.context, unknown)
+		}
+		c, err := folder.Get(o.context)
+		if err != nil {
+			return target{}, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%v", err)
+		}
+		t, err := parseAddress(c.Address)
+		t.secure = t.secure || o.tls != nil
+		t.context = c.Name
+		if t.token = o.token; t.token == "" && !o.named {
+			t.token = os.Getenv("CLOUDBURST_TOKEN")
+		}
+		t.token = cmp.Or(t.token, c.Token)
+		return t, err
+	}
+	t, err := parseAddress(cmp.Or(o.address, addressDefault))
 	if err != nil {
 		return t, err
 	}
 	t.secure = t.secure || o.tls != nil
 	t.token = cmp.Or(o.token, os.Getenv("CLOUDBURST_TOKEN"))
-	// The saved token goes only to the node that saved it.
-	if home, err := parseAddress(saved); t.token == "" && err == nil && home.address == t.address {
-		t.token = readSaved(savedToken)
+	// A token that a node has left goes only to the address that it left it for.
+	if t.token == "" && unknown == nil {
+		left, _ := folder.At(func(address string) bool {
+			at, err := parseAddress(address)
+			return err == nil && at.address == t.address
+		})
+		t.token = left.Token
 	}
 	return t, nil
 }
@@ -71,17 +116,4 @@ func parseAddress(address string) (target, error) {
 		host = "127.0.0.1"
 	}
 	return target{address: net.JoinHostPort(host, cmp.Or(u.Port(), portDefault)), secure: u.Scheme == "https"}, nil
-}
-
-// readSaved returns what the node that was last started on this machine left for its user's clients, or "".
-func readSaved(name string) string {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return ""
-	}
-	text, err := os.ReadFile(filepath.Join(dir, savedFolder, name))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
 }

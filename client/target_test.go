@@ -3,56 +3,100 @@ package client
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
+// leave does as nodes do that are started: one context for each address, the first of them current. Its token is its name.
+func leave(t *testing.T, addresses map[string]string, current string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	folder := filepath.Join(dir, "cloudburst", "contexts")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, address := range addresses {
+		text := `{"address":"` + address + `","token":"` + name + `"}`
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cloudburst", "context"), []byte(current+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFind(t *testing.T) {
+	two := map[string]string{"first": "127.0.0.1:9", "second": "127.0.0.1:10"}
 	tests := []struct {
-		name       string
-		options    options
-		env, saved map[string]string
-		want       target
+		name          string
+		options       options
+		env, contexts map[string]string
+		want          target
+		fails         string
 	}{
 		{name: "nothing is known", want: target{address: "127.0.0.1:7100"}},
+		{name: "the current context", contexts: two, want: target{address: "127.0.0.1:9", token: "first", context: "first"}},
 		{
-			name: "the last node of this machine", saved: map[string]string{"address": "127.0.0.1:9\n", "token": "s\n"},
-			want: target{address: "127.0.0.1:9", token: "s"},
+			name: "another context", options: options{context: "second"}, contexts: two,
+			env:  map[string]string{"CLOUDBURST_ADDRESS": "h:1", "CLOUDBURST_TOKEN": "e"},
+			want: target{address: "127.0.0.1:10", token: "second", context: "second"},
 		},
 		{
-			name: "the environment comes before it", env: map[string]string{"CLOUDBURST_ADDRESS": "h:1", "CLOUDBURST_TOKEN": "e"},
-			saved: map[string]string{"address": "127.0.0.1:9", "token": "s"}, want: target{address: "h:1", token: "e"},
+			name: "a context of the environment", env: map[string]string{"CLOUDBURST_CONTEXT": "second"}, contexts: two,
+			want: target{address: "127.0.0.1:10", token: "second", context: "second"},
 		},
 		{
-			name: "an option before both", options: options{address: "o", token: "t"},
-			env:   map[string]string{"CLOUDBURST_ADDRESS": "h:1", "CLOUDBURST_TOKEN": "e"},
-			saved: map[string]string{"address": "127.0.0.1:9", "token": "s"}, want: target{address: "o:7100", token: "t"},
+			name: "an address comes before it", env: map[string]string{"CLOUDBURST_CONTEXT": "second", "CLOUDBURST_ADDRESS": "h:1"}, contexts: two,
+			want: target{address: "h:1"},
 		},
 		{
-			name: "the saved token is for the node that saved it", options: options{address: "h:1"},
-			saved: map[string]string{"address": "127.0.0.1:9", "token": "s"}, want: target{address: "h:1"},
+			name: "the environment comes before the current context", env: map[string]string{"CLOUDBURST_ADDRESS": "h:1", "CLOUDBURST_TOKEN": "e"},
+			contexts: two, want: target{address: "h:1", token: "e"},
 		},
 		{
-			name: "by whatever name", options: options{address: "http://localhost:9"},
-			saved: map[string]string{"address": "127.0.0.1:9", "token": "s"}, want: target{address: "127.0.0.1:9", token: "s"},
+			name: "an option before both", options: options{address: "o", token: "t"}, contexts: two,
+			env: map[string]string{"CLOUDBURST_ADDRESS": "h:1", "CLOUDBURST_TOKEN": "e"}, want: target{address: "o:7100", token: "t"},
+		},
+		{
+			name: "a token is for the address that it was left for", options: options{address: "h:1"},
+			contexts: two, want: target{address: "h:1"},
+		},
+		{
+			name: "by whatever name", options: options{address: "http://localhost:10"},
+			contexts: two, want: target{address: "127.0.0.1:10", token: "second"},
 		},
 		{name: "TLS", options: options{address: "https://[::1]"}, want: target{address: "[::1]:7100", secure: true}},
-		{name: "a saved address that is none", saved: map[string]string{"address": "127.0.0.1:9 x", "token": "s"}, options: options{address: "h"}, want: target{address: "h:7100"}},
+		{
+			name: "an address that is none", options: options{address: "h"}, contexts: map[string]string{"first": "127.0.0.1:9 x"},
+			want: target{address: "h:7100"},
+		},
+		{name: "no such context", options: options{context: "third"}, contexts: two, fails: "first, second"},
+		{name: "two nodes", options: options{context: "first", address: "h"}, contexts: two, fails: "one of them"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			dir := t.TempDir()
-			t.Setenv("XDG_CONFIG_HOME", dir)
-			t.Setenv("CLOUDBURST_ADDRESS", test.env["CLOUDBURST_ADDRESS"])
-			t.Setenv("CLOUDBURST_TOKEN", test.env["CLOUDBURST_TOKEN"])
-			if err := os.Mkdir(filepath.Join(dir, savedFolder), 0o700); err != nil {
-				t.Fatal(err)
+			for _, variable := range []string{"CLOUDBURST_ADDRESS", "CLOUDBURST_TOKEN", "CLOUDBURST_CONTEXT"} {
+				t.Setenv(variable, test.env[variable])
 			}
-			for name, text := range test.saved {
-				if err := os.WriteFile(filepath.Join(dir, savedFolder, name), []byte(text), 0o600); err != nil {
-					t.Fatal(err)
+			current := ""
+			if test.contexts != nil {
+				current = "first"
+			}
+			leave(t, test.contexts, current)
+			var got target
+			o, err := test.options.settled()
+			if err == nil {
+				got, err = o.find()
+			}
+			if test.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), test.fails) {
+					t.Errorf("got %+v, %v, want %q", got, err, test.fails)
 				}
+				return
 			}
-			if got, err := test.options.find(); err != nil || got != test.want {
+			if err != nil || got != test.want {
 				t.Errorf("got %+v, %v, want %+v", got, err, test.want)
 			}
 		})

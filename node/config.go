@@ -13,6 +13,7 @@ import (
 	"cloudburst/anna"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
+	"cloudburst/contexts"
 	"cloudburst/executor"
 	"cloudburst/gateway"
 	"cloudburst/resp"
@@ -48,6 +49,9 @@ type General struct {
 	// Data is the directory that holds everything the node keeps; made if it is missing. Default "cloudburst" in the user's
 	// directory for data ($XDG_DATA_HOME, or ~/.local/share).
 	Data string
+	// Context is the name under which the clients of this user find the node. Default: the one that it had before, or else that of the
+	// data directory, or of the directory this lies in when it is "data" or begins with a dot.
+	Context string
 	// Roles are the parts that the node runs: gateway, scheduler, executor and anna. Default: all.
 	Roles []string
 	// DrainTimeout is how long what runs may go on when the node is told to stop. Default 30s.
@@ -91,7 +95,10 @@ type Log struct {
 
 // Ready says where a node is once it runs.
 type Ready struct {
-	URL       string // empty without a gateway
+	URL string // empty without a gateway
+	// Context is the context under which clients of this user find the node; its name is empty without a gateway, and when the user has
+	// no configuration directory.
+	Context   contexts.Published
 	Data      string
 	Roles     []string
 	Functions int
@@ -137,6 +144,11 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() error {
 	var faults []error
+	if c.Node.Context != "" {
+		if err := contexts.CheckName(c.Node.Context); err != nil {
+			faults = append(faults, fmt.Errorf("node.context: %w", err))
+		}
+	}
 	if c.Node.Data == "" {
 		faults = append(faults, errors.New("node.data: no directory is given, and there is no home directory to put one; use --data"))
 	}

@@ -9,15 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"cloudburst/contexts"
 )
 
 const (
 	tokenFile   = "token"
 	addressFile = "address"
 	memberFile  = "store-member"
-	// userFolder is where in the user's configuration directory the clients of this machine look for a node.
-	userFolder = "cloudburst"
-	tokenBytes = 32
+	tokenBytes  = 32
 )
 
 // readToken returns the token that clients must bear, made on the first start of a data directory.
@@ -33,38 +33,44 @@ func readToken(data string) (string, error) {
 	random := make([]byte, tokenBytes)
 	_, _ = rand.Read(random) // never fails
 	token := base64.RawURLEncoding.EncodeToString(random)
-	if err := writePrivate(path, token); err != nil {
+	if err := contexts.WritePrivate(path, token); err != nil {
 		return "", fmt.Errorf("store the token: %w", err)
 	}
 	return token, nil
 }
 
-// publish tells the clients of this user on this machine where the node is and how to get in. The node that was started last
-// is the one that they find; what it leaves stays, since a client that gets no answer there says so.
-func publish(address, token string) error {
-	dir, err := os.UserConfigDir()
+// publish lets the clients of this user find the node.
+func (n *Node) publish() error {
+	data, err := filepath.Abs(n.cfg.Node.Data)
 	if err != nil {
+		return fmt.Errorf("find the data directory: %w", err)
+	}
+	folder, err := contexts.Open()
+	if err == nil {
+		n.published, err = folder.Publish(contexts.Context{
+			Name: n.cfg.Node.Context, Address: n.address(), Token: n.cfg.Gateway.Token, Data: data,
+		})
+	}
+	if errors.Is(err, contexts.ErrTaken) {
 		return err
 	}
-	dir = filepath.Join(dir, userFolder)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	if err != nil {
+		n.cfg.Logger.Warn("clients on this machine cannot find the node by themselves; give them CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN", "error", err)
 	}
-	return errors.Join(writePrivate(filepath.Join(dir, tokenFile), token), writePrivate(filepath.Join(dir, addressFile), address))
+	return nil
 }
 
-// writePrivate replaces a file in one step by one that only the user can read.
-func writePrivate(path, text string) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // made with mode 0600
+// withdraw notes for the clients of this user that the node has ended.
+func (n *Node) withdraw() {
+	if n.published.Name == "" {
+		return
+	}
+	data, err := filepath.Abs(n.cfg.Node.Data)
 	if err != nil {
-		return err
+		return
 	}
-	_, err = file.WriteString(text + "\n")
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
+	if folder, err := contexts.Open(); err == nil {
+		// Without the note, it is noticed by its process that the node is gone.
+		_ = folder.Withdraw(n.published.Name, data)
 	}
-	if err != nil {
-		_ = os.Remove(file.Name())
-	}
-	return err
 }

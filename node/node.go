@@ -19,6 +19,7 @@ import (
 	"cloudburst/bus"
 	"cloudburst/bus/embedded"
 	"cloudburst/cache"
+	"cloudburst/contexts"
 	"cloudburst/descriptors"
 	"cloudburst/executor"
 	"cloudburst/gateway"
@@ -46,6 +47,8 @@ type Node struct {
 	scheduler *scheduler.Scheduler
 	gateway   *gateway.Gateway
 	resp      *resp.Server // nil without an address for it
+
+	published contexts.Published // where clients of this user find the node
 }
 
 // New returns a node; it does nothing before Run.
@@ -89,6 +92,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	// No address is to be here while no node listens at it; the last node may have crashed.
 	n.removeAddress()
 	defer n.removeAddress()
+	defer n.withdraw()
 	s.trace("connected", "bus")
 	if err := n.build(); err != nil {
 		return err
@@ -288,15 +292,14 @@ func (n *Node) announce() error {
 		n.cfg.OnReady(ready)
 		return nil
 	}
-	address := n.address()
-	if err := publish(address, n.cfg.Gateway.Token); err != nil {
-		n.cfg.Logger.Warn("clients on this machine cannot find the node by themselves; give them CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN", "error", err)
+	if err := n.publish(); err != nil {
+		return err
 	}
 	// Last, so that a program that sees this file can begin.
-	if err := writePrivate(filepath.Join(n.cfg.Node.Data, addressFile), address); err != nil {
+	if err := contexts.WritePrivate(filepath.Join(n.cfg.Node.Data, addressFile), n.address()); err != nil {
 		return fmt.Errorf("store the address: %w", err)
 	}
-	ready.URL = n.url()
+	ready.URL, ready.Context = n.url(), n.published
 	n.cfg.OnReady(ready)
 	return nil
 }

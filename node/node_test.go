@@ -372,7 +372,8 @@ func TestFilesArePrivate(t *testing.T) {
 	}
 	for _, file := range []string{
 		filepath.Join(r.Data, "token"), filepath.Join(r.Data, "address"),
-		filepath.Join(user, "cloudburst", "token"), filepath.Join(user, "cloudburst", "address"), filepath.Join(user, "cloudburst"), r.Data,
+		filepath.Join(user, "cloudburst", "contexts", r.Context.Name), filepath.Join(user, "cloudburst", "context"),
+		filepath.Join(user, "cloudburst"), r.Data,
 	} {
 		info, err := os.Stat(file)
 		if err != nil {

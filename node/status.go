@@ -29,7 +29,7 @@ func (n *Node) workerEnvironment() []string {
 	if !n.has(roleGateway) {
 		return nil
 	}
-	environment := []string{"CLOUDBURST_ADDRESS=" + n.address()}
+	environment := []string{"CLOUDBURST_ADDRESS=" + n.address(), "CLOUDBURST_CONTEXT="}
 	if os.Getenv("CLOUDBURST_TOKEN") != n.cfg.Gateway.Token {
 		environment = append(environment, "CLOUDBURST_TOKEN=")
 	}

@@ -22,7 +22,7 @@ GENERATED = re.compile(r"\.pb\.go$|_pb2\.pyi?$|/testdata/")
 FLOORS = [
     {"lattice", "dag", "session", "names", "anna/slots"},
     {"anna/kernel", "anna/compaction", "anna/hot"},
-    {"wire/pb", "descriptors"},
+    {"wire/pb", "descriptors", "contexts"},
     {"wire", "bus"},
     {"codec", "anna/record"},
     {"anna", "registry"},

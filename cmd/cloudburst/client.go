@@ -26,9 +26,12 @@ const requestTimeout = 30 * time.Second
 // toClient gives a command what it takes to reach a node.
 func (c *cli) toClient(cmd *cobra.Command) *cobra.Command {
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&c.address, "address", "", "the node's address (default: $CLOUDBURST_ADDRESS, then the node last started on this machine)")
-	flags.StringVar(&c.token, "token", "", "the node's token (default: $CLOUDBURST_TOKEN, then the one of the node last started on this machine)")
+	flags.StringVar(&c.address, "address", "", "the node's address (default: $CLOUDBURST_ADDRESS, then that of the context)")
+	flags.StringVar(&c.context, "context", "", "name of the node's context (default: $CLOUDBURST_CONTEXT, then the current one; see cloudburst context)")
+	flags.StringVar(&c.token, "token", "", "the node's token (default: $CLOUDBURST_TOKEN, then that of the context)")
 	flags.StringVar(&c.authority, "tls-ca", "", "PEM file with the authority that signed the node's certificate (default: the system's)")
+	// It fails for a flag that is not there, and this one is.
+	_ = cmd.RegisterFlagCompletionFunc("context", contextNames)
 	return c.toOutput(cmd)
 }
 
@@ -49,6 +52,9 @@ func (c *cli) with(ctx context.Context, do func(context.Context, *client.Client)
 	if c.output != "table" && c.output != "json" {
 		return usage("--output %q: must be table or json", c.output)
 	}
+	if c.address != "" && c.context != "" {
+		return usage("--address and --context name two nodes; give one of them")
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	cloud, err := c.connect(ctx)
@@ -61,7 +67,7 @@ func (c *cli) with(ctx context.Context, do func(context.Context, *client.Client)
 
 func (c *cli) connect(ctx context.Context) (*client.Client, error) {
 	options := []client.Option{
-		client.WithAddress(c.address), client.WithToken(c.token), client.WithRequestTimeout(requestTimeout),
+		client.WithAddress(c.address), client.WithContextName(c.context), client.WithToken(c.token), client.WithRequestTimeout(requestTimeout),
 	}
 	if c.authority != "" {
 		config, err := trusting(c.authority)

@@ -20,7 +20,7 @@ const (
 )
 
 func (c *cli) devCommand() *cobra.Command {
-	var data, listen string
+	var data, listen, context string
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a node for the program that you write, and say how to use it",
@@ -34,6 +34,9 @@ for every other setting.`,
 		Args: between(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings := map[string]string{"node.data": data, "gateway.listen": listen}
+			if context != "" {
+				settings["node.context"] = context
+			}
 			if !cmd.Flags().Changed("listen") && os.Getenv("CLOUDBURST_GATEWAY__LISTEN") == "" {
 				settings["gateway.listen"] = freeAddress(devListen)
 			}
@@ -51,6 +54,7 @@ for every other setting.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&data, "data", devFolder, "directory that holds everything the node keeps")
+	flags.StringVar(&context, "context", "", "name under which clients of yours on this machine find the node (default: that of this directory)")
 	flags.StringVar(&listen, "listen", devListen, "address of the one port; a free one is taken if this is in use and not asked for")
 	return cmd
 }
@@ -84,19 +88,31 @@ func freeAddress(address string) string {
 // devBanner says where a node is and what to do with it.
 func devBanner(r node.Ready) string {
 	token, address := filepath.Join(r.Data, "token"), strings.TrimPrefix(r.URL, "http://")
-	find := "Clients of yours on this machine find it by themselves; elsewhere set these:"
+	if absolute, err := filepath.Abs(token); err == nil {
+		token = absolute
+	}
+	name, connect, flag := r.Context.Name, "", ""
+	which := "the current one: your programs on this machine find this node by themselves"
+	switch {
+	case name == "":
+		name, which = "none", "there is no directory for it; your programs need the two variables below"
+	case name != r.Context.Current.Name:
+		connect, flag = fmt.Sprintf("context=%q", name), " --context "+name
+		which = fmt.Sprintf("your programs keep using context %s (%s) unless they say context=%q;\n           to let all of them use this node: cloudburst context use %s",
+			r.Context.Current.Name, r.Context.Current.Address, name, name)
+	case r.Context.Before != "":
+		which = "the current one from now on, since the node of context " + r.Context.Before + " is gone"
+	}
 	return fmt.Sprintf(`Cloudburst is ready at %s
-  data   %s: all that you store, still there when you start again
-  token  %s
-
-%s
-  export CLOUDBURST_ADDRESS=%s CLOUDBURST_TOKEN="$(cat %s)"
+  data     %s: all that you store, still there when you start again
+  token    %s: who has it may do everything
+  context  %s: %s
 
 A first program:
 
   import cloudburst
 
-  app = cloudburst.connect()
+  app = cloudburst.connect(%s)
 
   @app.function
   def greet(name):
@@ -105,7 +121,16 @@ A first program:
 
   print(greet.remote("Ada").get(), app.get("greeted"))
 
-From the command line: cloudburst call greet '"Grace"'; cloudburst status; cloudburst kv get greeted
-Ctrl-C stops the node.
-`, r.URL, r.Data, token, find, address, token)
+From the command line, in another terminal:
+
+  cloudburst call%s greet '"Grace"'
+  cloudburst status%s
+  cloudburst context ls
+
+Programs elsewhere, such as in a container, need these:
+
+  export CLOUDBURST_ADDRESS=%s CLOUDBURST_TOKEN="$(cat %s)"
+
+What functions print appears below. Ctrl-C stops the node.
+`, r.URL, r.Data, token, name, which, connect, flag, flag, address, token)
 }

@@ -114,8 +114,8 @@ type cli struct {
 	stdout, stderr io.Writer
 	flush          func() // writes what stdout and stderr hold back
 
-	address, token, authority string
-	output                    string
+	address, context, token, authority string
+	output                             string
 }
 
 // usageError is a fault of the command line.
@@ -144,9 +144,9 @@ Run a node, register functions from Python, and call them from anywhere:
   cloudburst call f '{"incr": [3]}'   call a DAG, with the arguments of its functions
   cloudburst kv get visits            print the value of a key
 
-Commands find the node that was started last on this machine; CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN, or --address and
---token, name another. With -o json, results go to stdout and errors to stderr as JSON. The exit status is 1 when the node
-refuses something and 2 when the command line is wrong.`,
+Commands use the node of the current context (cloudburst context); --context or CLOUDBURST_CONTEXT chooses another one,
+CLOUDBURST_ADDRESS and CLOUDBURST_TOKEN, or --address and --token, name any node. With -o json, results go to stdout and errors to stderr
+as JSON. The exit status is 1 when the node refuses something and 2 when the command line is wrong.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          group,
@@ -156,7 +156,8 @@ refuses something and 2 when the command line is wrong.`,
 		return usage("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		c.devCommand(), c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(), c.versionCommand(),
+		c.devCommand(), c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(),
+		c.contextCommand(), c.versionCommand(),
 	)
 	return root
 }

@@ -26,6 +26,7 @@ const gcPercent = 50
 // flagSettings are the settings that have a flag, and its words.
 var flagSettings = []struct{ flag, setting, usage string }{
 	{"data", "node.data", "directory that holds everything the node keeps"},
+	{"context", "node.context", "name under which clients of yours on this machine find the node (default: made from the data directory)"},
 	{"listen", "gateway.listen", "address of the one port; port 0 takes a free one (default 127.0.0.1:7100)"},
 	{"resp", "resp.listen", "address for Redis clients, such as 127.0.0.1:7379 (default: none)"},
 	{"python", "executor.python", "Python interpreter of the workers, with the cloudburst package"},
@@ -128,13 +129,21 @@ func endingSignals() []os.Signal {
 	return ending
 }
 
-// serveBanner is the one line that says that a node is ready.
+// serveBanner is the line that says that a node is ready, and one that says which node clients find if that is another.
 func serveBanner(r node.Ready) string {
 	where := "at " + r.URL
 	if r.URL == "" {
 		where = "as " + strings.Join(r.Roles, ",")
 	}
-	return fmt.Sprintf("cloudburst ready %s (data %s, %s)", where, r.Data, plural(r.Functions, "function"))
+	context := ""
+	if r.Context.Name != "" {
+		context = ", context " + r.Context.Name
+	}
+	banner := fmt.Sprintf("cloudburst ready %s (data %s%s, %s)", where, r.Data, context, plural(r.Functions, "function"))
+	if which := whichNode(r); which != "" {
+		banner += "\n" + which
+	}
+	return banner
 }
 
 // serve runs a node until a signal drains it, or a second one cuts it. It prints the banner when the node is ready.

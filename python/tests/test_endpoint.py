@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from cloudburst.endpoint import Endpoint, locator, locator_of_host
 @pytest.fixture(autouse=True)
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's configuration directory, empty, and an environment that says nothing."""
-    for name in ("CLOUDBURST_ADDRESS", "CLOUDBURST_TOKEN"):
+    for name in ("CLOUDBURST_ADDRESS", "CLOUDBURST_TOKEN", "CLOUDBURST_CONTEXT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -22,9 +23,15 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def leave(config: Path, address: str, token: str = "left") -> None:
-    (config / "address").write_text(address + "\n")
-    (config / "token").write_text(token + "\n")
+def leave(
+    config: Path, address: str, token: str = "left", name: str = "default", started: int = 1, current: bool = True
+) -> None:
+    """Do as a node does that is started."""
+    (config / "contexts").mkdir(exist_ok=True)
+    held = {"address": address, "token": token, "data": "/data", "started_milliseconds": started}
+    (config / "contexts" / name).write_text(json.dumps(held) + "\n")
+    if current:
+        (config / "context").write_text(name + "\n")
 
 
 def test_nothing_is_known() -> None:
@@ -33,7 +40,7 @@ def test_nothing_is_known() -> None:
 
 def test_argument_before_environment_before_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(config, "127.0.0.1:7001")
-    assert locator()() == Endpoint("127.0.0.1", 7001, False, "left")
+    assert locator()() == Endpoint("127.0.0.1", 7001, False, "left", context="default")
     monkeypatch.setenv("CLOUDBURST_ADDRESS", "example.org:7002")
     monkeypatch.setenv("CLOUDBURST_TOKEN", "of-the-environment")
     assert locator()() == Endpoint("example.org", 7002, False, "of-the-environment")
@@ -51,9 +58,43 @@ def test_the_token_that_a_node_left_is_for_that_node_only(config: Path) -> None:
 def test_a_node_that_comes_back_elsewhere_is_found(config: Path) -> None:
     locate = locator()
     leave(config, "127.0.0.1:7001", "old")
-    assert locate() == Endpoint("127.0.0.1", 7001, False, "old")
+    assert locate() == Endpoint("127.0.0.1", 7001, False, "old", context="default")
     leave(config, "127.0.0.1:7002", "new")
-    assert locate() == Endpoint("127.0.0.1", 7002, False, "new")
+    assert locate() == Endpoint("127.0.0.1", 7002, False, "new", context="default")
+
+
+def test_a_client_stays_with_the_context_that_was_current(config: Path) -> None:
+    leave(config, "127.0.0.1:7001", "one", "first")
+    began_before = locator()
+    assert began_before().port == 7001
+    leave(config, "127.0.0.1:7002", "two", "second")
+    assert began_before().port == 7001
+    assert locator()() == Endpoint("127.0.0.1", 7002, False, "two", context="second")
+
+
+def test_a_context_by_its_name(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(config, "127.0.0.1:7001", "one", "first")
+    leave(config, "127.0.0.1:7002", "two", "second", current=False)
+    assert locator(named="second")() == Endpoint("127.0.0.1", 7002, False, "two", context="second")
+    monkeypatch.setenv("CLOUDBURST_CONTEXT", "second")
+    assert locator()().port == locator_of_host("127.0.0.1")().port == 7002
+    assert locator(named="first")().port == 7001
+    monkeypatch.setenv("CLOUDBURST_TOKEN", "of-the-environment")
+    assert (locator(named="first")().token, locator()().token) == ("one", "of-the-environment")
+    monkeypatch.setenv("CLOUDBURST_ADDRESS", "127.0.0.1:7003")
+    assert (locator(named="first")().port, locator()().port) == (7001, 7003)
+    with pytest.raises(errors.InvalidArgumentError, match=r"first, second .*context ls"):
+        locator(named="third")()
+    with pytest.raises(errors.InvalidArgumentError, match="give one"):
+        locator("127.0.0.1:7001", named="first")
+    with pytest.raises(errors.InvalidArgumentError, match="letters"):
+        locator(named="../token")()
+
+
+def test_of_two_nodes_at_one_address_the_later(config: Path) -> None:
+    leave(config, "127.0.0.1:7001", "one", "first", started=20)
+    leave(config, "127.0.0.1:7001", "two", "second", started=3, current=False)
+    assert locator("127.0.0.1:7001")().token == "one"
 
 
 def test_a_client_stays_with_the_environment_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +107,7 @@ def test_a_client_stays_with_the_environment_it_began_with(monkeypatch: pytest.M
 def test_a_host_without_a_port(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert locator_of_host("10.0.0.1")() == Endpoint("10.0.0.1", 7100, False, "")
     leave(config, "127.0.0.1:7001")
-    assert locator_of_host("127.0.0.1")() == Endpoint("127.0.0.1", 7001, False, "left")
+    assert locator_of_host("127.0.0.1")() == Endpoint("127.0.0.1", 7001, False, "left", context="default")
     assert locator_of_host("127.0.0.1:7002")() == Endpoint("127.0.0.1", 7002, False, "")
     assert locator_of_host("10.0.0.1")().port == 7100
     monkeypatch.setenv("CLOUDBURST_ADDRESS", "https://10.0.0.2:7005")
@@ -75,8 +116,14 @@ def test_a_host_without_a_port(config: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_a_node_left_may_be_nonsense(config: Path) -> None:
     leave(config, "half an addr")
-    assert locator()() == Endpoint("127.0.0.1", 7100, False, "")
-    (config / "address").write_bytes(b"\xff\xfe")
+    with pytest.raises(errors.InvalidArgumentError, match="half an addr"):
+        locator()()
+    assert locator("host")().token == ""
+    for text in (b"\xff\xfe", b"[]", b'{"address": 1}'):
+        (config / "contexts" / "default").write_bytes(text)
+        with pytest.raises(errors.InvalidArgumentError, match="default"):
+            locator()()
+    (config / "context").write_bytes(b"\xff")
     assert locator()() == Endpoint("127.0.0.1", 7100, False, "")
 
 

@@ -68,7 +68,7 @@ def test_nobody_listens() -> None:
         (
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno",
             errors.AuthenticationError,
-            "CLOUDBURST_TOKEN.*cloudburst/token",
+            "CLOUDBURST_TOKEN.*context ls",
         ),
         (
             b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 13\r\n\r\nspeaks only 2",

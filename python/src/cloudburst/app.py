@@ -34,25 +34,33 @@ if TYPE_CHECKING:
 __all__ = ["App", "connect"]
 
 
-def connect(address: Optional[str] = None, token: Optional[str] = None, *, timeout: float = REQUEST_SECONDS) -> App:
-    """Connect to a node.
+def connect(
+    address: Optional[str] = None,
+    token: Optional[str] = None,
+    *,
+    context: Optional[str] = None,
+    timeout: float = REQUEST_SECONDS,
+) -> App:
+    """Connect to a node, and stay with it, whichever context becomes the current one.
 
     Parameters
     ----------
     address
-        "127.0.0.1:7100", or "https://host:7100" for one that speaks TLS. Default: CLOUDBURST_ADDRESS, then the node that
-        was last started on this machine by the same user, then 127.0.0.1:7100.
+        "127.0.0.1:7100", or "https://host:7100" for one that speaks TLS. Default: ``context``, then CLOUDBURST_ADDRESS,
+        then the context that CLOUDBURST_CONTEXT names, then the current context of this user, then 127.0.0.1:7100.
     token
-        The node's token. Default: CLOUDBURST_TOKEN, then, for the node that was last started on this machine by the same
-        user, the one that it left in the user's configuration directory.
+        The node's token. Default: CLOUDBURST_TOKEN (unless ``context`` is given), then the one that the node has left in its
+        context.
+    context
+        The name of a node of this user on this machine, as ``cloudburst context ls`` lists them. Not together with ``address``.
     timeout
         How many seconds connecting, and later each request that says nothing else, may take. The time of runs is not meant: see
         :meth:`App.function`.
 
     Raises UnavailableError when no node answers, AuthenticationError when it refuses the token, IncompatibleError when what
-    answers speaks something else.
+    answers speaks something else, and InvalidArgumentError for an address or a context that cannot be one.
     """
-    connection = Connection(locator(address, token), timeout)
+    connection = Connection(locator(address, token, context), timeout)
     connection.connect()
     return App(connection)
 

@@ -1,8 +1,8 @@
-"""Where a node is and how to get in: what the program says, then the environment, then what the last local node left.
+"""Where a node is and how to get in: what the program says, then the environment, then the current context.
 
-A node that is started leaves its address and its token in the user's configuration directory. They are read again for each
-connection, since a node that was started again may have another port and another token; the token found there goes to the
-node that left it and to no other. The environment is read once, so that a client stays with its node.
+Which context it is, and the environment, is read once, so that a client stays with its node. The address and the token of the
+context are read again for each connection, since a node that was started again may have another port and another token; the
+token goes to the address that it was left for and to no other.
 
 A worker has a way to the node that runs it which needs no address: see :func:`set_own_node`.
 """
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
-from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 from urllib.parse import urlsplit
 
+from cloudburst.contexts import all_contexts, context, current_context
 from cloudburst.errors import AuthenticationError, InvalidArgumentError
 
 __all__ = ["PORT_DEFAULT", "Endpoint", "Locate", "locator", "locator_of_host", "own_node", "set_own_node"]
@@ -23,7 +22,6 @@ __all__ = ["PORT_DEFAULT", "Endpoint", "Locate", "locator", "locator_of_host", "
 PORT_DEFAULT = 7100
 
 _HOST_DEFAULT = "127.0.0.1"
-_FOLDER = "cloudburst"
 
 
 class Endpoint(NamedTuple):
@@ -35,6 +33,8 @@ class Endpoint(NamedTuple):
     token: str
     socket: Optional[Callable[[float], socket.socket]] = None
     """Makes a connection within so many seconds without the network; None = over TCP."""
+    context: str = ""
+    """The context that says so; empty when the address was given."""
 
     def __repr__(self) -> str:
         # Without the token: what is shown may end up in a log.
@@ -44,6 +44,11 @@ class Endpoint(NamedTuple):
     def address(self) -> str:
         """Host and port as one writes them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def shown(self) -> str:
+        """The address, and the context that it is from, for people."""
+        return f"{self.address} (context {self.context})" if self.context else self.address
 
     @property
     def url(self) -> str:
@@ -76,20 +81,35 @@ def own_node() -> Optional[Locate]:
     return None if own is None else lambda: own
 
 
-def locator(address: Optional[str] = None, token: Optional[str] = None) -> Locate:
-    """Return what finds the endpoint: by the arguments, or else the environment of now, or else what a node left.
+def locator(address: Optional[str] = None, token: Optional[str] = None, named: Optional[str] = None) -> Locate:
+    """Return what finds the endpoint: by the arguments, or else the environment of now, or else the current context.
 
-    Raises InvalidArgumentError for an address, and AuthenticationError for a token, that cannot be one.
+    ``named`` is the name of a context. Raises InvalidArgumentError for an address or a context that cannot be one, and
+    AuthenticationError for a token.
     """
-    address = address or os.environ.get("CLOUDBURST_ADDRESS")
-    token = token or os.environ.get("CLOUDBURST_TOKEN")
-    named = _parse(address) if address else None
+    if address and named:
+        raise InvalidArgumentError(f"address {address!r} and context {named!r} name two nodes; give one of them")
+    if not named:
+        address = address or os.environ.get("CLOUDBURST_ADDRESS")
+        token = token or os.environ.get("CLOUDBURST_TOKEN")
+    given = _parse(address) if address else None
+    chosen = named or os.environ.get("CLOUDBURST_CONTEXT") or ""
+    if chosen and given is None:
+        context(chosen)
 
     def locate() -> Endpoint:
-        if _own is not None and (named is None or named.same_node(_own)):
+        nonlocal chosen
+        if _own is not None and (given.same_node(_own) if given is not None else not named):
             return _own
-        found = named or _home() or _parse(_HOST_DEFAULT)
-        return found._replace(token=_token(found, token))
+        if given is not None:
+            return given._replace(token=_token(given, token))
+        chosen = chosen or current_context()
+        if not chosen:
+            nowhere = _parse(_HOST_DEFAULT)
+            return nowhere._replace(token=_token(nowhere, token))
+        found = context(chosen)
+        endpoint = _parse(found.address)._replace(context=found.name)
+        return endpoint._replace(token=_checked(endpoint, token or found.token))
 
     return locate
 
@@ -97,40 +117,56 @@ def locator(address: Optional[str] = None, token: Optional[str] = None) -> Locat
 def locator_of_host(host: str) -> Locate:
     """Like :func:`locator`, for an address that may lack the port: that is the one of the address found otherwise.
 
-    The environment's port is taken for any host, the one that a node left for its own host.
+    The environment's port is taken for any host, that of a context for its own host.
     """
     named = _parse(host)
     has_port = _has_port(host)
     token = os.environ.get("CLOUDBURST_TOKEN")
     configured = os.environ.get("CLOUDBURST_ADDRESS")
+    chosen = os.environ.get("CLOUDBURST_CONTEXT") or ""
     if configured and not has_port:
         other = _parse(configured)
         named, has_port = named._replace(port=other.port, secure=named.secure or other.secure), True
 
     def locate() -> Endpoint:
-        found = named
-        home = None if has_port else _home()
-        if home is not None and home.host == named.host:
-            found = named._replace(port=home.port, secure=named.secure or home.secure)
+        nonlocal chosen
+        chosen = chosen or current_context()
+        found, left = named, ""
+        if chosen and not has_port:
+            there = context(chosen)
+            at = _parse(there.address)
+            if at.host == named.host:
+                left = there.token
+                found = named._replace(port=at.port, secure=named.secure or at.secure, context=chosen)
         if _own is not None and found.same_node(_own):
             return _own
-        return found._replace(token=_token(found, token))
+        return found._replace(token=_checked(found, token or left) if token or left else _token(found, token))
 
     return locate
 
 
 def _token(endpoint: Endpoint, token: Optional[str]) -> str:
-    found = token or ""
-    if not found:
-        home = _home()
-        if home is not None and (home.host, home.port) == (endpoint.host, endpoint.port):
-            found = _saved("token")
-    if any(not "!" <= c <= "~" for c in found):
+    """Return the token, or else the one that the node which was started last at this address has left."""
+    if not token:
+        left = [each for each in all_contexts() if _is_at(each.address, endpoint)]
+        token = max(left, key=lambda each: each.started).token if left else ""
+    return _checked(endpoint, token)
+
+
+def _is_at(address: str, endpoint: Endpoint) -> bool:
+    try:
+        return _parse(address).same_node(endpoint)
+    except InvalidArgumentError:  # not by a node
+        return False
+
+
+def _checked(endpoint: Endpoint, token: str) -> str:
+    if any(not "!" <= c <= "~" for c in token):
         raise AuthenticationError(
-            f"the token for the node at {endpoint.address} has characters that no token has; "
+            f"the token for the node at {endpoint.shown} has characters that no token has; "
             "copy it from the file 'token' in the node's data directory"
         )
-    return found
+    return token
 
 
 def _parse(address: str) -> Endpoint:
@@ -165,35 +201,3 @@ def _has_port(address: str) -> bool:
 
 def _invalid(address: str, why: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"address {address!r}: {why}; give it as host:port, http://host:port or https://host:port")
-
-
-def _home() -> Optional[Endpoint]:
-    """The node that was last started on this machine by the same user."""
-    saved = _saved("address")
-    try:
-        return _parse(saved) if saved else None
-    except InvalidArgumentError:  # half written, or not by a node
-        return None
-
-
-def _saved(name: str) -> str:
-    """What that node left for its user's clients in a file, or nothing."""
-    directory = _config_directory()
-    if directory is None:
-        return ""
-    try:
-        return (directory / _FOLDER / name).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _config_directory() -> Optional[Path]:
-    # As Go's os.UserConfigDir, with which the node finds the place.
-    if sys.platform == "darwin":
-        home = os.environ.get("HOME")
-        return Path(home, "Library", "Application Support") if home else None
-    configured = os.environ.get("XDG_CONFIG_HOME")
-    if configured:
-        return Path(configured) if Path(configured).is_absolute() else None
-    home = os.environ.get("HOME")
-    return Path(home, ".config") if home else None

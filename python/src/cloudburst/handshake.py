@@ -81,9 +81,15 @@ def _unreachable(endpoint: Endpoint, cause: Exception) -> UnavailableError:
     why = str(getattr(cause, "strerror", None) or cause)
     if isinstance(cause, (TimeoutError, socket.timeout)):
         why = "it did not answer in time"
+    if not endpoint.context:
+        return UnavailableError(
+            f"no node answers at {endpoint.address}: {why}; start one with `cloudburst serve`, or name another with "
+            "CLOUDBURST_ADDRESS"
+        )
     return UnavailableError(
-        f"no node answers at {endpoint.address}: {why}; start one with `cloudburst serve`, or name another with "
-        "CLOUDBURST_ADDRESS"
+        f"no node answers at {endpoint.shown}: {why}; start it again with `cloudburst serve`, or choose another: "
+        "`cloudburst context ls` lists them, `cloudburst context use NAME`, CLOUDBURST_CONTEXT=NAME or "
+        "cloudburst.connect(context=NAME) chooses"
     )
 
 
@@ -101,7 +107,7 @@ def _upgrade(sock: socket.socket, endpoint: Endpoint, deadline: float) -> bytes:
         sock.settimeout(_left(deadline))
         received = sock.recv(_READ_BYTES)
         if not received:
-            raise UnavailableError(f"the node at {endpoint.address} closed the connection without an answer; look at its log")
+            raise UnavailableError(f"the node at {endpoint.shown} closed the connection without an answer; look at its log")
         data += received
         if not b"HTTP/".startswith(data[:5]):
             raise _no_node(endpoint, f"it said {data[:40]!r}")
@@ -144,22 +150,22 @@ def _body(sock: socket.socket, rest: bytes, fields: Dict[str, str], deadline: fl
 def _refused(endpoint: Endpoint, status: int, reason: str, said: str) -> Error:
     if status == 401:
         where = (
-            "the token is looked up in this order: the argument token, the variable CLOUDBURST_TOKEN, and, for the node that "
-            "was last started on this machine by the same user, the file cloudburst/token in the user's configuration "
-            "directory; a node keeps its own in the file 'token' of its data directory. A pickle never holds a token: give a "
-            "process that a program starts CLOUDBURST_TOKEN, or let it connect by itself"
+            "the token is looked up in this order: the argument token, the variable CLOUDBURST_TOKEN, and the context of the "
+            "node, for one that the same user has started on this machine (cloudburst context ls); a node keeps its own in the "
+            "file 'token' of its data directory. A pickle never holds a token: give a process that a program starts "
+            "CLOUDBURST_TOKEN, or let it connect by itself"
         )
         if not endpoint.token:
-            return AuthenticationError(f"the node at {endpoint.address} wants a token and none is known for it; {where}")
-        return AuthenticationError(f"the node at {endpoint.address} refuses the token; {where}")
+            return AuthenticationError(f"the node at {endpoint.shown} wants a token and none is known for it; {where}")
+        return AuthenticationError(f"the node at {endpoint.shown} refuses the token; {where}")
     if status == 426:
         return IncompatibleError(
-            f"the node at {endpoint.address} does not speak {PROTOCOL}: {said}; install the SDK of the node's version"
+            f"the node at {endpoint.shown} does not speak {PROTOCOL}: {said}; install the SDK of the node's version"
         )
     if status in (429, 502, 503, 504):
-        return UnavailableError(f"the node at {endpoint.address} takes no connection now: {said or reason}")
+        return UnavailableError(f"the node at {endpoint.shown} takes no connection now: {said or reason}")
     return _no_node(endpoint, f"it said {status} {reason} {said[:200]!r}")
 
 
 def _no_node(endpoint: Endpoint, why: str) -> IncompatibleError:
-    return IncompatibleError(f"the server at {endpoint.address} is not a Cloudburst node: {why}")
+    return IncompatibleError(f"the server at {endpoint.shown} is not a Cloudburst node: {why}")

@@ -59,8 +59,8 @@ class CloudburstConnection:
     def __init__(self, func_addr: str, ip: str, tid: int = 0, local: bool = False) -> None:
         """Connect to the node at ``func_addr``, "host" or "host:port".
 
-        Without a port, that of CLOUDBURST_ADDRESS is taken, that of the node that was last started on the same host by the
-        same user, or 7100; the token is CLOUDBURST_TOKEN, or the one that this node left. ``ip``, ``tid`` and ``local`` told
+        Without a port, that of CLOUDBURST_ADDRESS is taken, that of the current context if its node is on the same host, or
+        7100; the token is CLOUDBURST_TOKEN, or the one that the node has left for its user. ``ip``, ``tid`` and ``local`` told
         nodes where to send answers; answers come on the connection now, so they make no difference.
 
         Raises UnavailableError when no node answers, AuthenticationError when it refuses the token.
