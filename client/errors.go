@@ -50,4 +50,6 @@ var (
 	ErrInternal = wire.ErrInternal
 	// ErrOutcomeUnknown says that the worker of a function that may run at most once was lost: whether it took effect is not known.
 	ErrOutcomeUnknown = wire.ErrOutcomeUnknown
+	// ErrRunNotFound says that the node does not know a run of that id, or not any more.
+	ErrRunNotFound = wire.ErrRunNotFound
 )

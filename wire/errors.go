@@ -53,6 +53,8 @@ var (
 	ErrCycle = errors.New("cycle of runs")
 	// ErrTooDeep says that there are more calls inside calls than may be.
 	ErrTooDeep = errors.New("calls nested too deep")
+	// ErrRunNotFound says that the node does not know a run of that id, or not any more.
+	ErrRunNotFound = errors.New("run not found")
 )
 
 // retryAfterMax bounds what another process says about when to come back.
@@ -86,6 +88,7 @@ var errorRows = [...]errorRow{
 	{pb.Code_CODE_OUTCOME_UNKNOWN, ErrOutcomeUnknown, http.StatusBadGateway},
 	{pb.Code_CODE_CYCLE, ErrCycle, http.StatusConflict},
 	{pb.Code_CODE_TOO_DEEP, ErrTooDeep, http.StatusUnprocessableEntity},
+	{pb.Code_CODE_RUN_NOT_FOUND, ErrRunNotFound, http.StatusNotFound},
 }
 
 // Error is an error as it crosses a boundary: its code decides what errors.Is answers, its message is for people.

@@ -47,6 +47,7 @@ const (
 	Code_CODE_OUTCOME_UNKNOWN    Code = 18 // its worker was lost, and it may run at most once: whether it took effect is not known
 	Code_CODE_CYCLE              Code = 19 // runs wait for each other
 	Code_CODE_TOO_DEEP           Code = 20 // calls inside calls, more than may be
+	Code_CODE_RUN_NOT_FOUND      Code = 21 // the node does not know a run of that id, or not any more
 )
 
 // Enum value maps for Code.
@@ -73,6 +74,7 @@ var (
 		18: "CODE_OUTCOME_UNKNOWN",
 		19: "CODE_CYCLE",
 		20: "CODE_TOO_DEEP",
+		21: "CODE_RUN_NOT_FOUND",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":        0,
@@ -96,6 +98,7 @@ var (
 		"CODE_OUTCOME_UNKNOWN":    18,
 		"CODE_CYCLE":              19,
 		"CODE_TOO_DEEP":           20,
+		"CODE_RUN_NOT_FOUND":      21,
 	}
 )
 
@@ -301,7 +304,7 @@ const file_cloudburst_v1_error_proto_rawDesc = "" +
 	"\ttraceback\x18\x03 \x01(\tR\ttraceback\x12\x1a\n" +
 	"\bfunction\x18\x04 \x01(\tR\bfunction\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x14\n" +
-	"\x05bases\x18\x06 \x03(\tR\x05bases*\xe6\x03\n" +
+	"\x05bases\x18\x06 \x03(\tR\x05bases*\xfe\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CODE_INVALID_ARGUMENT\x10\x01\x12\x18\n" +
@@ -325,7 +328,8 @@ const file_cloudburst_v1_error_proto_rawDesc = "" +
 	"\x14CODE_OUTCOME_UNKNOWN\x10\x12\x12\x0e\n" +
 	"\n" +
 	"CODE_CYCLE\x10\x13\x12\x11\n" +
-	"\rCODE_TOO_DEEP\x10\x14B\x14Z\x12cloudburst/wire/pbb\x06proto3"
+	"\rCODE_TOO_DEEP\x10\x14\x12\x16\n" +
+	"\x12CODE_RUN_NOT_FOUND\x10\x15B\x14Z\x12cloudburst/wire/pbb\x06proto3"
 
 var (
 	file_cloudburst_v1_error_proto_rawDescOnce sync.Once

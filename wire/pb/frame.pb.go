@@ -1377,6 +1377,7 @@ func (x *ListRuns) GetLimit() uint32 {
 type GetRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RunId         []byte                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Prefix        string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"` // instead of the id: the hexadecimal digits that it begins with, which must be those of one run only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1416,6 +1417,13 @@ func (x *GetRun) GetRunId() []byte {
 		return x.RunId
 	}
 	return nil
+}
+
+func (x *GetRun) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
 }
 
 // Runs has parents before their children, or as ListRuns says.
@@ -4072,9 +4080,10 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
 	"\x05label\x18\x03 \x01(\tR\x05label\x12\x16\n" +
 	"\x06parent\x18\x04 \x01(\fR\x06parent\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\rR\x05limit\"\x1f\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\"7\n" +
 	"\x06GetRun\x12\x15\n" +
-	"\x06run_id\x18\x01 \x01(\fR\x05runId\"B\n" +
+	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"B\n" +
 	"\x04Runs\x12&\n" +
 	"\x04runs\x18\x01 \x03(\v2\x12.cloudburst.v1.RunR\x04runs\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\"\xe9\x03\n" +

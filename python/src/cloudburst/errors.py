@@ -37,6 +37,7 @@ __all__ = [
     "NoResourcesError",
     "OutcomeUnknownError",
     "RemoteTraceback",
+    "RunNotFoundError",
     "TooDeepError",
     "TooLargeError",
     "UnavailableError",
@@ -218,6 +219,12 @@ class TooDeepError(Error, RecursionError):
     code = error_pb2.CODE_TOO_DEEP
 
 
+class RunNotFoundError(Error, LookupError):
+    """The node does not know a run of that id, or not any more."""
+
+    code = error_pb2.CODE_RUN_NOT_FOUND
+
+
 class CodecError(InvalidArgumentError):
     """Bytes that are not a value, or a value that cannot be loaded in this process."""
 
@@ -264,6 +271,7 @@ _CLASSES: Mapping[int, type[Error]] = {
         OutcomeUnknownError,
         CycleError,
         TooDeepError,
+        RunNotFoundError,
     )
 }
 

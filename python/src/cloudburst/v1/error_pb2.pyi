@@ -29,6 +29,7 @@ class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODE_OUTCOME_UNKNOWN: _ClassVar[Code]
     CODE_CYCLE: _ClassVar[Code]
     CODE_TOO_DEEP: _ClassVar[Code]
+    CODE_RUN_NOT_FOUND: _ClassVar[Code]
 CODE_UNSPECIFIED: Code
 CODE_INVALID_ARGUMENT: Code
 CODE_UNAUTHENTICATED: Code
@@ -50,6 +51,7 @@ CODE_INTERNAL: Code
 CODE_OUTCOME_UNKNOWN: Code
 CODE_CYCLE: Code
 CODE_TOO_DEEP: Code
+CODE_RUN_NOT_FOUND: Code
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "exception", "retry_after_milliseconds")

@@ -216,10 +216,12 @@ class ListRuns(_message.Message):
     def __init__(self, states: _Optional[_Iterable[_Union[RunState, str]]] = ..., target: _Optional[str] = ..., label: _Optional[str] = ..., parent: _Optional[bytes] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class GetRun(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "prefix")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
     run_id: bytes
-    def __init__(self, run_id: _Optional[bytes] = ...) -> None: ...
+    prefix: str
+    def __init__(self, run_id: _Optional[bytes] = ..., prefix: _Optional[str] = ...) -> None: ...
 
 class Runs(_message.Message):
     __slots__ = ("runs", "more")
