@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"cloudburst/cache"
+	"cloudburst/printed"
+	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
 
@@ -26,6 +28,8 @@ const (
 	classesMax = 64
 	// hostCallsMax bounds what the threads of one worker wait for at one time; one more is refused.
 	hostCallsMax = 1024
+	// logBytesMin is the least room for what functions print.
+	logBytesMin = 1 << 20
 	// hostCallMax bounds one access to the store beyond the wait that the function itself asks for.
 	hostCallMax = 60 * time.Second
 )
@@ -57,6 +61,10 @@ type Config struct {
 	// Expected reports whether a run that is under way will leave its result under a key: a reference to it is waited for as long as
 	// the invocation may take. Default: no key is.
 	Expected func(key string) bool
+	// LogBytes bounds the memory that the latest lines take that functions have printed; the oldest make room. Default 16 MiB.
+	LogBytes int
+	// Origin says of a run that is under way whose call it is and which run has called it. Default: nothing is known.
+	Origin func(wire.RunID) (client uint64, parent wire.RunID, found bool)
 	// StartTimeout bounds the start of the Python zygote. Default 30s.
 	StartTimeout time.Duration
 	// Member is the node's id among the members, which no other node has: the first half of the id of every invocation.
@@ -80,6 +88,7 @@ func (c Config) WithDefaults() Config {
 	c.QueueMax = cmp.Or(c.QueueMax, 1<<16)
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
 	c.ReferenceWait = cmp.Or(c.ReferenceWait, 10*time.Second)
+	c.LogBytes = cmp.Or(c.LogBytes, printed.BytesDefault)
 	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
 	if c.Expected == nil {
 		c.Expected = func(string) bool { return false }
@@ -112,6 +121,9 @@ func (c Config) validate() error {
 	}
 	if c.QueueMax < 1 {
 		faults = append(faults, fmt.Errorf("queue_max %d: must be at least 1", c.QueueMax))
+	}
+	if c.LogBytes < logBytesMin {
+		faults = append(faults, fmt.Errorf("log_bytes %d: must be at least %d", c.LogBytes, logBytesMin))
 	}
 	for name, d := range map[string]time.Duration{
 		"idle_timeout": c.IdleTimeout, "timeout": c.Timeout, "reference_wait": c.ReferenceWait, "start_timeout": c.StartTimeout,

@@ -88,11 +88,9 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 	var short []*lane
 	e.mu.Lock()
 	for _, w := range e.workers {
-		if w.current == nil || w.condemned != nil || !now.After(w.current.deadline) {
-			continue
+		if !w.condemned && w.condemn(now) {
+			overdue = append(overdue, w)
 		}
-		w.condemned = w.current // from now on it is given nothing else
-		overdue = append(overdue, w)
 	}
 	e.lanes(func(l *lane) {
 		if l.size < l.keep || (l.size < l.floor && l.waiting() > 0) {
@@ -101,7 +99,6 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 	})
 	e.mu.Unlock()
 	for _, w := range overdue {
-		e.stats.overdue.Add(1)
 		w.kill()
 	}
 	for _, l := range short {
@@ -109,6 +106,17 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 	}
 	e.grow(now)
 	return e.busy()
+}
+
+// condemn marks what runs past its deadline, and reports whether anything does; then the worker is given nothing else. Executor.mu is held.
+func (w *worker) condemn(now time.Time) bool {
+	for _, s := range w.slots {
+		if now.After(s.t.deadline) {
+			s.t.overdue, w.condemned = true, true
+			w.e.stats.overdue.Add(1)
+		}
+	}
+	return w.condemned
 }
 
 // busy reports whether anything runs, waits or is missing.

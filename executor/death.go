@@ -3,6 +3,7 @@ package executor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,24 +21,24 @@ const (
 	spawnBackoffMax = 5 * time.Second
 )
 
-// died takes note that a worker has ended. Its invocation is lost, unless the worker was stopped for it.
+// died takes note that a worker has ended. What it ran is lost, unless the worker was stopped for it.
 func (e *Executor) died(w *worker, cause error) {
 	e.mu.Lock()
-	t := w.current
-	w.current = nil
-	if t != nil {
-		w.lane.exit(t)
+	var lost []*invocation
+	var cut waiters
+	for w.busy() {
+		lost = append(lost, w.last().t)
+		cut = append(cut, w.release()...)
 	}
 	w.gone = true
 	w.lane.remove(w)
 	delete(e.workers, w.number)
-	overdue := t != nil && w.condemned == t
 	stopping := e.stopped
-	if t != nil && !overdue && !stopping {
+	if len(lost) > 0 && !w.condemned && !stopping {
 		e.leaving[w.number] = w
 	}
-	told := w.retired.Load() || w.condemned != nil || stopping
-	if t == nil && !told {
+	told := w.retired.Load() || w.condemned || stopping
+	if len(lost) == 0 && !told {
 		// It ended with nothing to do. If the next ones do so too, starting them must not become all that the node does.
 		e.spawnAfter = time.Now().Add(min(spawnBackoffMin<<min(e.spawnFails, 10), spawnBackoffMax))
 		e.spawnFails++
@@ -45,25 +46,28 @@ func (e *Executor) died(w *worker, cause error) {
 	if l := w.lane; l != e.shared && l.size == 0 && l.waiting() == 0 {
 		e.forget(l)
 	}
-	cut := w.mail.clear()
 	e.mu.Unlock()
 	w.close()
 	cut.answer()
 	if !told {
 		e.stats.died.Add(1)
-	}
-	switch {
-	case t == nil:
-		if !told {
+		if len(lost) == 0 {
 			e.cfg.Logger.Warn("worker died without work", "worker", w.number, "cause", cause)
 		}
-	case overdue:
-		t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, so its worker was stopped",
-			t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond))
-	case stopping:
-		t.failStopping()
-	default:
-		e.lose(w, t, cause)
+	}
+	// From the lowest on: the end of the process is the doing of the last one, and how it ended may have to be waited for.
+	for i, t := range slices.Backward(lost) {
+		switch {
+		case stopping:
+			t.failStopping()
+		case t.overdue:
+			t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, so its worker was stopped",
+				t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond))
+		case i > 0 || w.condemned:
+			e.loseAlong(w, t)
+		default:
+			e.lose(w, t, cause)
+		}
 	}
 	e.refill(w.lane)
 	e.serve(w.lane) // another invocation of a function with a limit may start now
@@ -74,7 +78,7 @@ func (e *Executor) died(w *worker, cause error) {
 // This holds as long as the worker has sent nothing, for until then it was sent nothing else.
 func (e *Executor) lose(w *worker, t *invocation, cause error) {
 	loss := wire.LostRunning
-	if w.invocation.Load() == 0 || !w.heard && errors.Is(cause, syscall.ECONNRESET) {
+	if t.slot.id.Load() == 0 || !w.heard && errors.Is(cause, syscall.ECONNRESET) {
 		loss = wire.LostUnstarted
 	}
 	how := w.exit()
@@ -85,6 +89,17 @@ func (e *Executor) lose(w *worker, t *invocation, cause error) {
 	e.cfg.Logger.Warn("worker died while it had an invocation", "worker", w.number, "how", how, "functions", t.names(),
 		"run", t.inv.RunID.String(), "attempt", t.inv.Attempt, "started", loss == wire.LostRunning, "cause", cause)
 	t.finish(wire.Result{Err: wire.Errorf(pb.Code_CODE_WORKER_DIED, "worker %d %s", w.number, how), Lost: loss})
+}
+
+// loseAlong answers an invocation whose worker has ended because of another one in it.
+func (e *Executor) loseAlong(w *worker, t *invocation) {
+	e.stats.lost.Add(1)
+	e.cfg.Logger.Info("a worker ended because of another invocation in it", "worker", w.number, "functions", t.names(), "run", t.inv.RunID.String(),
+		"attempt", t.inv.Attempt)
+	t.finish(wire.Result{
+		Err:  wire.Errorf(pb.Code_CODE_WORKER_DIED, "worker %d ended because of another invocation in it", w.number),
+		Lost: wire.LostAlong,
+	})
 }
 
 // serve gives what waits to idle workers, after something else than the end of an invocation has let it start.

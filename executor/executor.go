@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cloudburst/printed"
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
@@ -20,6 +21,8 @@ type Executor struct {
 	store     Store
 	functions Functions
 	stats     counters
+	printed   *printed.Store
+	pipesUsed atomic.Bool // functions of this node write past Python's own streams, so the pipes are looked at after each invocation
 	ready     chan struct{}
 	python    atomic.Pointer[zygoteNotice] // what the zygote has said of its Python
 	life      context.Context              // of everything that waits for an invocation or a worker; ends with Run
@@ -56,6 +59,7 @@ func New(cfg Config, store Store, functions Functions) (*Executor, error) {
 		cfg:       cfg,
 		store:     store,
 		functions: functions,
+		printed:   printed.New(printed.Config{Bytes: cfg.LogBytes, Origin: cfg.Origin}),
 		ready:     make(chan struct{}),
 		life:      life,
 		endLife:   end,
@@ -206,13 +210,14 @@ func (e *Executor) invoke(w *worker, t *invocation) {
 // worker has ended meanwhile, since then the invocation is in other hands.
 func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 	e.mu.Lock()
-	if w.current != t {
+	if s := w.last(); s == nil || s.t != t {
 		e.mu.Unlock()
 		return
 	}
-	w.lane.exit(t)
+	cut := w.release()
 	next := e.next(w)
 	e.mu.Unlock()
+	cut.answer()
 	if next != nil {
 		e.dispatch(w, next)
 	}
@@ -222,14 +227,14 @@ func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 // answered takes a worker's answer: the worker goes on with the next invocation before the answer is looked at.
 func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	e.mu.Lock()
-	t := w.current
-	if t == nil || id == 0 || id != w.invocation.Load() {
+	s := w.last()
+	if s == nil || id == 0 || id != s.id.Load() {
 		e.mu.Unlock()
 		return false
 	}
+	t := s.t
 	e.spawnFails = 0
-	cut := w.mail.clear()
-	w.lane.exit(t)
+	cut := w.release()
 	next := e.next(w)
 	e.mu.Unlock()
 	cut.answer()
@@ -243,8 +248,7 @@ func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 
 // next gives the worker the invocation that has waited longest, or makes it idle. e.mu is held.
 func (e *Executor) next(w *worker) *invocation {
-	w.current = nil
-	if w.gone || w.condemned != nil {
+	if w.gone || w.condemned {
 		return nil
 	}
 	next := w.lane.pop()

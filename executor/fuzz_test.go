@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -54,21 +53,22 @@ func strangeWorker(t testing.TB) (*worker, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs, logsIn, err := os.Pipe()
+	pipe, logsIn, err := e.openLogPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &worker{
-		e: e, number: 1, lane: e.shared, zygote: &zygote{control: control}, conn: ours, sender: sender, logs: logs,
+		e: e, number: 1, lane: e.shared, zygote: &zygote{control: control}, conn: ours, sender: sender, pipe: pipe,
 		exited: make(chan string, 1), loaded: make(map[functionKey]struct{}), born: time.Now(),
 	}
+	pipe.take = w.wrote
 	w.life, w.end = context.WithCancel(e.life)
 	e.mu.Lock()
 	e.workers[w.number] = w
 	e.shared.size++
 	e.mu.Unlock()
 	t.Cleanup(func() {
-		for _, c := range []io.Closer{ours, theirs, control, far, logs, logsIn} {
+		for _, c := range []io.Closer{ours, theirs, control, far, pipe.file, logsIn} {
 			_ = c.Close()
 		}
 		e.stop()
@@ -179,7 +179,7 @@ func TestTheCallsOfOneWorkerAreBounded(t *testing.T) {
 	frames := wire.NewFrameReader(theirs)
 	within(t, readFrame(frames), "the invocation")
 	for i := range hostCallsMax + 1 {
-		receive := &pb.Header{Id: uint64(i + 1), Body: &pb.Header_Receive{Receive: &pb.Receive{WaitMilliseconds: 1 << 40}}}
+		receive := &pb.Header{Id: uint64(i + 1), Body: &pb.Header_Receive{Receive: &pb.Receive{WaitMilliseconds: 1 << 40, Invocation: 1}}}
 		if _, err := theirs.Write(frameOf(t, receive)); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestTheCallsOfOneWorkerAreBounded(t *testing.T) {
 	equal(t, refused.Header.GetId(), uint64(hostCallsMax+1))
 	wantError(t, wire.ErrorFromFrame(refused), wire.ErrNoResources, "1024")
 	w.e.mu.Lock()
-	w.current = nil
+	w.release().answer()
 	w.e.mu.Unlock()
 	_ = theirs.Close()
 	within(t, ended, "the worker's end")

@@ -20,7 +20,7 @@ func (e *Executor) grow(now time.Time) {
 	var pids []int
 	if wanted {
 		for _, w := range e.workers {
-			if w.current != nil && w.pid > 0 {
+			if w.busy() && w.pid > 0 {
 				pids = append(pids, w.pid)
 			}
 		}

@@ -133,32 +133,53 @@ func (w *worker) send(id uint64, to *pb.Send, values [][]byte) {
 		w.reply(id, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "send to %d of the node %.100q: a message travels only inside a node, and this is the node %s", to.GetNumber(), to.GetMember(), w.e.cfg.Member))
 		return
 	}
-	target := w.e.runningWorker(to.GetNumber())
-	if target == nil {
+	from, mail := w.e.addresses(w, to.GetInvocation(), to.GetNumber())
+	if mail == nil {
 		w.e.stats.undelivered.Add(1)
-		w.e.cfg.Logger.Debug("message dropped: nothing runs there", "from", w.number, "to", to.GetNumber())
+		w.e.cfg.Logger.Debug("message dropped: nothing runs there", "from", from, "to", to.GetNumber())
 		w.reply(id, nil)
 		return
 	}
-	w.reply(id, target.mail.deliver(message{from: w.number, body: values[0]}))
+	w.reply(id, mail.deliver(message{from: from, body: values[0]}))
 }
 
-// runningWorker returns the worker of that number if something runs in it.
-func (e *Executor) runningWorker(number uint64) *worker {
+// addresses returns the number of the invocation that sends a message, and the mailbox of the one that it is for; nil if none runs there.
+func (e *Executor) addresses(w *worker, sender, to uint64) (uint64, *mailbox) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if w := e.workers[number]; w != nil && w.current != nil {
-		return w
+	from := w.number
+	if s := w.slotOf(sender); s != nil {
+		from = w.address(s)
 	}
-	return nil
+	target, level := e.workers[to&(1<<levelShift-1)], int(to>>levelShift)
+	if target == nil || level >= len(target.slots) {
+		return from, nil
+	}
+	return from, &target.slots[level].mail
+}
+
+// mailboxOf returns the mailbox of the invocation whose Invoke frame had an id, or nil when it has ended.
+func (w *worker) mailboxOf(id uint64) *mailbox {
+	w.e.mu.Lock()
+	defer w.e.mu.Unlock()
+	s := w.slotOf(id)
+	if s == nil {
+		return nil
+	}
+	return &s.mail
 }
 
 func (w *worker) receive(id uint64, receive *pb.Receive) {
+	mail := w.mailboxOf(receive.GetInvocation())
+	if mail == nil {
+		w.reply(id, wire.Errorf(pb.Code_CODE_CANCELLED, "recv: the function that this thread belongs to has ended, so no message can reach it"))
+		return
+	}
 	if err := w.begin(); err != nil {
 		w.reply(id, err)
 		return
 	}
-	w.mail.receive(int(receive.GetLimit()), milliseconds(receive.GetWaitMilliseconds()), func(messages []message) {
+	mail.receive(int(receive.GetLimit()), milliseconds(receive.GetWaitMilliseconds()), func(messages []message) {
 		w.calls.Add(-1)
 		senders := make([]*pb.Sender, len(messages))
 		bodies := make([][]byte, len(messages))

@@ -13,7 +13,7 @@ import (
 const waitMax = 10 * 365 * 24 * time.Hour
 
 // invocation is a wire.Invocation on its way through the executor. It is in one place at a time: its references are being replaced, it
-// is in the queue of a lane, or it is the current one of a worker. The goroutine that takes it out of there, with Executor.mu held, finishes
+// is in the queue of a lane, or it is in a slot of a worker. The goroutine that takes it out of there, with Executor.mu held, finishes
 // it or passes it on.
 type invocation struct {
 	inv    *wire.Invocation
@@ -21,6 +21,8 @@ type invocation struct {
 	limit  time.Duration // how long it may run
 	// deadline is when it is stopped; set when a worker is reserved for it.
 	deadline time.Time
+	slot     *slot // in which a worker runs it; set when a worker is reserved for it
+	overdue  bool  // its worker was killed because it ran past its deadline
 
 	// Of the queue that it is in.
 	place          uint64      // what it has instead of an arrival time; 0 before it is queued for the first time

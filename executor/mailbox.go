@@ -16,7 +16,7 @@ type message struct {
 	body []byte
 }
 
-// mailbox holds the messages for what runs in one worker, for as long as it runs. Safe for concurrent use.
+// mailbox holds the messages for what runs in one slot of a worker, for as long as it runs. Safe for concurrent use.
 type mailbox struct {
 	used     atomic.Bool // spares the invocations without messages the lock
 	mu       sync.Mutex

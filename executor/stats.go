@@ -41,7 +41,7 @@ func (e *Executor) Stats() Stats {
 	s.Workers, s.Classes = len(e.workers), len(e.classes)
 	e.lanes(func(l *lane) { s.Queued += l.waiting() })
 	for _, w := range e.workers {
-		if w.current != nil {
+		if w.busy() {
 			s.Busy++
 		}
 	}

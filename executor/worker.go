@@ -27,30 +27,28 @@ type worker struct {
 	zygote *zygote // whose child it is
 	conn   *net.UnixConn
 	sender *wire.Sender
-	exited chan string // the zygote's word on how it ended
-	mail   mailbox
+	exited chan string     // the zygote's word on how it ended
 	life   context.Context // of what the worker waits for
 	end    context.CancelFunc
-	logs   *os.File
+	pipe   *logPipe
 	born   time.Time
 	calls  atomic.Int32 // what it waits for
 
 	// Guarded by Executor.mu.
-	current   *invocation
-	condemned *invocation // killed for running this one past its deadline
+	slots     []*slot // of what it runs: each but the last waits for the one after it. Empty while the worker is idle
+	free      []*slot // that have been used and are kept
+	condemned bool    // killed because one of its invocations ran past its deadline
 	gone      bool
 	pid       int
 	idleSince time.Time
 
-	// Owned by the goroutine that has reserved the worker, which dispatches current.
+	// Owned by the goroutine that has reserved the last slot, which dispatches the invocation in it.
 	loaded map[functionKey]struct{}
 	frame  invokeFrame
 
-	heard bool // it has sent something; owned by read
-
-	invocation atomic.Uint64           // id of the last Invoke frame; 0 between the reservation and that
-	running    atomic.Pointer[running] // what the log lines belong to
-	retired    atomic.Bool             // told to end
+	running atomic.Pointer[running] // what the log lines belong to
+	retired atomic.Bool             // told to end
+	heard   bool                    // it has sent something; owned by read
 }
 
 // spawn starts a worker in a lane. It can be given work at once: what is sent before the process is up waits in its socket.
@@ -71,7 +69,7 @@ func (e *Executor) spawn(l *lane) (*worker, error) {
 	l.size++
 	e.stats.started.Add(1)
 	e.goroutines.Go(w.read)
-	e.goroutines.Go(w.readLogs)
+	e.goroutines.Go(w.pipe.follow)
 	return w, nil
 }
 
@@ -81,10 +79,10 @@ func (e *Executor) fork(l *lane, now time.Time) (*worker, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	logs, logsIn, err := os.Pipe()
+	pipe, logsIn, err := e.openLogPipe()
 	if err != nil {
 		_ = ours.Close()
-		return nil, fmt.Errorf("log pipe of a worker: %w", err)
+		return nil, err
 	}
 	defer logsIn.Close()
 	sender, err := wire.NewSender(ours)
@@ -93,13 +91,14 @@ func (e *Executor) fork(l *lane, now time.Time) (*worker, error) {
 		err = e.zygote.fork(e.numbers, e.cfg.Member, theirs, logsIn, e.clients.theirs)
 	}
 	if err != nil {
-		_, _ = ours.Close(), logs.Close()
+		_, _ = ours.Close(), pipe.file.Close()
 		return nil, fmt.Errorf("fork a worker: %w", err)
 	}
 	w := &worker{
-		e: e, number: e.numbers, lane: l, zygote: e.zygote, conn: ours, sender: sender, logs: logs, born: now,
+		e: e, number: e.numbers, lane: l, zygote: e.zygote, conn: ours, sender: sender, pipe: pipe, born: now,
 		exited: make(chan string, 1), loaded: make(map[functionKey]struct{}), idleSince: now,
 	}
+	pipe.take = w.wrote
 	w.life, w.end = context.WithCancel(e.life)
 	return w, nil
 }
@@ -118,13 +117,6 @@ func socketPair(kind int) (*net.UnixConn, *os.File, error) {
 		return nil, nil, fmt.Errorf("socket pair: %w", err)
 	}
 	return conn.(*net.UnixConn), theirs, nil
-}
-
-// reserve makes an invocation the worker's current one. Executor.mu is held.
-func (w *worker) reserve(t *invocation) {
-	t.reserved(time.Now())
-	w.current = t
-	w.invocation.Store(0)
 }
 
 func (w *worker) holds(f *pb.Function) bool {
@@ -151,9 +143,10 @@ func (w *worker) load(t *invocation, f *pb.Function, definition []byte) error {
 
 // invoke sends an invocation.
 func (w *worker) invoke(t *invocation) error {
-	w.running.Store(&running{steps: t.inv.Steps, run: t.inv.RunID})
+	t.slot.running = &running{steps: t.inv.Steps, run: t.inv.RunID}
+	w.running.Store(t.slot.running)
 	id := w.frame.nextID()
-	w.invocation.Store(id)
+	t.slot.id.Store(id)
 	return w.sender.Send(w.frame.header(id, t), t.inv.Values)
 }
 
@@ -211,6 +204,9 @@ func (w *worker) take(frame wire.Frame) error {
 }
 
 func (w *worker) answer(id uint64, r wire.Result) error {
+	if w.e.pipesUsed.Load() {
+		w.pipe.drain(true) // it belongs to this invocation, and comes before its result
+	}
 	if !w.e.answered(w, id, r) {
 		return fmt.Errorf("%w: invocation %d was answered, which the worker does not run", wire.ErrFrame, id)
 	}
@@ -233,7 +229,7 @@ func (w *worker) kill() {
 func (w *worker) close() {
 	w.end()
 	_ = w.conn.Close()
-	_ = w.logs.SetReadDeadline(time.Now().Add(logDrainWait))
+	_ = w.pipe.file.SetReadDeadline(time.Now().Add(logDrainWait))
 }
 
 // exit returns how the process ended, as far as the zygote has said.

@@ -42,6 +42,11 @@ const (
 	watchFrameBytesMax = 1 << 20
 	// watchPauseBytes is how much may wait for a client that reads slowly before its watches pause.
 	watchPauseBytes = 1 << 20
+	// logLinesDefault is how many lines that functions have printed are sent to a client that names no number.
+	logLinesDefault = 1000
+	// logFrameBytesMax is what lines may take in one reply, lineOverheadBytes what one of them takes beyond its text, about.
+	logFrameBytesMax  = 256 << 10
+	lineOverheadBytes = 64
 	// errorTextMax is how much is left of each text of an error that is too long for a frame.
 	errorTextMax = 64 << 10
 )
@@ -128,6 +133,8 @@ func (c Config) tls() (*tls.Config, error) {
 type Scheduler interface {
 	// Call starts a run for a client, which is one connection.
 	Call(client uint64, call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
+	// WhenEnded calls ended, which must not block, once a run has ended, or at once when it is not under way.
+	WhenEnded(id wire.RunID, ended func()) (stop func())
 }
 
 // Store is what clients read and write: the node's cache.
@@ -156,6 +163,8 @@ type Backend struct {
 	Scheduler Scheduler
 	Store     Store
 	Registry  Registry
+	// Printed is nil when the node runs no functions.
+	Printed Printed
 	// Status returns what `cloudburst status` shows.
 	Status func() *pb.Status
 	// AnnaStatus returns what `cloudburst anna status` shows.

@@ -23,6 +23,7 @@ import (
 	"cloudburst/cache"
 	"cloudburst/codec"
 	"cloudburst/dag"
+	"cloudburst/printed"
 	"cloudburst/registry"
 	"cloudburst/scheduler"
 	"cloudburst/wire"
@@ -42,6 +43,7 @@ const (
 type house struct {
 	*Gateway
 	scheduler *scheduler.Scheduler
+	printed   *printed.Store
 	store     *memoryStore
 	registry  *memoryRegistry
 	held      chan *wire.Invocation // of the function hold
@@ -67,11 +69,12 @@ func open(t testing.TB, cfg Config) *house {
 	if h.scheduler, err = scheduler.New(scheduler.Config{}, h.registry, []scheduler.Executor{h}, h.store); err != nil {
 		t.Fatal(err)
 	}
+	h.printed = printed.New(printed.Config{Origin: h.scheduler.Origin})
 	cfg.Listen = cmp.Or(cfg.Listen, "127.0.0.1:0")
 	cfg.Token = cmp.Or(cfg.Token, secret)
 	cfg.Version = "1.2.3"
 	h.Gateway, err = New(cfg, Backend{
-		Scheduler: h.scheduler, Store: h.store, Registry: h.registry,
+		Scheduler: h.scheduler, Store: h.store, Registry: h.registry, Printed: lines{h.printed},
 		Status:     func() *pb.Status { return &pb.Status{Version: "1.2.3", Workers: 4} },
 		AnnaStatus: func(context.Context) *pb.AnnaStatus { return &pb.AnnaStatus{Masters: 3} },
 		Unready: func() []string {
@@ -126,6 +129,11 @@ func (h *house) Invoke(inv *wire.Invocation) {
 		inv.Done(wire.Result{Value: value})
 	}
 }
+
+// lines are what the functions of the house print. All of it is there at once.
+type lines struct{ *printed.Store }
+
+func (lines) Gather() {}
 
 func number(n uint32) []byte { return binary.LittleEndian.AppendUint32([]byte{codec.KindBytes}, n) }
 

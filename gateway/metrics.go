@@ -37,13 +37,14 @@ const (
 	kindWatch
 	kindUnwatch
 	kindGetAnnaStatus
+	kindGetLogs
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"none", "unknown", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag",
 	"delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch",
-	"get_anna_status",
+	"get_anna_status", "get_logs",
 }
 
 func (k kind) String() string { return kindNames[k] }
@@ -84,6 +85,8 @@ func kindOf(h *pb.Header) kind {
 		return kindUnwatch
 	case *pb.Header_GetAnnaStatus:
 		return kindGetAnnaStatus
+	case *pb.Header_GetLogs:
+		return kindGetLogs
 	default:
 		return kindNone
 	}

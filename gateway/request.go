@@ -60,6 +60,8 @@ func (q *request) handle(ctx context.Context, frame wire.Frame) {
 		})
 	case *pb.Header_Watch:
 		q.watch(ctx, body.Watch)
+	case *pb.Header_GetLogs:
+		q.logs(ctx, body.GetLogs)
 	case *pb.Header_Unwatch:
 		q.stream.unwatch(body.Unwatch.GetId())
 		q.reply(nil)

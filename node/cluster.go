@@ -149,3 +149,9 @@ func (s noScheduler) Call(_ uint64, _ *pb.Call, _ [][]byte, done func(wire.Resul
 	done(wire.Result{Err: wire.Errorf(pb.Code_CODE_UNSUPPORTED,
 		"this node runs no functions (--role %s); call one that does", strings.Join(s.roles, ","))})
 }
+
+// WhenEnded implements gateway.Scheduler.
+func (noScheduler) WhenEnded(_ wire.RunID, ended func()) (stop func()) {
+	ended()
+	return func() {}
+}

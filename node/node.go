@@ -26,6 +26,7 @@ import (
 	"cloudburst/registry"
 	"cloudburst/resp"
 	"cloudburst/scheduler"
+	"cloudburst/wire"
 )
 
 // ErrCut is returned by Run when Cut ended it before everything under way was finished.
@@ -250,10 +251,12 @@ func (n *Node) build() error {
 		c.Executor.Member = n.anna.ID()
 		c.Executor.Environment, c.Executor.Accept = n.workerEnvironment, n.acceptWorker
 		c.Executor.Expected = func(key string) bool { return n.scheduler != nil && n.scheduler.Expects(key) }
+		c.Executor.Origin = n.origin
 		if n.executor, err = executor.New(c.Executor, n.cache, n.registry); err != nil {
 			return fmt.Errorf("executor settings: %w", err)
 		}
 		stats["executor"] = func() any { return n.executor.Stats() }
+		stats["printed"] = func() any { return n.executor.Printed() }
 	}
 	if c.RESP.Listen != "" {
 		c.RESP.Token, c.RESP.Version, c.RESP.Logger = c.Gateway.Token, c.Version, c.Logger
@@ -271,13 +274,25 @@ func (n *Node) build() error {
 		stats["scheduler"] = func() any { return n.scheduler.Stats() }
 		calls = n.scheduler
 	}
-	n.gateway, err = gateway.New(c.Gateway, gateway.Backend{
+	backend := gateway.Backend{
 		Scheduler: calls, Store: n.cache, Registry: n.registry, Status: n.status, AnnaStatus: n.anna.Overview, Unready: n.unready, Stats: stats,
-	})
+	}
+	if n.executor != nil {
+		backend.Printed = n.executor
+	}
+	n.gateway, err = gateway.New(c.Gateway, backend)
 	if err != nil {
 		return fmt.Errorf("gateway settings: %w", err)
 	}
 	return nil
+}
+
+// origin says of a run that is under way whose call it is and which run has called it.
+func (n *Node) origin(id wire.RunID) (client uint64, parent wire.RunID, found bool) {
+	if n.scheduler == nil {
+		return 0, wire.RunID{}, false
+	}
+	return n.scheduler.Origin(id)
 }
 
 func (n *Node) removeAddress() {

@@ -64,8 +64,8 @@ func (r *run) resume(result wire.Result) {
 func (r *run) deliver() {
 	r.mu.Lock()
 	r.delivered = true
-	result, waiters, resumed := r.result, r.waiters, r.resumed
-	r.waiters = nil
+	result, waiters, observers, resumed := r.result, r.waiters, r.observers, r.resumed
+	r.waiters, r.observers = nil, nil
 	r.mu.Unlock()
 	taken := false
 	for _, done := range waiters {
@@ -73,6 +73,9 @@ func (r *run) deliver() {
 	}
 	if !taken {
 		r.keepUndelivered()
+	}
+	for _, ended := range observers {
+		(*ended)()
 	}
 	if next := r.call.GetContinuation(); next != nil && !resumed {
 		r.s.proceed(r.client, next, r.after, result)

@@ -37,6 +37,7 @@ type run struct {
 	mu          sync.Mutex
 	invocations []invocation
 	waiters     []Done
+	observers   []*func()  // called when the run has ended
 	colocated   *Candidate // where the first of the functions was placed that must share a node
 	ended       bool
 	resumed     bool // the result is that of an earlier run of the same id

@@ -24,7 +24,7 @@ FLOORS = [
     {"anna/kernel", "anna/compaction", "anna/hot"},
     {"wire/pb", "descriptors", "contexts"},
     {"wire", "bus"},
-    {"codec", "anna/record"},
+    {"codec", "anna/record", "printed"},
     {"anna", "registry"},
     {"cache"},
     {"client", "scheduler", "executor"},

@@ -766,7 +766,7 @@ type Header_GetRun struct {
 }
 
 type Header_GetLogs struct {
-	GetLogs *GetLogs `protobuf:"bytes,28,opt,name=get_logs,json=getLogs,proto3,oneof"` // → LogLines; with follow, another with every few lines, and Done once it is unwatched
+	GetLogs *GetLogs `protobuf:"bytes,28,opt,name=get_logs,json=getLogs,proto3,oneof"` // → any number of LogLines, and Done after the last line; with follow, once it is unwatched or the run has ended
 }
 
 type Header_Credit struct {
@@ -1814,13 +1814,14 @@ func (x *Read) GetAnsweredBy() string {
 	return ""
 }
 
-// GetLogs asks for what functions have printed: of one run and those below it, or of a function.
+// GetLogs asks for what functions have printed: of one run and those below it, of a function, or all.
 type GetLogs struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RunId         []byte                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	Function      string                 `protobuf:"bytes,2,opt,name=function,proto3" json:"function,omitempty"` // with or without a version
-	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
-	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // of the lines that are there already, the latest; 0 = 1,000; at most 10,000
+	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`    // and what they will print, until the run has ended or the request is unwatched
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`      // of the lines that are there already, the latest; 0 = 1,000; at most 10,000
+	Own           bool                   `protobuf:"varint,5,opt,name=own,proto3" json:"own,omitempty"`          // only of the runs that this connection has called, and of those below them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1883,10 +1884,17 @@ func (x *GetLogs) GetLimit() uint32 {
 	return 0
 }
 
+func (x *GetLogs) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
 type LogLines struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lines         []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
-	Dropped       uint64                 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"` // that came faster than they could be passed on, or were forgotten
+	Dropped       uint64                 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"` // lines before these that came faster than they could be passed on, or were forgotten
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1939,10 +1947,10 @@ type LogLine struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	AtMicroseconds int64                  `protobuf:"varint,1,opt,name=at_microseconds,json=atMicroseconds,proto3" json:"at_microseconds,omitempty"` // Unix time
 	RunId          []byte                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	Function       string                 `protobuf:"bytes,3,opt,name=function,proto3" json:"function,omitempty"`
+	Function       string                 `protobuf:"bytes,3,opt,name=function,proto3" json:"function,omitempty"` // empty when it is not known which of the run's functions it was
 	Version        uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
-	Stream         Stream                 `protobuf:"varint,5,opt,name=stream,proto3,enum=cloudburst.v1.Stream" json:"stream,omitempty"`
-	Text           string                 `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"` // without the end of the line
+	Stream         Stream                 `protobuf:"varint,5,opt,name=stream,proto3,enum=cloudburst.v1.Stream" json:"stream,omitempty"` // UNSPECIFIED: written past Python's own streams, by a library or by a child process
+	Text           string                 `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`                                // without the end of the line
 	Worker         uint64                 `protobuf:"varint,7,opt,name=worker,proto3" json:"worker,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -3713,6 +3721,7 @@ type Send struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Invocation    uint64                 `protobuf:"varint,3,opt,name=invocation,proto3" json:"invocation,omitempty"` // the id of the Invoke whose function sends
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3761,10 +3770,18 @@ func (x *Send) GetNumber() uint64 {
 	return 0
 }
 
+func (x *Send) GetInvocation() uint64 {
+	if x != nil {
+		return x.Invocation
+	}
+	return 0
+}
+
 type Receive struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	WaitMilliseconds uint64                 `protobuf:"varint,1,opt,name=wait_milliseconds,json=waitMilliseconds,proto3" json:"wait_milliseconds,omitempty"`
-	Limit            uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // 0 = all there are
+	Limit            uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`           // 0 = all there are
+	Invocation       uint64                 `protobuf:"varint,3,opt,name=invocation,proto3" json:"invocation,omitempty"` // the id of the Invoke whose function receives
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -3809,6 +3826,13 @@ func (x *Receive) GetWaitMilliseconds() uint64 {
 func (x *Receive) GetLimit() uint32 {
 	if x != nil {
 		return x.Limit
+	}
+	return 0
+}
+
+func (x *Receive) GetInvocation() uint64 {
+	if x != nil {
+		return x.Invocation
 	}
 	return 0
 }
@@ -4120,12 +4144,13 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x04Read\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1f\n" +
 	"\vanswered_by\x18\x02 \x01(\tR\n" +
-	"answeredBy\"j\n" +
+	"answeredBy\"|\n" +
 	"\aGetLogs\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"R\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x10\n" +
+	"\x03own\x18\x05 \x01(\bR\x03own\"R\n" +
 	"\bLogLines\x12,\n" +
 	"\x05lines\x18\x01 \x03(\v2\x16.cloudburst.v1.LogLineR\x05lines\x12\x18\n" +
 	"\adropped\x18\x02 \x01(\x04R\adropped\"\xda\x01\n" +
@@ -4247,13 +4272,19 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"positional\x18\x03 \x01(\rR\n" +
 	"positional\x12\x1a\n" +
 	"\bkeywords\x18\x04 \x03(\tR\bkeywords\x12\x16\n" +
-	"\x06spread\x18\x05 \x03(\rR\x06spread\"6\n" +
+	"\x06spread\x18\x05 \x03(\rR\x06spread\"V\n" +
 	"\x04Send\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x04R\x06number\"L\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x1e\n" +
+	"\n" +
+	"invocation\x18\x03 \x01(\x04R\n" +
+	"invocation\"l\n" +
 	"\aReceive\x12+\n" +
 	"\x11wait_milliseconds\x18\x01 \x01(\x04R\x10waitMilliseconds\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\";\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x1e\n" +
+	"\n" +
+	"invocation\x18\x03 \x01(\x04R\n" +
+	"invocation\";\n" +
 	"\bMessages\x12/\n" +
 	"\asenders\x18\x01 \x03(\v2\x15.cloudburst.v1.SenderR\asenders\"8\n" +
 	"\x06Sender\x12\x16\n" +

@@ -19,6 +19,7 @@ from cloudburst.errors import Error
 from cloudburst.flow import RateLimit
 from cloudburst.function import Function
 from cloudburst.future import Future
+from cloudburst.logs import LogLine
 from cloudburst.pipeline import Pipeline
 from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait, wait_async
 from cloudburst.worker.context import Context, context
@@ -32,6 +33,7 @@ __all__ = [
     "Error",
     "Function",
     "Future",
+    "LogLine",
     "Pipeline",
     "RateLimit",
     "Ref",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Type, TypeVar, Union, overload
 
 from cloudburst.argument import Ref
@@ -12,6 +13,8 @@ from cloudburst.endpoint import locator, own_node
 from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidArgumentError
 from cloudburst.flow import Exceptions, Flow, RateLimit
 from cloudburst.function import Function, new_function
+from cloudburst.future import Future
+from cloudburst.logs import LogLine, Printer, lines, run_id_of
 from cloudburst.pipeline import Pipeline, described
 from cloudburst.session import Session
 from cloudburst.stage import P, R
@@ -40,6 +43,7 @@ def connect(
     *,
     context: Optional[str] = None,
     timeout: float = REQUEST_SECONDS,
+    logs: bool = False,
 ) -> App:
     """Connect to a node, and stay with it, whichever context becomes the current one.
 
@@ -56,13 +60,21 @@ def connect(
     timeout
         How many seconds connecting, and later each request that says nothing else, may take. The time of runs is not meant: see
         :meth:`App.function`.
+    logs
+        Whether to print on stderr, as it comes, what the runs that are called over this connection print, each line after the
+        name of its function. A thread reads it for as long as the connection is open, so that calls take some microseconds
+        longer. In a function it does nothing, since what a function prints reaches its caller anyway.
 
     Raises UnavailableError when no node answers, AuthenticationError when it refuses the token, IncompatibleError when what
     answers speaks something else, and InvalidArgumentError for an address or a context that cannot be one.
     """
     connection = Connection(locator(address, token, context), timeout)
     connection.connect()
-    return App(connection)
+    app = App(connection)
+    if logs and own_node() is None:
+        app._printer = Printer(connection)
+        atexit.register(app._printer.stop)
+    return app
 
 
 class App:
@@ -78,6 +90,7 @@ class App:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._printer: Optional[Printer] = None
 
     # Functions.
 
@@ -326,6 +339,47 @@ class App:
         """
         return Ref(key, not raw)
 
+    # What functions print.
+
+    def logs(
+        self,
+        function: Union[str, Function[..., Any], None] = None,
+        *,
+        run: Union[str, Future[Any], None] = None,
+        follow: bool = False,
+        limit: int = 1000,
+        timeout: Optional[float] = None,
+    ) -> Iterator[LogLine]:
+        """Yield lines that functions have printed, in the order in which they came to the node.
+
+        Without a function and a run: those of the runs that were called over this connection, and of the runs below them. A
+        node keeps the latest lines (``executor.log_bytes``), at most 10,000 of one run. :attr:`LogLine.dropped` says how many
+        are missing.
+
+        Parameters
+        ----------
+        function
+            A function, or its name: "sq" for all versions, or "sq@3".
+        run
+            A future, or the id of a run, for the lines of that run and those below it.
+        follow
+            Whether to go on with the lines that come; those of a run until it has ended, others until the loop is left.
+        limit
+            How many of the lines that are there already to yield at most, the latest; up to 10,000.
+        timeout
+            How many seconds to wait for a line. When lines are followed there is no limit without one.
+
+        Raises UnavailableError when the connection breaks.
+        """
+        name = function.name if isinstance(function, Function) else function
+        if name is not None and (not isinstance(name, str) or not name):
+            raise InvalidArgumentError(f"logs: a function, or its name, got {function!r:.100}")
+        run_id = b"" if run is None else run._known_run() if isinstance(run, Future) else run_id_of(run)
+        own = name is None and run is None
+        if limit < 1:
+            raise InvalidArgumentError(f"logs: the limit is at least 1, got {limit!r:.100}")
+        return lines(self._connection, run_id=run_id, function=name or "", own=own, follow=follow, limit=limit, timeout=timeout)
+
     # The connection.
 
     @property
@@ -338,6 +392,9 @@ class App:
 
         The app that a function has taken along is connected by its worker, for all functions, and stays so.
         """
+        if self._printer is not None:
+            self._printer.stop()
+            atexit.unregister(self._printer.stop)
         if own_node() is None or self._connection is not current_connection():
             self._connection.close()
 

@@ -14,7 +14,7 @@ from cloudburst.frame import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, Buffer
 from cloudburst.request import Request, kept, next_id, varint
 from cloudburst.v1 import frame_pb2
 
-__all__ = ["CallHead", "Shape", "new_run_id", "result_key"]
+__all__ = ["CallHead", "Shape", "new_run_id", "result_key", "run_of_key"]
 
 Shape = Tuple[str, int, Tuple[str, ...]]
 """A function, the number of its positional arguments, and the names of its keyword arguments."""
@@ -37,6 +37,16 @@ def new_run_id() -> bytes:
 def result_key(run_id: bytes) -> str:
     """Return the key under which the node keeps the result of a run, unless the caller has named one."""
     return _RESULT_PREFIX + run_id.hex()
+
+
+def run_of_key(key: str) -> bytes:
+    """Return the id of the run whose result the node keeps under a key; empty when the key does not say."""
+    digits = key[len(_RESULT_PREFIX) :]
+    try:
+        run_id = bytes.fromhex(digits) if key.startswith(_RESULT_PREFIX) else b""
+    except ValueError:
+        return b""
+    return run_id if len(run_id) == _RUN_ID_BYTES else b""
 
 
 class CallHead:

@@ -37,6 +37,7 @@ __all__ = ["Channel", "settle"]
 _TICK_SECONDS = 1.0
 _TICK_SECONDS_MIN = 0.001
 _VECTOR_MAX = 64  # pieces that are handed to the socket at once
+_MORE = frozenset(("changed", "log_lines"))  # replies that are not the last one of their request
 _timeval = Struct("@ll").pack
 _unpack_prefix = Struct("<II").unpack_from
 
@@ -196,11 +197,11 @@ class Channel:
 
     @property
     def lock(self) -> Lock:
-        """Guards what has arrived for a watch of keys."""
+        """Guards what has arrived for requests with several replies."""
         return self._mu
 
     def rearm(self, request: Request) -> None:
-        """Let a watch wait for its next reply, unless that is here already."""
+        """Let a request wait for its next reply, unless that is here already."""
         with self._mu:
             if request.number in self.pending and not request.arrived and request.state == ANSWERED:
                 request.state = WAITING
@@ -360,9 +361,9 @@ class Channel:
             request = self.pending.pop(number, None)
             if request is None:
                 return  # no thread waits for it any more
-            if request.arrived is not None and header.HasField("changed"):
+            if request.arrived is not None and header.WhichOneof("body") in _MORE:
                 self.pending[number] = request  # there will be more
-                request.arrived.put(header.changed, values)
+                request.arrived.put(header, values)
                 request.attempts = 0
                 request.state = ANSWERED
                 self._wake(request)

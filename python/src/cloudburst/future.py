@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, Generator, Generic, Optional, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, Generator, Generic, List, Optional, Type, TypeVar
 
 from cloudburst.argument import Argument
-from cloudburst.call import result_key
+from cloudburst.call import result_key, run_of_key
 from cloudburst.cells import cells_of, check_key, duration, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference, sent_as
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, address_of, connection_of, current_connection
 from cloudburst.errors import CodecError, DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.logs import LINES_MAX, LogLine, lines
 from cloudburst.request import ANSWERED, DONE, Request
 from cloudburst.transport import ArgumentsGoneError
 from cloudburst.v1 import store_pb2
@@ -145,6 +146,20 @@ class Future(_Awaited[T]):
             if self._request is None and not self._settled and self._by_key:
                 return False
         return True
+
+    def logs(self, *, timeout: Optional[float] = None) -> List[LogLine]:
+        """Return what the run and those below it have printed until now, the latest 10,000 lines; after :meth:`get`, all of it.
+
+        ``timeout`` is how many seconds the answer may take. Raises InvalidArgumentError for a future of which only the key is
+        known, and UnavailableError when the node is gone.
+        """
+        return list(lines(self._owner, run_id=self._known_run(), limit=LINES_MAX, timeout=timeout))
+
+    def _known_run(self) -> bytes:
+        run_id = self._run_id or run_of_key(self.key)
+        if not run_id:
+            raise InvalidArgumentError(f"a future of the key {self.key!r:.100} does not say which run it is")
+        return run_id
 
     def __await__(self) -> Generator[Any, None, T]:
         deadline = None

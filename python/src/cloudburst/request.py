@@ -18,7 +18,20 @@ from cloudburst.v1 import frame_pb2
 if TYPE_CHECKING:
     from cloudburst.channel import Channel
 
-__all__ = ["ANSWERED", "DONE", "LOST", "WAITING", "Callback", "Frame", "Request", "Waiter", "new_request", "next_id", "varint"]
+__all__ = [
+    "ANSWERED",
+    "DONE",
+    "LOST",
+    "WAITING",
+    "Callback",
+    "Frame",
+    "Inbox",
+    "Request",
+    "Waiter",
+    "new_request",
+    "next_id",
+    "varint",
+]
 
 WAITING, ANSWERED, LOST = 0, 1, 2
 
@@ -53,9 +66,9 @@ def varint(n: int) -> bytes:
 
 
 class Inbox(Protocol):
-    """Takes the replies to a watch of keys, with the lock of its channel held."""
+    """Takes the replies to a request before the last one, with the lock of its channel held."""
 
-    def put(self, changed: frame_pb2.Changed, values: Sequence[Buffer]) -> None: ...
+    def put(self, header: frame_pb2.Header, values: Sequence[Buffer]) -> None: ...
 
     def __len__(self) -> int: ...
 
@@ -101,7 +114,7 @@ class Request(Waiter):
         self.values: Sequence[Buffer] = ()
         self.error: Optional[Exception] = None  # why there is no answer
         self.callbacks: Optional[List[Callback]] = None  # called once when the state leaves WAITING, with no lock held
-        self.arrived: Optional[Inbox] = None  # of a watch: takes the replies before the last one
+        self.arrived: Optional[Inbox] = None  # takes the replies before the last one, if there may be several
         self.attempts = 0  # how often it has been sent again; -1 = it must not be
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
@@ -11,12 +10,12 @@ from cloudburst.cells import check_key, cut, duration, few, value_of
 from cloudburst.codec import Buffer, decode_state
 from cloudburst.connection import Connection
 from cloudburst.errors import DeadlineExceededError, FrameError, InvalidArgumentError
-from cloudburst.request import LOST, new_request
+from cloudburst.pushed import FOREVER_SECONDS, pushed
+from cloudburst.request import new_request
 from cloudburst.v1 import frame_pb2, store_pb2
 
 __all__ = ["Change", "watch", "watch_states"]
 
-_FOREVER_SECONDS = 1e9
 # Beyond so many changes, or bytes, that wait for the loop only the last one of each key is kept.
 _CHANGES_MAX = 1024
 _BYTES_MAX = 16 << 20
@@ -45,7 +44,8 @@ class _Arrivals:
     def __len__(self) -> int:
         return len(self._changes)
 
-    def put(self, changed: frame_pb2.Changed, values: Sequence[Buffer]) -> None:
+    def put(self, header: frame_pb2.Header, values: Sequence[Buffer]) -> None:
+        changed = header.changed
         for cell, own in cut(changed.cells, values):
             self._changes.append((cell, own, changed.whole and cell.key in self._seen))
             self._bytes += sum(map(len, own))
@@ -76,7 +76,7 @@ def watch(connection: Connection, keys: Sequence[str], timeout: Optional[float] 
         raise InvalidArgumentError("watch: name a key, or several")
     for key in keys:
         check_key(key)
-    return _watching(connection, keys, _FOREVER_SECONDS if timeout is None else duration(timeout, "timeout"))
+    return _watching(connection, keys, FOREVER_SECONDS if timeout is None else duration(timeout, "timeout"))
 
 
 def watch_states(connection: Connection, key: str, deadline: float) -> Iterator[store_pb2.State]:
@@ -91,36 +91,7 @@ def _watching(connection: Connection, keys: Sequence[str], seconds: float, *, st
     header = frame_pb2.Header()
     header.watch.keys.extend(keys)
     header.watch.states = states
-    request = new_request(header, (), time.monotonic() + _FOREVER_SECONDS, f"watch {few(keys)}")
+    request = new_request(header, (), time.monotonic() + FOREVER_SECONDS, f"watch {few(keys)}")
     arrivals = _Arrivals(states)
-    request.arrived = arrivals
-    transport = connection.transport
-    transport.start(request)
-    try:
-        while True:
-            deadline = time.monotonic() + seconds
-            try:
-                transport.wait(request, deadline)
-            except DeadlineExceededError:
-                raise DeadlineExceededError(f"{request.what}: no change in {seconds} s") from None
-            while True:
-                channel = request.channel
-                connection.arrived()
-                with channel.lock if channel is not None else contextlib.nullcontext():
-                    change = arrivals.take()
-                if change is None:
-                    break
-                yield change
-            if request.header is not None or request.error is not None:
-                request.answer()
-                raise FrameError(f"{request.what}: the node ended it")
-            if channel is not None and request.state != LOST:
-                channel.rearm(request)
-    finally:
-        transport.forget(request)
-        end = frame_pb2.Header()
-        end.unwatch.id = header.id
-        with contextlib.suppress(Exception):
-            unwatched = new_request(end, (), time.monotonic() + 1.0, "unwatch", again=False)
-            if request.channel is not None and request.channel.send(unwatched):
-                request.channel.forget(unwatched)
+    yield from pushed(connection, request, header.id, arrivals, seconds, "change")
+    raise FrameError(f"{request.what}: the node ended it")

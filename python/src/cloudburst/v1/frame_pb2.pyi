@@ -300,16 +300,18 @@ class Read(_message.Message):
     def __init__(self, key: _Optional[str] = ..., answered_by: _Optional[str] = ...) -> None: ...
 
 class GetLogs(_message.Message):
-    __slots__ = ("run_id", "function", "follow", "limit")
+    __slots__ = ("run_id", "function", "follow", "limit", "own")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     run_id: bytes
     function: str
     follow: bool
     limit: int
-    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., follow: bool = ..., limit: _Optional[int] = ...) -> None: ...
+    own: bool
+    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., follow: bool = ..., limit: _Optional[int] = ..., own: bool = ...) -> None: ...
 
 class LogLines(_message.Message):
     __slots__ = ("lines", "dropped")
@@ -604,20 +606,24 @@ class Step(_message.Message):
     def __init__(self, function: _Optional[str] = ..., version: _Optional[int] = ..., positional: _Optional[int] = ..., keywords: _Optional[_Iterable[str]] = ..., spread: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("member", "number")
+    __slots__ = ("member", "number", "invocation")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
+    INVOCATION_FIELD_NUMBER: _ClassVar[int]
     member: str
     number: int
-    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+    invocation: int
+    def __init__(self, member: _Optional[str] = ..., number: _Optional[int] = ..., invocation: _Optional[int] = ...) -> None: ...
 
 class Receive(_message.Message):
-    __slots__ = ("wait_milliseconds", "limit")
+    __slots__ = ("wait_milliseconds", "limit", "invocation")
     WAIT_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INVOCATION_FIELD_NUMBER: _ClassVar[int]
     wait_milliseconds: int
     limit: int
-    def __init__(self, wait_milliseconds: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+    invocation: int
+    def __init__(self, wait_milliseconds: _Optional[int] = ..., limit: _Optional[int] = ..., invocation: _Optional[int] = ...) -> None: ...
 
 class Messages(_message.Message):
     __slots__ = ("senders",)

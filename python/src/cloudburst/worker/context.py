@@ -6,34 +6,39 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from cloudburst.cells import check_key, increment_cell, new_cell, several
+from cloudburst.worker.invocation import Invocation, current
 
 if TYPE_CHECKING:
     from cloudburst.worker.host import Host, Identity
-    from cloudburst.worker.worker import Worker
 
 __all__ = ["Context", "context"]
 
-_current: Optional[Context] = None  # one for the life of a worker; it follows the invocation that runs
+_host: Optional[Host] = None  # of a worker, for its life
 
 
 def context() -> Context:
-    """Return the context of the function that runs. Raises RuntimeError outside of a worker."""
-    if _current is None:
+    """Return the context of the function that runs. Raises RuntimeError outside of a worker.
+
+    The threads that a function starts, and what it submits to a ``ThreadPoolExecutor``, have the function's context.
+    """
+    invocation = current()
+    if _host is None or invocation is None:
         raise RuntimeError("cloudburst.context() is only there while a function runs on a node; here no function runs")
-    return _current
+    if invocation._context is None:
+        invocation._context = Context(_host, invocation)
+    return invocation._context
 
 
-def set_context(current: Context) -> None:
-    """Make a context the one of this process."""
-    global _current
-    _current = current
+def set_host(host: Host) -> None:
+    """Make this process a worker whose functions ask a host."""
+    global _host
+    _host = host
 
 
 class Context:
     """What a running function knows of its run, and its way to state and messages.
 
-    It is the same object for all invocations of a worker; between them the fields that describe the run are those of the last
-    one. The threads of a function can use it at the same time.
+    It belongs to one invocation, also after its end. The threads of a function can use it at the same time.
 
     Keys are strings that are not empty. Values are what pickle can take, and at most 64 MiB. ``timeout`` is how many seconds a
     request may take, 75 without one; then it raises DeadlineExceededError (a TimeoutError). ``ack`` is "durable", which returns
@@ -41,9 +46,9 @@ class Context:
     ValueError) and change nothing.
     """
 
-    def __init__(self, host: Host, worker: Worker) -> None:
+    def __init__(self, host: Host, invocation: Invocation) -> None:
         self._host = host
-        self._worker = worker
+        self._invocation = invocation
 
     def __repr__(self) -> str:
         return f"<context of {self.function}@{self.version}, run {self.run_id}>"
@@ -51,32 +56,32 @@ class Context:
     @property
     def id(self) -> Identity:
         """Where other functions can send messages to this one while it runs: (member, number)."""
-        return self._host.identity
+        return self._host.identity_of(self._invocation)
 
     @property
     def run_id(self) -> str:
         """The id of the run, 32 hexadecimal digits; all functions of a DAG's run share it."""
-        return self._worker.run_id.hex()
+        return self._invocation.run_id.hex()
 
     @property
     def function(self) -> str:
         """Name of the function."""
-        return self._worker.function_name
+        return self._invocation.function_name
 
     @property
     def version(self) -> int:
         """Version of the function."""
-        return self._worker.function_version
+        return self._invocation.function_version
 
     @property
     def attempt(self) -> int:
         """1, and one more for each attempt before that counts: one that raised, or whose worker was lost."""
-        return self._worker.attempt
+        return self._invocation.attempt
 
     @property
     def deadline(self) -> float:
         """When the invocation is stopped at the latest: seconds since 1970, a reading of ``time.time``."""
-        return self._worker.deadline
+        return self._invocation.deadline
 
     @property
     def remaining(self) -> float:

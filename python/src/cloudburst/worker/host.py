@@ -10,6 +10,7 @@ from cloudburst.codec import Buffer, Encoded
 from cloudburst.errors import FrameError, InvalidArgumentError
 from cloudburst.v1 import frame_pb2, store_pb2
 from cloudburst.worker.channel import Channel
+from cloudburst.worker.invocation import Invocation, current
 
 Identity = Tuple[str, int]
 """Where a running function can be sent messages: the node's id among the members, and a number on it."""
@@ -25,8 +26,17 @@ class Host:
 
     def __init__(self, channel: Channel, identity: Identity) -> None:
         self._channel = channel
-        self.identity = identity
+        self._member, self._number = identity
         self._heads: Dict[str, bytes] = {}
+
+    @property
+    def identity(self) -> Identity:
+        """Where the calling function can be sent messages."""
+        return self.identity_of(current())
+
+    def identity_of(self, invocation: Optional[Invocation]) -> Identity:
+        """Return where a function can be sent messages."""
+        return self._member, self._number if invocation is None else invocation.address(self._number)
 
     def get(
         self,
@@ -87,6 +97,7 @@ class Host:
             raise InvalidArgumentError(
                 f"send: a receiver is the (member, number) that its getid returns, got {to!r:.100}"
             ) from None
+        header.send.invocation = _number_of(current())
         self._channel.call_host(
             header.SerializeToString(), (codec.encode_parts(message),), _limit(timeout), lambda: f"send to {to}"
         )
@@ -95,11 +106,16 @@ class Host:
         header = frame_pb2.Header()
         header.receive.wait_milliseconds = milliseconds(wait)
         header.receive.limit = limit
+        header.receive.invocation = _number_of(current())
         reply, values = self._channel.call_host(header.SerializeToString(), (), _limit(timeout, wait), lambda: "recv")
         senders = reply.messages.senders
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")
         return [((sender.member, sender.number), codec.decode(value)) for sender, value in zip(senders, values)]
+
+
+def _number_of(invocation: Optional[Invocation]) -> int:
+    return 0 if invocation is None else invocation.number
 
 
 def _limit(timeout: Optional[float], wait: float = 0) -> float:

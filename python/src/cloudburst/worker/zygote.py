@@ -30,6 +30,7 @@ from typing import Any, Dict, List, NoReturn
 from cloudburst import codec, connection, endpoint, function
 from cloudburst.worker.baseline import notice_changes
 from cloudburst.worker.clients import Clients
+from cloudburst.worker.invocation import hand_on_to_threads
 from cloudburst.worker.worker import Worker, ignore_termination
 
 CONTROL = 3
@@ -263,6 +264,7 @@ def _threads() -> int:
 def main() -> None:
     """Be a zygote until the control socket ends."""
     notice_changes()
+    hand_on_to_threads()
     gc.disable()
     if sys.path and sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # the node's working directory must not provide modules

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+	"strings"
+
+	"cloudburst/printed"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
+)
+
+// Printed is what functions have printed on this node.
+type Printed interface {
+	// Follow returns a follower of the lines that a query means. It has what has been printed until now.
+	Follow(q printed.Query, limit int) *printed.Follower
+	// Gather takes in what has been printed until now.
+	Gather()
+}
+
+// logs passes on what functions have printed, on a goroutine of its own; with follow, until the client unwatches the request or leaves, the
+// run has ended, or the node drains.
+func (q *request) logs(ctx context.Context, get *pb.GetLogs) {
+	query, err := q.linesOf(get)
+	if err != nil {
+		q.fail(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	if err := q.stream.addWatch(q.id, cancel); err != nil {
+		cancel()
+		q.fail(err)
+		return
+	}
+	// The lines that are there already, and whatever follows: a run that ends now has printed all of its lines.
+	follower := q.printed().Follow(query, int(cmp.Or(get.GetLimit(), logLinesDefault)))
+	stop := context.AfterFunc(q.stream.gateway.drains, cancel)
+	stopObserving := func() {}
+	switch {
+	case !get.GetFollow():
+		cancel()
+	case query.Run != wire.RunID{}:
+		stopObserving = q.stream.gateway.backend.Scheduler.WhenEnded(query.Run, cancel)
+	}
+	q.stream.background.Go(func() {
+		defer follower.Close()
+		defer cancel()
+		defer stop()
+		defer stopObserving()
+		err := q.passOn(ctx, follower)
+		q.stream.unwatch(q.id)
+		q.answer(err)
+	})
+}
+
+// linesOf returns what a request for lines means.
+func (q *request) linesOf(get *pb.GetLogs) (query printed.Query, err error) {
+	invalid := func(format string, args ...any) (printed.Query, error) {
+		return printed.Query{}, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "logs: "+format, args...)
+	}
+	if q.printed() == nil {
+		return query, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "logs: this node runs no functions (node.roles); ask one that does")
+	}
+	if q.id == 0 {
+		return invalid("a request without an id gets no replies")
+	}
+	if get.GetLimit() > printed.LinesOfRunMax {
+		return invalid("%d lines are more than there are of a run, %d", get.GetLimit(), printed.LinesOfRunMax)
+	}
+	if id := get.GetRunId(); len(id) != 0 && len(id) != len(query.Run) {
+		return invalid("the id of a run has %d bytes, this one has %d", len(query.Run), len(id))
+	}
+	copy(query.Run[:], get.GetRunId())
+	name, version, versioned := strings.Cut(get.GetFunction(), "@")
+	query.Function = name
+	if versioned {
+		if query.Version, err = strconv.ParseUint(version, 10, 64); err != nil || query.Version == 0 || name == "" {
+			return invalid("%q is not a function; write a name, or a name and a version, as in sq@3", get.GetFunction())
+		}
+	}
+	if get.GetOwn() {
+		query.Client = q.stream.number
+	}
+	return query, nil
+}
+
+// passOn sends lines until ctx ends, and then those that were printed before that.
+func (q *request) passOn(ctx context.Context, follower *printed.Follower) error {
+	for {
+		ended := ctx.Err() != nil
+		if ended {
+			q.printed().Gather()
+		}
+		lines, dropped := follower.Next(ctx)
+		if err := q.sendLines(lines, dropped); err != nil || ended {
+			return err
+		}
+	}
+}
+
+// sendLines sends lines in frames of a bounded size, and waits while the client is behind.
+func (q *request) sendLines(lines []*pb.LogLine, dropped uint64) error {
+	for len(lines) > 0 || dropped > 0 {
+		n, bytes := 0, 0
+		for n < len(lines) {
+			if bytes += lineOverheadBytes + len(lines[n].GetText()); n > 0 && bytes > logFrameBytesMax {
+				break
+			}
+			n++
+		}
+		header := &pb.Header{Id: q.id, Body: &pb.Header_LogLines{LogLines: &pb.LogLines{Lines: lines[:n], Dropped: dropped}}}
+		if err := q.stream.sender.Send(header, nil); err != nil {
+			return err
+		}
+		if q.stream.sender.Waiting() > watchPauseBytes {
+			if err := q.stream.sender.Flush(); err != nil {
+				return err
+			}
+		}
+		lines, dropped = lines[n:], 0
+	}
+	return nil
+}
+
+func (q *request) printed() Printed { return q.stream.gateway.backend.Printed }
