@@ -30,6 +30,10 @@ const (
 	hostCallsMax = 1024
 	// logBytesMin is the least room for what functions print.
 	logBytesMin = 1 << 20
+	// slotWaitsMax bounds the waits of one invocation that are known at one time; others do not show.
+	slotWaitsMax = 1024
+	// waitedRunsMax bounds the runs of one of them.
+	waitedRunsMax = 1 << 16
 	// hostCallMax bounds one access to the store beyond the wait that the function itself asks for.
 	hostCallMax = 60 * time.Second
 )
@@ -54,6 +58,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// QueueMax bounds the invocations that wait for a worker; one more is refused. Default 65,536.
 	QueueMax int
+	// DepthMax bounds how many runs may be above one: the run whose function called it, the one whose function called that, and so on.
+	// Default 1,000.
+	DepthMax int
 	// Timeout bounds the running of a function that names no timeout of its own. Default 5m.
 	Timeout time.Duration
 	// ReferenceWait is how long an invocation waits for the key of a reference to appear. Default 10s.
@@ -86,6 +93,7 @@ func (c Config) WithDefaults() Config {
 	c.GrowAfter = cmp.Or(c.GrowAfter, 20*time.Millisecond)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 30*time.Second)
 	c.QueueMax = cmp.Or(c.QueueMax, 1<<16)
+	c.DepthMax = cmp.Or(c.DepthMax, 1000)
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
 	c.ReferenceWait = cmp.Or(c.ReferenceWait, 10*time.Second)
 	c.LogBytes = cmp.Or(c.LogBytes, printed.BytesDefault)
@@ -124,6 +132,9 @@ func (c Config) validate() error {
 	}
 	if c.LogBytes < logBytesMin {
 		faults = append(faults, fmt.Errorf("log_bytes %d: must be at least %d", c.LogBytes, logBytesMin))
+	}
+	if c.DepthMax < 1 {
+		faults = append(faults, fmt.Errorf("depth_max %d: must be at least 1", c.DepthMax))
 	}
 	for name, d := range map[string]time.Duration{
 		"idle_timeout": c.IdleTimeout, "timeout": c.Timeout, "reference_wait": c.ReferenceWait, "start_timeout": c.StartTimeout,

@@ -104,6 +104,7 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 	for _, l := range short {
 		e.refill(l)
 	}
+	e.help()
 	e.grow(now)
 	return e.busy()
 }

@@ -34,6 +34,7 @@ type Executor struct {
 	stopped bool
 	shared  *lane // stateless functions
 	classes map[functionKey]*lane
+	waits   waits
 	workers map[uint64]*worker
 	leaving map[uint64]*worker // ended, and waiting for the zygote's word on how
 	numbers uint64
@@ -65,6 +66,7 @@ func New(cfg Config, store Store, functions Functions) (*Executor, error) {
 		endLife:   end,
 		shared:    newLane(cfg.QueueMax),
 		classes:   make(map[functionKey]*lane),
+		waits:     newWaits(),
 		workers:   make(map[uint64]*worker),
 		leaving:   make(map[uint64]*worker),
 		wake:      make(chan struct{}, 1),
@@ -94,7 +96,12 @@ func (e *Executor) PythonPath() []string {
 // worker; an invocation of several steps with a class among them is refused.
 func (e *Executor) Invoke(inv *wire.Invocation) {
 	t := &invocation{inv: inv, queued: time.Now(), limit: e.timeout(inv)}
-	if err := t.check(); err != nil {
+	err := t.check()
+	if err == nil && inv.Depth > e.cfg.DepthMax {
+		err = wire.Errorf(pb.Code_CODE_TOO_DEEP, "run %s: it is called by the %d runs above it, more than %d (executor.depth_max); a loop may do it with fewer",
+			t.names(), inv.Depth, e.cfg.DepthMax)
+	}
+	if err != nil {
 		t.finish(wire.Result{Err: err})
 		return
 	}
@@ -137,6 +144,9 @@ func (e *Executor) submit(t *invocation) {
 		if w = l.takeIdle(); w == nil && l.size < l.floor {
 			w, _ = e.spawn(l) // if it cannot be started now, the loop over deadlines tries again
 		}
+	}
+	if w == nil && l.admits(t) {
+		w = e.helperFor(t)
 	}
 	if w == nil {
 		queued := l.push(t)
@@ -214,14 +224,35 @@ func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 		e.mu.Unlock()
 		return
 	}
+	e.freed(w)
+	t.finish(wire.Result{Err: wire.AsError(err)})
+}
+
+// freed goes on with a worker whose last invocation has ended. e.mu is held, and let go.
+func (e *Executor) freed(w *worker) {
 	cut := w.release()
-	next := e.next(w)
+	var next *invocation
+	var over uint64
+	if host := w.last(); host == nil {
+		next = e.next(w)
+	} else if x := host.helps; x != nil && x.ended != 0 {
+		over = x.ended
+		e.waits.remove(x)
+	} else {
+		next = e.helpWith(w)
+	}
+	nested := w.busy()
 	e.mu.Unlock()
 	cut.answer()
+	if over != 0 {
+		w.reply(over, nil)
+	}
 	if next != nil {
 		e.dispatch(w, next)
 	}
-	t.finish(wire.Result{Err: wire.AsError(err)})
+	if nested {
+		e.serve(w.lane) // what was declined, or held up by a limit
+	}
 }
 
 // answered takes a worker's answer: the worker goes on with the next invocation before the answer is looked at.
@@ -234,14 +265,15 @@ func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	}
 	t := s.t
 	e.spawnFails = 0
-	cut := w.release()
-	next := e.next(w)
-	e.mu.Unlock()
-	cut.answer()
-	e.stats.finished.Add(1)
-	if next != nil {
-		e.dispatch(w, next)
+	if declined(s, r) {
+		// As if it had not been tried: it has not begun.
+		again := &invocation{inv: t.inv, queued: t.queued, limit: t.limit, place: t.place}
+		w.lane.putBack(again)
+		e.freed(w)
+		return true
 	}
+	e.freed(w)
+	e.stats.finished.Add(1)
 	t.finish(r)
 	return true
 }

@@ -109,16 +109,23 @@ func (l *lane) pop() *invocation {
 	return t
 }
 
-// claim takes an invocation of a run out of the queue, and lets it start: nil when none of that run waits here, or its function's limit
-// holds it up.
+// claim takes an invocation of a run out of the queue for a worker that waits for it, and lets it start: nil when none waits
+// here that may be nested, or their functions' limits hold them up.
 func (l *lane) claim(run wire.RunID) *invocation {
-	t := l.queue.runs[run]
-	if t == nil || !l.admits(t) {
-		return nil
+	for t := l.queue.runs[run]; t != nil; t = t.sameRun {
+		if t.nests() && l.admits(t) {
+			l.queue.remove(t)
+			l.enter(t)
+			return t
+		}
 	}
-	l.queue.remove(t)
-	l.enter(t)
-	return t
+	return nil
+}
+
+// putBack lets an invocation wait in its old place that was given to a worker and has not begun, however full the queue is.
+func (l *lane) putBack(t *invocation) {
+	t.since = time.Now()
+	l.queue.push(l.placed(t))
 }
 
 // takeIf removes and returns the invocations that match.

@@ -49,6 +49,11 @@ func (e *Executor) resolveSlowly(t *invocation, references []codec.Ref) {
 	for i, r := range references {
 		keys[i] = r.Key
 	}
+	if err := e.blockBy(t, keys); err != nil {
+		t.finish(wire.Result{Err: err})
+		return
+	}
+	defer e.unblock(t)
 	var waited time.Duration
 	for {
 		expected := slices.ContainsFunc(keys, e.cfg.Expected)
@@ -66,6 +71,7 @@ func (e *Executor) resolveSlowly(t *invocation, references []codec.Ref) {
 		}
 		missing := slices.IndexFunc(entries, cache.Entry.Absent)
 		if missing < 0 {
+			e.unblock(t)
 			e.submitResolved(t, references, entries)
 			return
 		}
@@ -77,6 +83,34 @@ func (e *Executor) resolveSlowly(t *invocation, references []codec.Ref) {
 			return
 		}
 	}
+}
+
+// blockBy notes for which runs an invocation waits, as far as its keys tell, and gives those that are queued to a worker that waits for the
+// invocation. It returns an error when one of them waits for the invocation.
+func (e *Executor) blockBy(t *invocation, keys []string) *wire.Error {
+	var runs []wire.RunID
+	for _, key := range keys {
+		if run, err := wire.ParseResultKey(key); err == nil {
+			runs = append(runs, run)
+		}
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	err := e.waits.cycle(t, runs)
+	if err == nil {
+		e.waits.block(t, runs)
+	}
+	e.mu.Unlock()
+	e.help()
+	return err
+}
+
+func (e *Executor) unblock(t *invocation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waits.unblock(t)
 }
 
 func (e *Executor) submitResolved(t *invocation, references []codec.Ref, entries []cache.Entry) {

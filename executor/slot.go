@@ -16,6 +16,8 @@ type slot struct {
 	id      atomic.Uint64 // of the Invoke frame; 0 between the reservation and that
 	running *running      // what the log lines belong to while it is the last one; owned by the goroutine that has reserved it
 	mail    mailbox
+	waits   []*wait // of the threads of the function
+	helps   *wait   // that of its first thread, if the worker helps meanwhile
 }
 
 // address returns the number by which messages reach what runs in a slot.
@@ -48,6 +50,7 @@ func (w *worker) release() waiters {
 	w.slots[n] = nil
 	w.slots = w.slots[:n]
 	w.lane.exit(s.t)
+	w.e.waits.leave(s)
 	s.t = nil
 	cut := s.mail.clear()
 	if n > 0 {

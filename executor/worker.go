@@ -195,6 +195,10 @@ func (w *worker) take(frame wire.Frame) error {
 		w.send(h.GetId(), body.Send, frame.Values)
 	case *pb.Header_Receive:
 		w.receive(h.GetId(), body.Receive)
+	case *pb.Header_Wait:
+		return w.awaits(h.GetId(), body.Wait)
+	case *pb.Header_Waited:
+		w.waited(h.GetId(), body.Waited)
 	case *pb.Header_Log:
 		w.log(body.Log)
 	default:

@@ -44,7 +44,7 @@ func (r *run) failed(inv *invocation, result wire.Result) {
 		inv.past = new(past)
 	}
 	next := *inv.sent
-	next.Again = true
+	next.Again, next.Along = true, next.Along || result.Lost == wire.LostAlong
 	var pause time.Duration
 	if counts {
 		inv.past.note(describeEnd(result))

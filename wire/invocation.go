@@ -44,6 +44,8 @@ type Invocation struct {
 	// ahead of others, into a full queue too.
 	Attempt uint32
 	Again   bool
+	// Along says that it has lost a worker to another invocation in it.
+	Along bool
 	// Done is called exactly once, on any goroutine, and must not block.
 	Done func(Result)
 }

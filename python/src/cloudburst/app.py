@@ -109,6 +109,7 @@ class App:
         rate_limit: Union[str, RateLimit, None] = None,
         priority: int = 0,
         queue_timeout: Optional[float] = None,
+        inline: bool = True,
         init: Iterable[Any] = (),
     ) -> Function[P, R]: ...
 
@@ -127,6 +128,7 @@ class App:
         rate_limit: Union[str, RateLimit, None] = None,
         priority: int = 0,
         queue_timeout: Optional[float] = None,
+        inline: bool = True,
     ) -> Function[P, R]: ...
 
     @overload
@@ -143,6 +145,7 @@ class App:
         rate_limit: Union[str, RateLimit, None] = None,
         priority: int = 0,
         queue_timeout: Optional[float] = None,
+        inline: bool = True,
         init: Iterable[Any] = (),
     ) -> _Decorator: ...
 
@@ -160,6 +163,7 @@ class App:
         rate_limit: Union[str, RateLimit, None] = None,
         priority: int = 0,
         queue_timeout: Optional[float] = None,
+        inline: bool = True,
         init: Iterable[Any] = (),
     ) -> Any:
         """Make a function one that can run on the node; a decorator, with or without parentheses.
@@ -198,13 +202,16 @@ class App:
             Of the invocations of one client that wait for a worker, those with a higher one go first. Default 0.
         queue_timeout
             How many seconds it may wait until it starts; then the call raises NoResourcesError. Default: until its deadline.
+        inline
+            False: a worker whose function waits for it does not run it meanwhile, on the same thread; it waits for another one.
+            For a function that takes a lock of its process which its callers may hold while they wait for it.
         init
             Of a class: the arguments that the object is built with.
 
         Raises InvalidArgumentError for something that cannot be called or has no name, and for settings that make no sense.
         """
         arguments = tuple(init)
-        flow = Flow(retries, retry_on, backoff, concurrency, rate_limit, priority, queue_timeout)
+        flow = Flow(retries, retry_on, backoff, concurrency, rate_limit, priority, queue_timeout, inline)
 
         def decorated(function: Callable[..., Any]) -> Function[Any, Any]:
             return new_function(self._connection, function, name, timeout, flow, arguments)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from struct import Struct
-from typing import List, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 from cloudburst.codec import Encoded
 from cloudburst.errors import TooLargeError
@@ -27,6 +27,16 @@ _pack_prefix = Struct("<II").pack
 
 
 _ONE_SIZE = [b"\x12\x01" + varint(size) for size in range(0x80)]
+
+
+_PARENT = b"\x52" + varint(_RUN_ID_BYTES)  # field 10 of a Call
+_parent: Optional[Callable[[], Optional[bytes]]] = None  # returns the run whose function calls; None where no function runs
+
+
+def set_parent(parent: Callable[[], Optional[bytes]]) -> None:
+    """Have calls say whose function makes them, in a process that runs functions."""
+    global _parent
+    _parent = parent
 
 
 def new_run_id() -> bytes:
@@ -52,15 +62,23 @@ def run_of_key(key: str) -> bytes:
 class CallHead:
     """What all calls of one kind share: target, shape of the arguments, options. Immutable."""
 
-    __slots__ = ("_after", "_before", "_size", "what")
+    __slots__ = ("_after", "_before", "_before_nested", "what")
 
     def __init__(self, call: frame_pb2.Call, what: str) -> None:
         """``call`` is without a run id. ``what`` says for people what is called."""
         self.what = what
         self._after = call.SerializeToString()  # run_id is the first field, so all others come after it
         run_id_field = b"\x0a" + varint(_RUN_ID_BYTES)
-        self._before = b"\x52" + varint(len(run_id_field) + _RUN_ID_BYTES + len(self._after)) + run_id_field
-        self._size = len(self._before) + _RUN_ID_BYTES + len(self._after)
+        size = len(run_id_field) + _RUN_ID_BYTES + len(self._after)
+        self._before = b"\x52" + varint(size) + run_id_field
+        self._before_nested = b"\x52" + varint(size + len(_PARENT) + _RUN_ID_BYTES) + run_id_field  # followed by a parent
+
+    def _around(self) -> Tuple[bytes, bytes]:
+        """Return what stands before the run id and after it."""
+        parent = None if _parent is None else _parent()
+        if parent is None:
+            return self._before, self._after
+        return self._before_nested, b"".join((self._after, _PARENT, parent))
 
     def request(self, run_id: bytes, values: Sequence[Encoded], deadline: float) -> Request:
         """Return the request of one run. Raises TooLargeError, stating size and limit."""
@@ -73,10 +91,9 @@ class CallHead:
         if total >= _GATHER_BYTES or type(payload) is not bytes:
             return self._large(number, run_id, values, deadline)
         packed = _ONE_SIZE[total] if total < 0x80 and len(values) == 1 else _packed(list(map(len, values)))
-        header_bytes = 1 + len(number) + len(packed) + self._size
-        frame = b"".join(
-            (_pack_prefix(header_bytes, total), b"\x08", number, packed, self._before, run_id, self._after, payload)
-        )
+        before, after = (self._before, self._after) if _parent is None else self._around()
+        header_bytes = 1 + len(number) + len(packed) + len(before) + _RUN_ID_BYTES + len(after)
+        frame = b"".join((_pack_prefix(header_bytes, total), b"\x08", number, packed, before, run_id, after, payload))
         if header_bytes > HEADER_BYTES_MAX:
             raise self._header_too_large(header_bytes)
         return Request(number, frame, len(frame), deadline, self.what)
@@ -98,12 +115,11 @@ class CallHead:
                 "into the store and pass references"
             )
         packed = _packed(sizes)
-        header_bytes = 1 + len(number) + len(packed) + self._size
+        before, after = self._around()
+        header_bytes = 1 + len(number) + len(packed) + len(before) + _RUN_ID_BYTES + len(after)
         if header_bytes > HEADER_BYTES_MAX:
             raise self._header_too_large(header_bytes)
-        parts.insert(
-            0, b"".join((_pack_prefix(header_bytes, total), b"\x08", number, packed, self._before, run_id, self._after))
-        )
+        parts.insert(0, b"".join((_pack_prefix(header_bytes, total), b"\x08", number, packed, before, run_id, after)))
         return Request(number, parts, 8 + header_bytes + total, deadline, self.what)
 
     def _header_too_large(self, size: int) -> TooLargeError:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, List, Op
 
 from cloudburst import frame
 from cloudburst.errors import UnavailableError
-from cloudburst.request import ANSWERED, DONE, LOST, WAITING, Callback, Request, Waiter, varint
+from cloudburst.request import ANSWERED, DONE, LOST, WAITING, Callback, Request, Sleeper, Waiter, varint
 from cloudburst.v1 import frame_pb2
 
 if TYPE_CHECKING:
@@ -58,11 +58,12 @@ class Channel:
         self._write = Lock()  # held while a frame is sent
         self._mu = Lock()
         self.pending: Dict[bytes, Request] = {}  # what waits for its answer, by number
-        self._followers: Dict[Lock, Waiter] = {}  # the sleeping threads, in the order in which they came
+        self._followers: Dict[Sleeper, Waiter] = {}  # the sleeping threads, in the order in which they came
         self._led = False
         self._tick = 0.0
         self._loops: Dict[asyncio.AbstractEventLoop, int] = {}  # how many requests each awaits
         self.failure: Optional[Exception] = None
+        self.own = False  # whether it leads to the node that runs this process
         self.pending_bytes = 0  # that they are together
 
     def send(self, request: Request) -> bool:
@@ -145,7 +146,9 @@ class Channel:
                         self._pass_lead()  # it may have been passed to this thread
                         return
                     if self._led:
-                        sleeper = self._follow(waiter)
+                        sleeper = Lock()
+                        sleeper.acquire()
+                        self._follow(waiter, sleeper)
                     else:
                         lead = self._led = True
                 if lead:
@@ -157,6 +160,55 @@ class Channel:
             if not self._sleep(waiter, sleeper, deadline):
                 return
 
+    # Waiting for more than this channel: a thread that leads here while it also waits for something else.
+
+    def lead(self, waiter: Waiter, sleeper: Sleeper) -> Optional[bool]:
+        """Take the lead and return True, until :meth:`resign`. When another thread has it, follow and return False.
+
+        ``sleeper`` is released then when the waiter is answered or the lead is passed to it, until :meth:`unfollow`. None =
+        there is nothing to wait for any more.
+        """
+        with self._mu:
+            if waiter.state != WAITING or self.failure is not None:
+                self._pass_lead()
+                return None
+            if self._led:
+                self._follow(waiter, sleeper)
+                return False
+            self._led = True
+            return True
+
+    def resign(self) -> None:
+        """Give the lead up."""
+        self._resign()
+
+    def unfollow(self, waiter: Waiter, sleeper: Sleeper) -> None:
+        """End what :meth:`lead` began without taking the lead."""
+        with self._mu:
+            self._unfollow(waiter, sleeper)
+            self._pass_lead()  # it may have been passed to this thread
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes have been received and not been taken yet. Asked by the leader."""
+        return self._reader.buffered
+
+    def take(self) -> None:
+        """Take one answer that has arrived, or is arriving. Called by the leader."""
+        try:
+            whole = self._reader.read_whole()
+            if whole is None:
+                self._answer(*self._reader.read())
+            else:
+                self._answer_whole(whole)
+        except BlockingIOError:  # a tick
+            pass
+        except (OSError, EOFError) as e:
+            self.fail(e)
+
     def _sleep(self, waiter: Waiter, sleeper: Lock, deadline: float) -> bool:
         """Wait for an answer or for the lead; False at the deadline."""
         woken = False
@@ -166,10 +218,7 @@ class Channel:
             return woken
         finally:
             with self._mu:
-                self._followers.pop(sleeper, None)
-                if waiter.sleepers is not None:
-                    with contextlib.suppress(ValueError):
-                        waiter.sleepers.remove(sleeper)
+                self._unfollow(waiter, sleeper)
                 if not woken:
                     self._pass_lead()  # it may have been passed to this thread in the meantime
 
@@ -395,15 +444,18 @@ class Channel:
 
     # Called with _mu held.
 
-    def _follow(self, waiter: Waiter) -> Lock:
-        sleeper = Lock()
-        sleeper.acquire()
+    def _follow(self, waiter: Waiter, sleeper: Sleeper) -> None:
         self._followers[sleeper] = waiter
         if waiter.sleepers is None:
             waiter.sleepers = [sleeper]
         else:
             waiter.sleepers.append(sleeper)
-        return sleeper
+
+    def _unfollow(self, waiter: Waiter, sleeper: Sleeper) -> None:
+        self._followers.pop(sleeper, None)
+        if waiter.sleepers is not None:
+            with contextlib.suppress(ValueError):
+                waiter.sleepers.remove(sleeper)
 
     def _pass_lead(self) -> None:
         if not self._led:

@@ -51,6 +51,7 @@ class Flow(NamedTuple):
     rate_limit: Union[str, RateLimit, None] = None
     priority: int = 0
     queue_timeout: Optional[float] = None
+    inline: bool = True
 
     def describe(self, to: function_pb2.Function, target: Callable[..., Any], first: int = 0) -> None:
         """Set the fields of a description. ``first`` is how many parameters are not given by the caller.
@@ -75,6 +76,9 @@ class Flow(NamedTuple):
         to.priority = checked_priority(self.priority)
         if self.queue_timeout is not None:
             to.queue_timeout_milliseconds = checked_wait(self.queue_timeout)
+        if not isinstance(self.inline, bool):
+            raise InvalidArgumentError(f"inline={self.inline!r:.100}: it is True or False")
+        to.alone = not self.inline
 
 
 def checked_retries(retries: Any) -> int:

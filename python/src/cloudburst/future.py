@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Dict, Generator, Generic, List, Optional, Type, TypeVar
 
+from cloudburst import blocking
 from cloudburst.argument import Argument
 from cloudburst.call import result_key, run_of_key
 from cloudburst.cells import cells_of, check_key, duration, value_of
@@ -268,13 +269,19 @@ class Future(_Awaited[T]):
             self._request = request
         return request
 
+    def _runs(self) -> List[bytes]:
+        """Return the runs of which the result is that of the last one, as far as they are known."""
+        runs = [self._run_id, run_of_key(self._result_key)] if self._run_id else [run_of_key(self.key)]
+        return [run for run in runs if run]
+
     def _await(self, timeout: Optional[float]) -> None:
         deadline = None if timeout is None else time.monotonic() + duration(timeout, "timeout")
         request = self._request
         if request is not None and not self._by_key and not self._result_key:
             # Nearly always, written out for its sake: the call is answered with the result.
             if request.state != ANSWERED:
-                self._owner.transport.wait(request, request.deadline if deadline is None else deadline)
+                awaited = None if blocking.strategy() is None else _Wait(self, deadline)
+                self._owner.transport.wait(request, request.deadline if deadline is None else deadline, awaited)
             if request.header is DONE and self._request is request:
                 self._connection.arrived()  # type: ignore[union-attr]
                 self._take_value(request)
@@ -285,7 +292,8 @@ class Future(_Awaited[T]):
             if request.state != ANSWERED:
                 # A get of our own is answered at its deadline at the latest.
                 own = deadline is None or before is None
-                self._owner.transport.wait(request, request.deadline if own else deadline)  # type: ignore[arg-type]
+                until = request.deadline if own else deadline
+                self._owner.transport.wait(request, until, _Wait(self, deadline))  # type: ignore[arg-type]
             self._take(request)
             if not self._settled and self._request is None and before is None:
                 raise self._late()
@@ -342,6 +350,29 @@ class Future(_Awaited[T]):
         if not self._stored or (self._value is not _UNSET and self._size <= _EMBED_BYTES_MAX):
             return encode_parts(self.get())
         return encode_reference(self.key)
+
+
+class _Wait:
+    """A thread's wait for a future, until a deadline if there is one."""
+
+    __slots__ = ("_future", "patient")
+    first = False
+
+    def __init__(self, future: Future[Any], deadline: Optional[float]) -> None:
+        self._future = future
+        self.patient = deadline is None
+
+    def runs(self) -> List[bytes]:
+        return self._future._runs()
+
+    def succeeded(self) -> bool:
+        future = self._future
+        return not future._by_key and not future._result_key and future._request is not None and _succeeded(future._request)
+
+
+def _succeeded(request: Request) -> bool:
+    header = request.header
+    return header is DONE or (request.state == ANSWERED and header is not None and header.HasField("done"))
 
 
 def _task() -> Any:

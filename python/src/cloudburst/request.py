@@ -7,7 +7,6 @@ none, is there. LOST: its channel broke before the answer, and it may be sent ag
 from __future__ import annotations
 
 import itertools
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Protocol, Sequence, Union
 
 from cloudburst.codec import Encoded
@@ -73,6 +72,12 @@ class Inbox(Protocol):
     def __len__(self) -> int: ...
 
 
+class Sleeper(Protocol):
+    """What wakes a thread that sleeps: a lock, or something like it."""
+
+    def release(self) -> None: ...
+
+
 class Waiter:
     """What threads can wait for on a channel: that the state is no longer WAITING."""
 
@@ -80,7 +85,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.state = WAITING
-        self.sleepers: Optional[List[Lock]] = None  # one for each thread that sleeps; guarded by the channel
+        self.sleepers: Optional[List[Sleeper]] = None  # one for each thread that sleeps; guarded by the channel
 
 
 class Request(Waiter):

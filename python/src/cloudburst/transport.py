@@ -17,6 +17,8 @@ from collections import deque
 from threading import Lock
 from typing import Any, Deque, Generator, Optional
 
+from cloudburst import blocking
+from cloudburst.blocking import Awaited
 from cloudburst.channel import Channel, settle
 from cloudburst.endpoint import Endpoint, Locate
 from cloudburst.errors import (
@@ -96,15 +98,21 @@ class Transport:
             if channel.send(request):
                 return
 
-    def wait(self, request: Request, deadline: float) -> None:
-        """Return when a request has been answered. Raises DeadlineExceededError, or UnavailableError when the node is gone."""
+    def wait(self, request: Request, deadline: float, awaited: Optional[Awaited] = None) -> None:
+        """Return when a request has been answered. ``awaited`` says for which runs it waits.
+
+        Raises DeadlineExceededError, or UnavailableError when the node is gone.
+        """
         while request.state != ANSWERED:
             if request.state == LOST:
                 self.recover(request, deadline)
                 continue
             channel = request.channel
             assert channel is not None
-            channel.wait(request, deadline)
+            if awaited is None or (strategy := blocking.strategy()) is None:
+                channel.wait(request, deadline)
+            else:
+                strategy.wait(channel, request, deadline, awaited)
             if request.state == WAITING and time.monotonic() >= deadline:
                 raise DeadlineExceededError(f"{request.what}: no answer in time")
 
@@ -192,7 +200,10 @@ class Transport:
         backoff = _BACKOFF_SECONDS_MIN
         while True:
             try:
-                return Channel(*dial(self._locate(), min(deadline, time.monotonic() + _CONNECT_SECONDS)), self._lost)
+                endpoint = self._locate()
+                channel = Channel(*dial(endpoint, min(deadline, time.monotonic() + _CONNECT_SECONDS)), self._lost)
+                channel.own = endpoint.socket is not None
+                return channel
             except UnavailableError:
                 pause = backoff * random.uniform(0.5, 1.0)
                 if not self._was_connected or self._closed or time.monotonic() + pause >= until:

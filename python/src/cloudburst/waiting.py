@@ -6,11 +6,12 @@ import time
 from collections import deque
 from typing import Any, AsyncIterator, Deque, Dict, Generic, Iterable, Iterator, List, NamedTuple, Optional, Set, TypeVar
 
+from cloudburst import blocking
 from cloudburst.cells import duration
 from cloudburst.channel import Channel
 from cloudburst.connection import RUN_SECONDS
 from cloudburst.errors import DeadlineExceededError, InvalidArgumentError
-from cloudburst.future import Future
+from cloudburst.future import Future, _succeeded
 from cloudburst.request import ANSWERED, LOST, WAITING, Request, Waiter
 
 __all__ = [
@@ -50,6 +51,8 @@ def wait(futures: Iterable[Future[Any]], timeout: Optional[float] = None, return
     """
     _check_return_when(return_when)
     arrivals = Arrivals(futures)
+    arrivals.first = return_when != ALL_COMPLETED
+    arrivals.patient = timeout is None and not arrivals.first
     left = set(arrivals.futures)
     done: Set[Future[Any]] = set()
     deadline = arrivals.deadline(timeout)
@@ -151,10 +154,12 @@ def _check_return_when(return_when: str) -> None:
 class Arrivals(Waiter):
     """Futures, in the order in which they are done. Used by one thread, which the thread that reads their answers tells."""
 
-    __slots__ = ("_channel", "_events", "_several", "_waiting", "futures")
+    __slots__ = ("_channel", "_events", "_several", "_waiting", "first", "futures", "patient")
 
     def __init__(self, futures: Iterable[Future[Any]]) -> None:
         super().__init__()
+        self.patient = False  # whether all of them are waited for, so that a wait is not over before
+        self.first = True  # whether one of them ends it
         self.futures = checked(futures)
         self._channel: Optional[Channel] = None  # at which this thread waits
         self._events: Deque[Any] = deque()  # futures that are done, requests that are answered or lost; None ends a wait
@@ -206,6 +211,8 @@ class Arrivals(Waiter):
     def _report(self, request: Request) -> None:
         # Called by the thread that has read the answer.
         self._events.append(request)
+        if self.patient and not self._several and len(self._events) < len(self._waiting):
+            return
         self.state = ANSWERED
         channel = self._channel
         if channel is not None:
@@ -233,7 +240,19 @@ class Arrivals(Waiter):
         if channel is None or self.state != WAITING:
             return
         self._channel = channel
+        strategy = blocking.strategy()
         try:
-            channel.wait(self, deadline)
+            if strategy is None or self._several:
+                channel.wait(self, deadline)
+            else:
+                strategy.wait(channel, self, deadline, self)
         finally:
             self._channel = None
+
+    def runs(self) -> List[bytes]:
+        return list(dict.fromkeys(run for futures in self._waiting.values() for run in futures[0]._runs()))
+
+    def succeeded(self) -> bool:
+        answered = [event for event in self._events if isinstance(event, Request)]
+        known = all(not future._by_key and not future._result_key for futures in self._waiting.values() for future in futures)
+        return known and len(answered) == len(self._waiting) and all(map(_succeeded, answered))

@@ -28,7 +28,7 @@ import tracemalloc
 import warnings
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-__all__ = ["Baseline", "notice_changes", "stop_timers", "stop_timers_surely"]
+__all__ = ["Baseline", "notice_changes", "stop_timers", "stop_timers_surely", "timers_armed"]
 
 _TRIES_MAX = 8  # of setting back, when signal handlers of user code raise meanwhile
 
@@ -39,6 +39,7 @@ _alarm, _setitimer = _signal.alarm, _signal.setitimer
 _cancel_dump = faulthandler.cancel_dump_traceback_later
 _getsignal = _signal.getsignal
 _setlocale, _LC_ALL = _locale.setlocale, _locale.LC_ALL
+_getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
 _environ: Any = os.environ
 _root, _manager = logging.getLogger(), logging.Logger.manager
 
@@ -80,6 +81,11 @@ def _noting(function: Callable[..., Any], module: str, called: Set[str]) -> Call
 
     noting.__module__ = module  # where a pickle finds it
     return noting
+
+
+def timers_armed() -> bool:
+    """Report whether a function may have started a timer that has not run out."""
+    return bool(_armed)
 
 
 def stop_timers() -> None:
@@ -250,6 +256,15 @@ def _set_mask(mask: Any) -> None:
     _signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+class _Below:
+    """The frames of the invocations that wait below the one that runs, which has the whole recursion limit for itself."""
+
+    frames = 0
+
+
+_below = _Below()
+
+
 def _start_method() -> Any:
     return sys.modules["multiprocessing.context"]._default_context._actual_context
 
@@ -315,7 +330,7 @@ def _settings() -> List[_Setting]:
         _attribute(threading, "excepthook"),
         _Setting(sys.gettrace, sys.settrace, imports=False),
         _Setting(sys.getprofile, sys.setprofile, imports=False),
-        _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
+        _Setting(lambda: _getrecursionlimit() - _below.frames, lambda limit: _setrecursionlimit(limit + _below.frames)),
         _Setting(sys.getswitchinterval, sys.setswitchinterval),
         _Setting(socket.getdefaulttimeout, socket.setdefaulttimeout),
         _Setting(functools.partial(getattr, warnings, "filters"), _set_filters, list),
@@ -352,16 +367,46 @@ class Baseline:
         self._assigned = _copy_of_assigned(_assigned())
         _touched.clear()
 
+    # An invocation that runs while another one waits below it finds the process as the first one did.
+
+    def lay_aside(self) -> Optional[List[Any]]:
+        """Set back what the function that waits has changed, and return it for :meth:`take_up`; None = nothing."""
+        if not self._differs():
+            return None
+        self._look_at_modules()
+        found = [setting.copy(setting.read()) for setting in self._settings]
+        self.set_back()
+        return found
+
+    def take_up(self, found: Optional[List[Any]]) -> None:
+        """Set back what the function on top has changed, and give the one that goes on what it had."""
+        self.set_back()
+        if found is not None:
+            for setting, before in zip(self._settings, found):
+                if setting.read() != before:
+                    with contextlib.suppress(OSError, ValueError):
+                        setting.write(setting.copy(before))
+            _touched.add("before")  # so that all is compared when it ends
+
+    @staticmethod
+    def deepen(frames: int) -> None:
+        """Let the function on top recurse as deep as if those below it did not have so many frames more."""
+        _below.frames += frames
+        _setrecursionlimit(_getrecursionlimit() + frames)
+
+    def _differs(self) -> bool:
+        return bool(
+            _touched
+            or _assigned() != self._assigned
+            or len(sys.modules) != self._modules
+            or (self._of_modules and self._modules_differ())
+        )
+
     def set_back(self) -> None:
         """Set back what differs. Exceptions of signal handlers that user code has left are dropped with the handlers."""
         for _ in range(_TRIES_MAX):
             try:
-                if (
-                    _touched
-                    or _assigned() != self._assigned
-                    or len(sys.modules) != self._modules
-                    or (self._of_modules and self._modules_differ())
-                ):
+                if self._differs():
                     self._look_at_modules()
                     self._write()
                     self._assigned = _copy_of_assigned(_assigned())

@@ -16,7 +16,9 @@ from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple, 
 from cloudburst import frame
 from cloudburst.codec import Buffer, Encoded
 from cloudburst.errors import DeadlineExceededError, FrameError, InternalError, UnsupportedError, exception_from
+from cloudburst.request import Sleeper
 from cloudburst.v1 import frame_pb2
+from cloudburst.worker.invocation import locate
 
 Frame = Tuple[frame_pb2.Header, List[Buffer]]
 
@@ -39,6 +41,7 @@ class Channel:
         self._orders: Deque[Frame] = deque()
         self._asked: Set[int] = set()
         self._replies: Dict[int, Frame] = {}
+        self._sleeper: Optional[Sleeper] = None  # of the thread that takes the orders, while it waits for the turn and for more
 
     def _renew_locks(self) -> None:
         self._sending = threading.Lock()
@@ -74,6 +77,85 @@ class Channel:
                     self._waiting -= 1
                     if self._orders:
                         return self._orders.popleft()
+
+    # Waiting for more than this channel, in the thread that takes the orders.
+
+    @property
+    def left(self) -> bool:
+        """Whether this is a forked child, which must not speak here."""
+        return self._left
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def begin(self) -> int:
+        """Return an id for a frame that is answered only if something is wrong with it: :meth:`failed` tells."""
+        id = next(self._ids)
+        self._asked.add(id)
+        return id
+
+    def end(self, id: int) -> None:
+        self._asked.discard(id)
+        self._replies.pop(id, None)
+
+    def failed(self, id: int) -> None:
+        """Raise what a frame has been answered with, if it has been."""
+        reply = self._replies.pop(id, None) if self._replies else None
+        if reply is not None and reply[0].HasField("error"):
+            raise exception_from(reply[0].error, reply[1])
+
+    def take_turn(self, sleeper: Sleeper) -> bool:
+        """Take the turn to read, until :meth:`give_turn`. False when another thread has it: the sleeper is released when there
+        is an order, or the turn, to take.
+        """
+        self._sleeper = sleeper
+        if self._turn.acquire(False):
+            self._sleeper = None
+            return True
+        return False
+
+    def give_turn(self, had: bool) -> None:
+        self._sleeper = None
+        if had:
+            self._pass_turn()
+
+    @property
+    def buffered(self) -> bool:
+        """Whether there is an order to take, or something has been received."""
+        return bool(self._orders) or self._reader.buffered > 0
+
+    def take_order(self, read: bool) -> Union[bytes, Frame, None]:
+        """Return an order, or None when what has come is none. ``read`` says whether the calling thread has the turn."""
+        if self._orders:
+            return self._orders.popleft()
+        if not read:
+            return None
+        whole = self._reader.read_whole()
+        if whole is not None and locate(whole) is not None:
+            return whole
+        self._keep(frame.parse(whole) if whole is not None else self._reader.read())
+        return self._orders.popleft() if self._orders else None
+
+    def next_order_or_reply(self, id: int, deadline: float) -> Union[bytes, Frame, None]:
+        """Return the next order, or None once a frame has been answered. Raises TimeoutError at the deadline."""
+        while True:
+            if self._orders:
+                return self._orders.popleft()
+            if id in self._replies:
+                return None
+            if self._turn.acquire(False):
+                try:
+                    self._keep(self._reader.read(deadline))
+                finally:
+                    self._pass_turn()
+            else:
+                with self._changed:
+                    self._waiting += 1
+                    if not self._orders and id not in self._replies and self._turn.locked():
+                        self._changed.wait(_WAIT_SECONDS)
+                    self._waiting -= 1
+                if time.monotonic() >= deadline:
+                    raise TimeoutError("the executor did not answer")
 
     def send(self, data: bytes) -> None:
         """Send a frame that is in one piece."""
@@ -166,12 +248,17 @@ class Channel:
             self._replies[header.id] = received
         else:
             raise FrameError(f"the executor sent a {body}")
+        if self._sleeper is not None:
+            self._sleeper.release()
         if self._waiting:
             with self._changed:
                 self._changed.notify_all()
 
     def _pass_turn(self) -> None:
         self._turn.release()
+        sleeper = self._sleeper
+        if sleeper is not None:
+            sleeper.release()
         if self._waiting:
             with self._changed:
                 self._changed.notify_all()

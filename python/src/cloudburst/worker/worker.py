@@ -13,9 +13,11 @@ import sys
 import traceback
 from contextvars import copy_context
 from struct import Struct
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from cloudburst import codec, frame
+from cloudburst.blocking import set_strategy
+from cloudburst.call import set_parent
 from cloudburst.codec import Buffer
 from cloudburst.errors import CodecError, Error, FrameError
 from cloudburst.frame import varint
@@ -31,6 +33,7 @@ from cloudburst.worker.library import UserLibrary
 from cloudburst.worker.logs import LogStream
 from cloudburst.worker.plan import Plan, Step, unreadable
 from cloudburst.worker.upstream import arguments_of
+from cloudburst.worker.waiting import Waiting
 
 _PLANS_MAX = 512
 _GATHER_BYTES = 32 << 10
@@ -75,6 +78,9 @@ class Worker:
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc,assignment]
         self._baseline = Baseline()
         self._baseline.keep_what_imports_change()
+        self._fresh = copy_context()  # that of no function, with what loading functions has changed in it
+        set_strategy(Waiting(self._channel, self._carry_out))
+        set_parent(_current_run)
         try:
             self._loop()
         except EOFError:
@@ -110,6 +116,29 @@ class Worker:
         elif body not in ("done", "error", "cells", "messages"):  # the reply to a thread that has given up is let go
             raise FrameError(f"the executor sent a {body}")
 
+    def _carry_out(self, order: Union[bytes, Frame]) -> None:
+        """Carry out an order while an invocation waits. A function finds the process as it would without that one."""
+        if not isinstance(order, bytes) and order[0].WhichOneof("body") != "invoke":
+            self._take(order, None)
+            return
+        self._flush()  # what the host has printed so far
+        streams, main = (sys.stdout, sys.stderr), sys.modules.get("__main__")
+        sys.stdout, sys.stderr = self.stdout, self.stderr
+        aside = self._baseline.lay_aside()
+        frames = _frames()
+        self._baseline.deepen(frames)
+        try:
+            if not isinstance(order, bytes) or not self._run_known(order):
+                self._take(
+                    frame.parse(order) if isinstance(order, bytes) else order, order if isinstance(order, bytes) else None
+                )
+        finally:
+            self._baseline.deepen(-frames)
+            self._baseline.take_up(aside)
+            sys.stdout, sys.stderr = streams
+            if main is not None:
+                sys.modules["__main__"] = main
+
     def _run_known(self, whole: bytes) -> bool:
         """Run an invocation whose like has been seen before; report whether it was one."""
         located = locate(whole)
@@ -133,6 +162,8 @@ class Worker:
             self._fail(invocation, e)
         else:
             self._baseline.take()
+            if len(stack) == 1:
+                self._fresh = copy_context()
             located = locate(whole) if whole is not None else None
             if located is not None:
                 if len(self._plans) >= _PLANS_MAX:
@@ -157,7 +188,8 @@ class Worker:
     def _answer(self, invocation: Invocation, plan: Plan, values: List[Buffer]) -> None:
         """Run the steps and send what comes of it."""
         try:
-            result = copy_context().run(self._run_steps, invocation, plan.steps, values)
+            context = copy_context() if len(stack) == 1 else self._fresh.copy()
+            result = context.run(self._run_steps, invocation, plan.steps, values)
             try:
                 encoded = _encode(result)
             except Error as e:
@@ -243,20 +275,24 @@ class Worker:
     def _leave(self) -> None:
         """Take the invocation that has been answered off the stack."""
         stack.pop()
-        self._baseline.set_back()
+        if not stack:
+            self._baseline.set_back()
 
     def _finish(self) -> None:
         """Pass on what has been printed. In a forked child that has left the function: end it."""
         if self._forked:
             _leave_child(None)
-        if self.stdout.pending:
-            self.stdout.flush()
-        if self.stderr.pending:
-            self.stderr.flush()
+        self._flush()
         if sys.stdout is not self.stdout:
             sys.stdout = self.stdout
         if sys.stderr is not self.stderr:
             sys.stderr = self.stderr
+
+    def _flush(self) -> None:
+        if self.stdout.pending:
+            self.stdout.flush()
+        if self.stderr.pending:
+            self.stderr.flush()
 
     def _log(self, stream: int, text: str) -> bool:
         header = frame_pb2.Header()
@@ -290,6 +326,19 @@ class Worker:
         self._channel.leave()
         self.stdout.leave_to_descriptor()
         self.stderr.leave_to_descriptor()
+
+
+def _current_run() -> Optional[bytes]:
+    invocation = current()
+    return None if invocation is None else invocation.run_id
+
+
+def _frames() -> int:
+    """Return how many frames the invocation that waits has, with some to spare for those that only the interpreter sees."""
+    frame, frames, bottom = sys._getframe(2), 2, Worker._carry_out.__code__
+    while frame is not None and frame.f_code is not bottom:
+        frame, frames = frame.f_back, frames + 1  # type: ignore[assignment]
+    return frames + frames // 2
 
 
 def ignore_termination(*_: object) -> None:
