@@ -51,8 +51,8 @@ type Config struct {
 	WorkersMin int
 	// WorkersMax bounds the workers that run functions (classes have their own bound). Default 256.
 	WorkersMax int
-	// GrowAfter is how long a call waits before the pool grows, for then its workers are blocked. While they use every core
-	// it is ten times as long. Default 20ms.
+	// GrowAfter is how long a call waits before workers are added for those that are blocked. A worker is measured for twice as
+	// long before it counts as blocked. Default 20ms.
 	GrowAfter time.Duration
 	// IdleTimeout is how long a worker beyond WorkersMin may be idle. Default 30s.
 	IdleTimeout time.Duration

@@ -42,7 +42,7 @@ type Executor struct {
 	// goroutines of workers and invocations; added to only while not stopped.
 	goroutines sync.WaitGroup
 
-	grown      time.Time // when the pool last grew
+	observer   observer
 	spawnAfter time.Time // no worker is started before, because those before ended at once
 	spawnFails int
 	ticking    atomic.Bool

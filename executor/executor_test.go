@@ -387,26 +387,36 @@ func TestSpinnersDoNotStarveTheOneTheyWaitFor(t *testing.T) {
 	}
 }
 
-func TestThePoolGrowsSlowlyWhenItsWorkersUseTheCores(t *testing.T) {
+func TestFunctionsThatUseTheCPUGetFewWorkers(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{WorkersMin: runtime.NumCPU()})
-	for range runtime.NumCPU() {
-		inv := n.invocation("spin")
-		inv.Deadline = time.Now().Add(patience)
-		n.begin(inv)
+	few := runtime.NumCPU() + spinnersExtra
+	spinners := make([]<-chan wire.Result, 4*few)
+	for i := range spinners {
+		spinners[i] = n.begin(n.invocation("spin_for", 0.1))
 	}
-	before := time.Now()
-	equal(t, n.call("incr", 1), uint64(2)) // and yet it does
-	took := time.Since(before)
-	if started := n.Stats().Started; started > uint64(runtime.NumCPU())+uint64(took/n.cfg.GrowAfter) {
-		t.Errorf("%d workers after %v", started, took)
+	equal(t, n.call("incr", 1), uint64(2))
+	for _, s := range spinners {
+		within(t, s, "a spinner")
 	}
-	for _, pid := range n.pids() {
-		if runningAtLeast([]int{pid, pid}, 3) {
-			t.Error("two processes are taken for three")
-		}
+	if started := n.Stats().Started; started > uint64(few) {
+		t.Errorf("%d workers for %d cores", started, runtime.NumCPU())
 	}
-	equal(t, isRunning(1<<30), false)
+}
+
+func TestTrivialCallsGetNoMoreWorkersThanCores(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{WorkersMin: runtime.NumCPU()})
+	calls := make([]<-chan wire.Result, 5000)
+	for i := range calls {
+		calls[i] = n.begin(n.invocation("incr", i))
+	}
+	for _, c := range calls {
+		within(t, c, "a call")
+	}
+	if started := n.Stats().Started; started > uint64(runtime.NumCPU()+spinnersExtra) {
+		t.Errorf("%d workers for %d cores", started, runtime.NumCPU())
+	}
 }
 
 func TestAStuckZygote(t *testing.T) {

@@ -1,102 +1,205 @@
 package executor
 
 import (
-	"bytes"
-	"os"
 	"runtime"
-	"strconv"
 	"time"
 )
 
-// saturatedFactor is how much longer calls wait before the pool grows while its workers use every core: more of them would
-// only share these, but a function that spins until another one has run must not keep that one out for ever.
-const saturatedFactor = 10
+const (
+	// growAtOnce is how many workers are started at once when all are blocked, so that many functions that sleep soon run side by side.
+	growAtOnce = 8
+	// spinnersExtra is how many workers are added soon, beyond one per core, while all of these use the CPU and no invocation
+	// ends: a function may spin until another one has run. Further ones are added after longer and longer pauses.
+	spinnersExtra = 2
+	// spinnersFactor is how much longer than for blocked workers it takes until such a worker is added.
+	spinnersFactor = 10
+	// stuckPause is after how long another one is added to these, the first time; then the pause doubles.
+	stuckPause = 10 * time.Second
+	// windowFactor is how much longer than Config.GrowAfter a worker is measured before it counts as blocked.
+	windowFactor = 2
+	// shortTurn is how long a thread runs at a time that goes to sleep by itself: on average in a window with at least shortTurnsMin turns.
+	shortTurn     = 250 * time.Microsecond
+	shortTurnsMin = 4
+	// measureShare bounds what the node spends to look at its workers: one part of so many of its time on one core.
+	measureShare = 20
+)
 
-// grow adds workers to the shared lane when its oldest invocation has waited for so long that the workers must be blocked: at most as
-// many as wait, and at most a doubling at once. When they are not blocked but use every core, it adds one at a time, seldom.
+// pool is what the growth of the shared lane depends on.
+type pool struct {
+	waiting int           // invocations that a worker could start
+	size    int           // workers that are up
+	blocked int           // workers that are known not to use the CPU
+	polling int           // of the others, workers that go to sleep all the time
+	cores   int           // how many workers are to use it
+	room    int           // how many workers may be added
+	still   time.Duration // for how long no invocation has ended and no worker has been added
+	after   time.Duration // Config.GrowAfter
+}
+
+// growth returns how many workers to add: as many as there are blocked ones that are not made up for yet. When nearly all are blocked,
+// it is as many as these up to growAtOnce, since those that start now are likely to block as well.
+func (p pool) growth() int {
+	active := p.size - p.blocked
+	wanted := 0
+	switch {
+	case active < p.cores:
+		wanted = max(p.cores-active, min(p.blocked, growAtOnce))
+	case p.still >= p.patience(active-p.cores):
+		wanted = 1
+	}
+	return max(0, min(wanted, p.waiting, p.room))
+}
+
+// patience returns how long workers that use the CPU may go on without an end before another one is added to extra ones. Functions that
+// poll are likely to wait for one that waits here.
+func (p pool) patience(extra int) time.Duration {
+	if extra < spinnersExtra || p.polling > 0 {
+		return spinnersFactor * p.after
+	}
+	return stuckPause << min(extra-spinnersExtra, 20)
+}
+
+// observer measures which workers are blocked, as long as invocations wait. Owned by the loop over deadlines.
+type observer struct {
+	since    time.Time // when it was first seen that an invocation waits; zero when none does
+	looks    map[*worker]look
+	next     time.Time // when the workers are looked at again
+	finished uint64    // invocations that had ended at the last look
+	progress time.Time // when the last one ended, or a worker was added
+	blocked  int       // workers that are blocked
+	polling  int       // workers that are not, but go to sleep all the time
+}
+
+// look is what has been seen of a worker that runs something.
+type look struct {
+	invocation uint64 // id of its Invoke frame
+	used       usage
+	at         time.Time // when that was; zero: it has not been measured
+	blocked    bool
+	polling    bool
+}
+
+// judge says what a worker has done in a window. What its process still waits for does not count in the usage, so a process that is ready is
+// not blocked, unless it gets its turns.
+func (k *look) judge(window time.Duration, in usage, ready func() bool) {
+	turns := in.turns >= shortTurnsMin && in.ran < time.Duration(in.turns)*shortTurn
+	k.blocked = in.ran >= 0 && in.ran+in.waited < window/2 && (turns || !ready())
+	k.polling = !k.blocked && turns
+}
+
+// observed is a worker to look at.
+type observed struct {
+	w          *worker
+	invocation uint64
+	process    kernelView
+}
+
+// kernelView is what the kernel says of a process.
+type kernelView interface {
+	used() (usage, error)
+	ready() bool
+}
+
+// grow adds workers to the shared lane when invocations have waited for Config.GrowAfter and workers are blocked.
 func (e *Executor) grow(now time.Time) {
+	o := &e.observer
 	e.mu.Lock()
-	wanted := e.wantsGrowth(now, e.cfg.GrowAfter)
-	var pids []int
-	if wanted {
-		for _, w := range e.workers {
-			if w.busy() && w.pid > 0 {
-				pids = append(pids, w.pid)
-			}
-		}
+	if e.shared.first() == nil {
+		o.since = time.Time{}
+		clear(o.looks)
+		e.mu.Unlock()
+		return
+	}
+	if o.since.IsZero() {
+		o.since, o.progress, o.blocked = now, now, 0
+	}
+	if finished := e.stats.finished.Load(); finished != o.finished {
+		o.finished, o.progress = finished, now
+	}
+	var workers []observed
+	if e.room() > 0 && !now.Before(o.next) {
+		workers = e.observed()
 	}
 	e.mu.Unlock()
-	if !wanted {
+	if workers == nil {
 		return
 	}
-	saturated := runningAtLeast(pids, runtime.NumCPU())
-	if saturated && !e.wantsGrowthLocked(now, saturatedFactor*e.cfg.GrowAfter) {
-		return
+	o.measure(workers, now, windowFactor*e.cfg.GrowAfter)
+	if now.Sub(o.since) >= e.cfg.GrowAfter {
+		e.add(now)
 	}
-	e.add(now, saturated)
 }
 
-// wantsGrowth reports whether the oldest invocation has waited for long, and the pool's last growth is as long ago. e.mu is held.
-func (e *Executor) wantsGrowth(now time.Time, after time.Duration) bool {
-	l := e.shared
-	oldest := l.queue.oldest()
-	return oldest != nil && l.size < e.cfg.WorkersMax && now.Sub(oldest.queued) >= after && now.Sub(e.grown) >= after
+// observed returns the workers of the shared lane that run something. e.mu is held.
+func (e *Executor) observed() []observed {
+	workers := make([]observed, 0, e.shared.size)
+	for _, w := range e.workers {
+		if w.lane != e.shared || w.pid == 0 || !w.busy() {
+			continue
+		}
+		if id := w.last().id.Load(); id != 0 {
+			workers = append(workers, observed{w, id, process{w.pid, w.conn}})
+		}
+	}
+	return workers
 }
 
-func (e *Executor) wantsGrowthLocked(now time.Time, after time.Duration) bool {
+// room returns how many workers may be added to the shared lane. e.mu is held.
+func (e *Executor) room() int { return e.cfg.WorkersMax - e.shared.size }
+
+// measure counts the workers that are blocked: those that have run the same invocation for a window, in which their threads neither
+// ran nor waited for a core for half of the time.
+func (o *observer) measure(workers []observed, now time.Time, window time.Duration) {
+	began := time.Now()
+	looks := make(map[*worker]look, len(workers))
+	o.blocked, o.polling = 0, 0
+	for _, w := range workers {
+		seen, ok := o.looks[w.w]
+		switch {
+		case !ok || seen.invocation != w.invocation:
+			seen = look{invocation: w.invocation} // most invocations have ended before the next look, so nothing is measured yet
+		case seen.at.IsZero() || now.Sub(seen.at) >= window:
+			used, err := w.process.used()
+			if err != nil {
+				continue // its process has ended
+			}
+			if !seen.at.IsZero() {
+				seen.judge(now.Sub(seen.at), used.since(seen.used), w.process.ready)
+			}
+			seen.used, seen.at = used, now
+		}
+		looks[w.w] = seen
+		if seen.blocked {
+			o.blocked++
+		}
+		if seen.polling {
+			o.polling++
+		}
+	}
+	o.looks = looks
+	o.next = now.Add(measureShare * time.Since(began))
+}
+
+// add starts the workers that the pool lacks, and gives them what waits.
+func (e *Executor) add(now time.Time) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.wantsGrowth(now, after)
-}
-
-func (e *Executor) add(now time.Time, one bool) {
-	type start struct {
-		w *worker
-		t *invocation
+	l, o := e.shared, &e.observer
+	p := pool{
+		waiting: l.queue.count, size: l.size, blocked: o.blocked, polling: o.polling, cores: max(l.keep, runtime.NumCPU()),
+		room: e.room(), still: now.Sub(o.progress), after: e.cfg.GrowAfter,
 	}
-	var starts []start
-	e.mu.Lock()
-	l := e.shared
-	room := min(l.waiting(), max(l.size, 1), e.cfg.WorkersMax-l.size)
-	if one {
-		room = min(room, 1)
-	}
-	for range room {
+	added := 0
+	for range p.growth() {
 		w, err := e.spawn(l)
 		if err != nil {
 			break
 		}
-		if t := e.next(w); t != nil {
-			starts = append(starts, start{w, t})
-		}
-		e.grown = now
+		l.putIdle(w)
+		o.progress = now
+		added++
 	}
 	e.mu.Unlock()
-	for _, s := range starts {
-		e.dispatch(s.w, s.t)
+	if added > 0 {
+		e.serve(l)
 	}
-}
-
-// runningAtLeast reports whether n of the processes use a core, or wait for one.
-func runningAtLeast(pids []int, n int) bool {
-	for _, pid := range pids {
-		if n <= 0 {
-			break
-		}
-		if isRunning(pid) {
-			n--
-		}
-	}
-	return n <= 0
-}
-
-// isRunning reports whether a process is in the state R; one that cannot be looked at is taken for blocked.
-func isRunning(pid int) bool {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
-	}
-	// The state follows the name, which is in parentheses and may contain more of them.
-	at := bytes.LastIndexByte(stat, ')')
-	return at >= 0 && at+2 < len(stat) && stat[at+2] == 'R'
 }

@@ -128,25 +128,29 @@ func (l *lane) putBack(t *invocation) {
 	l.queue.push(l.placed(t))
 }
 
-// takeIf removes and returns the invocations that match.
+// takeIf removes and returns the invocations that match. Others that are let start by that are served with the next end of an invocation, or
+// by Executor.serve.
 func (l *lane) takeIf(match func(*invocation) bool) []*invocation {
-	taken := l.queue.takeIf(match)
-	for name, limit := range l.limits {
-		parked := limit.parked.takeIf(match)
-		l.parked -= len(parked)
-		taken = append(taken, parked...)
-		l.drop(name, limit)
-	}
-	return taken
+	return l.take(func(q *queue) []*invocation { return q.takeIf(match) })
 }
 
-// takeRun removes and returns the invocations of a run.
+// takeRun removes and returns the invocations of a run, as takeIf does.
 func (l *lane) takeRun(run wire.RunID) []*invocation {
-	taken := l.queue.takeRun(run)
-	for name, limit := range l.limits {
-		parked := limit.parked.takeRun(run)
+	return l.take(func(q *queue) []*invocation { return q.takeRun(run) })
+}
+
+func (l *lane) take(from func(*queue) []*invocation) []*invocation {
+	taken := from(&l.queue)
+	queued := len(taken)
+	for _, limit := range l.limits {
+		parked := from(&limit.parked)
 		l.parked -= len(parked)
 		taken = append(taken, parked...)
+	}
+	for _, t := range taken[:queued] {
+		l.unpark(t) // in its stead
+	}
+	for name, limit := range l.limits {
 		l.drop(name, limit)
 	}
 	return taken
@@ -177,17 +181,23 @@ func (l *lane) enter(t *invocation) {
 
 // exit counts an invocation that started and runs no more: one that was parked for it goes back to the queue.
 func (l *lane) exit(t *invocation) {
-	f := t.limited()
-	if f == nil {
+	if f := t.limited(); f != nil {
+		l.limits[f.GetName()].running--
+		l.unpark(t)
+		l.drop(f.GetName(), l.limits[f.GetName()])
+	}
+}
+
+// unpark lets an invocation go back to the queue that was parked because of another one. It is parked again when it cannot start yet.
+func (l *lane) unpark(other *invocation) {
+	f := other.limited()
+	if f == nil || l.limits[f.GetName()] == nil {
 		return
 	}
-	limit := l.limits[f.GetName()]
-	limit.running--
-	if next := limit.parked.pop(); next != nil {
+	if next := l.limits[f.GetName()].parked.pop(); next != nil {
 		l.parked--
 		l.queue.push(next)
 	}
-	l.drop(f.GetName(), limit)
 }
 
 func (l *lane) limitOf(f *pb.Function) *limit {

@@ -70,6 +70,14 @@ def spin(_):
         pass
 
 
+def spin_for(_, seconds):
+    import time
+
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 def spin_until(library, key):
     while library.get(key) is None:
         pass
@@ -207,8 +215,8 @@ class Slow:
 
 library, cls, plain = 1, 2, 3
 functions = [
-    incr, sq, same, boom, unpicklable, large, length, die, leave, sleep, spin, spin_until, meet, wait_for, get, get_often, put,
-    put_lattices, delete, introduce, tell, send_to, many_waits, talk, children, pid,
+    incr, sq, same, boom, unpicklable, large, length, die, leave, sleep, spin, spin_for, spin_until, meet, wait_for, get,
+    get_often, put, put_lattices, delete, introduce, tell, send_to, many_waits, talk, children, pid,
 ]  # fmt: skip
 definitions = [(f.__name__, library, f) for f in functions]
 definitions += [("describe", plain, describe), ("counter", cls, (Counter, (100,))), ("slow", cls, (Slow, ()))]
