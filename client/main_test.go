@@ -35,6 +35,8 @@ var callables = map[string]string{
 	"repr":     "cbuiltins\nrepr\n.",
 	"set":      "cbuiltins\nset\n.",
 	"sorted":   "cbuiltins\nsorted\n.",
+	"print":    "cbuiltins\nprint\n.",
+	"warn":     "clogging\nwarning\n.",
 }
 
 // TestMain runs one node for all tests. It is the node that clients find.

@@ -37,7 +37,8 @@ type request struct {
 	header  *pb.Header
 	values  [][]byte
 
-	changes *inbox // of a watch
+	changes *inbox     // of a watch
+	lines   *lineInbox // of a request for lines
 
 	done  chan struct{} // closed when reply or err is there
 	reply wire.Frame
@@ -195,6 +196,10 @@ func (c *Client) read(s *stream) error {
 		}
 		if changed := frame.Header.GetChanged(); changed != nil {
 			c.changed(frame.Header.GetId(), changed, frame.Values)
+			continue
+		}
+		if lines := frame.Header.GetLogLines(); lines != nil {
+			c.logLines(frame.Header.GetId(), lines)
 			continue
 		}
 		if e := wire.ErrorFromFrame(frame); e != nil {

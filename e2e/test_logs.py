@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ import pytest
 
 import cloudburst
 from cloudburst.errors import InvalidArgumentError
-from e2e.node import Node
+from e2e.node import BINARY, Node
 
 Starter = Callable[..., Node]
 
@@ -291,3 +293,55 @@ def test_a_program_that_prints_what_its_functions_print(node: Node, name: str) -
     assert [line for line in done.stderr.splitlines() if "line" in line] == [f"({name}) line {n} \\x1b[2J" for n in range(3)]
     assert done.stderr.splitlines().count(f"({name}) child") == 3
     assert done.stdout == ""
+
+
+class Command:
+    """A command of which the test reads line after line."""
+
+    def __init__(self, node: Node, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [str(BINARY), *arguments], env=node._environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.stdout, self.stderr = self.process.stdout, self.process.stderr
+
+    def end(self, number: int = 0) -> int:
+        if number:
+            self.process.send_signal(number)
+        status = self.process.wait(30)
+        self.stdout.close()
+        self.stderr.close()
+        return status
+
+
+def test_commands_that_follow(node: Node, app: cloudburst.App, name: str) -> None:
+    def tell(n: int) -> int:
+        print("begin", n)
+        print("on stderr", file=sys.stderr)
+        assert cloudburst.context().get(f"{key}/{n}", wait=30)
+        print("end", n)
+        return n
+
+    key = name
+    future = app.function(tell, name=name).remote(1)
+    run = future.key.rpartition("/")[2]
+    of_run = Command(node, "runs", "logs", run, "-f")
+    of_function = Command(node, "fn", "logs", name, "-f")
+    for command in (of_run, of_function):
+        assert re.fullmatch(rf"[-: 0-9]*\.[0-9]+ {name}@1 {run[:8]} \| begin 1\n", command.stdout.readline())
+        assert command.stdout.readline().endswith(f" {run[:8]} ! on stderr\n")
+    app.put(f"{key}/1", True)
+    for command in (of_run, of_function):
+        assert command.stdout.readline().endswith(" | end 1\n")
+    assert of_run.stdout.read() == ""
+    assert of_run.stderr.read() == ""
+    assert of_run.end() == 0, "it ends with the run"
+    assert of_function.end(signal.SIGINT) == 0, "it ends with Ctrl-C"
+
+    call = Command(node, "call", name, "2")
+    assert call.stderr.readline() == "begin 2\n", "while the function runs"
+    app.put(f"{key}/2", True)
+    assert call.stdout.read() == "2\n"
+    assert call.stderr.read() == "on stderr\nend 2\n"
+    assert call.end() == 0

@@ -72,6 +72,9 @@ func (q *request) linesOf(get *pb.GetLogs) (query printed.Query, err error) {
 		return invalid("the id of a run has %d bytes, this one has %d", len(query.Run), len(id))
 	}
 	copy(query.Run[:], get.GetRunId())
+	if len(get.GetRunId()) > 0 && query.Run == (wire.RunID{}) {
+		return invalid("no run has the id %s", query.Run)
+	}
 	name, version, versioned := strings.Cut(get.GetFunction(), "@")
 	query.Function = name
 	if versioned {

@@ -159,7 +159,7 @@ func TestLogsThatMakeNoSense(t *testing.T) {
 	h := open(t, Config{})
 	c := h.dial(t)
 	for _, get := range []*pb.GetLogs{
-		{RunId: []byte("short")}, {Function: "f@"}, {Function: "@1"}, {Function: "f@0"}, {Function: "f@x"}, {Limit: printed.LinesOfRunMax + 1},
+		{RunId: []byte("short")}, {RunId: make([]byte, 16)}, {Function: "f@"}, {Function: "@1"}, {Function: "f@0"}, {Function: "f@x"}, {Limit: printed.LinesOfRunMax + 1},
 	} {
 		if err := failure(c.do(t, logsOf(get))); !errors.Is(err, wire.ErrInvalidArgument) {
 			t.Errorf("%v: %v", get, err)

@@ -20,6 +20,7 @@ type invocation struct {
 	args    []string
 	dag     bool
 	timeout time.Duration
+	quiet   bool
 }
 
 func (c *cli) callCommand() *cobra.Command {
@@ -31,6 +32,8 @@ func (c *cli) callCommand() *cobra.Command {
 
 Each argument is JSON, and NAME=JSON is a keyword argument. A DAG takes the arguments of the function that it begins with, or
 one object that maps names of its functions to lists of arguments. NAME is the whole name; NAME@3 calls version 3.
+
+What the run prints goes to stderr as it comes, with control characters shown as \x1b; not with --quiet or -o json.
 
 ` + notation,
 		Example: `  cloudburst call sq 4
@@ -48,6 +51,7 @@ one object that maps names of its functions to lists of arguments. NAME is the w
 	})
 	cmd.Flags().BoolVar(&i.dag, "dag", false, "call the DAG of this name, even if there is a function of the same name")
 	cmd.Flags().DurationVar(&i.timeout, "timeout", 5*time.Minute, "how long the run may take, such as 500ms or 2m")
+	cmd.Flags().BoolVarP(&i.quiet, "quiet", "q", false, "do not show what the run prints")
 	return cmd
 }
 
@@ -79,7 +83,12 @@ func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) erro
 			return err
 		}
 	}
+	wait := func() {}
+	if !i.quiet && c.output != "json" {
+		wait = c.printing(ctx, cloud, future.ID())
+	}
 	result, err := client.Get[client.Ordered](ctx, future)
+	wait()
 	if err != nil {
 		return err
 	}

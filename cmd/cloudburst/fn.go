@@ -14,6 +14,7 @@ import (
 func (c *cli) fnCommand() *cobra.Command {
 	fn := c.toClient(&cobra.Command{Use: "fn", Short: "List, describe and delete registered functions", RunE: group, Args: cobra.ArbitraryArgs})
 	fn.AddCommand(
+		c.fnLogsCommand(),
 		&cobra.Command{
 			Use: "ls [PREFIX]", Short: "List the functions that begin with a prefix, the latest version of each",
 			Args: between(0, 1, "at most a prefix"), ValidArgsFunction: c.completing(false, functionNames),

@@ -156,7 +156,7 @@ as JSON. The exit status is 1 when the node refuses something and 2 when the com
 		return usage("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		c.devCommand(), c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(),
+		c.devCommand(), c.serveCommand(), c.fnCommand(), c.dagCommand(), c.callCommand(), c.runsCommand(), c.kvCommand(), c.annaCommand(), c.statusCommand(),
 		c.contextCommand(), c.versionCommand(),
 	)
 	return root

@@ -43,6 +43,8 @@ var registered = []struct{ name, pickle, doc string }{
 	{"divide", "coperator\ntruediv\n.", ""},
 	{"complex", "cbuiltins\ncomplex\n.", ""},
 	{"sleep", "ctime\nsleep\n.", ""},
+	{"print", "cbuiltins\nprint\n.", ""},
+	{"warn", "clogging\nwarning\n.", ""},
 }
 
 func TestScripts(t *testing.T) {
