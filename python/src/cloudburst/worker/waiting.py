@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import sys
 import threading
@@ -27,8 +28,20 @@ from cloudburst.worker.invocation import Invocation, current, stack
 
 __all__ = ["Waiting"]
 
-NESTED_MAX = 500
-"""How many invocations one worker has on its stack at most; beyond it calls wait for another worker."""
+_LEVELS_MAX = 1000
+_LEVEL_BYTES = (
+    4 << 10 if sys.version_info >= (3, 11) else 8 << 10
+)  # of the thread's stack: measured 1 KiB, with room for user code
+
+
+def levels_max() -> int:
+    """Return how many invocations one worker has on its stack at most: half of the memory of the thread's stack is for them.
+
+    A call beyond it waits for another worker.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return _LEVELS_MAX if limit == resource.RLIM_INFINITY else min(_LEVELS_MAX, limit // 2 // _LEVEL_BYTES)
+
 
 _TICK_SECONDS = 1.0  # after which a thread that waits looks again
 _LEAVE_SECONDS = 60.0  # how long the executor may take to say that a wait is over
@@ -49,6 +62,7 @@ class Waiting:
         self._channel = channel
         self._carry_out = carry_out
         self._thread = threading.get_ident()
+        self._levels_max = levels_max()
         self._waker: Optional[_Waker] = None
         self._polls: Dict[Tuple[int, bool, bool], Any] = {}
 
@@ -72,7 +86,7 @@ class Waiting:
         return (
             threading.get_ident() == self._thread
             and stack[-1:] == [invocation]
-            and len(stack) < NESTED_MAX
+            and len(stack) < self._levels_max
             and not timers_armed()  # it would run out in the other function
             and not _loop_runs()
         )
