@@ -150,3 +150,53 @@ def test_retries_of_a_call_hold_for_each_function_of_a_pipeline(app: cloudburst.
         both.remote(path).get()
     assert both.options(retries=1).remote(path).get() == path
     assert executions(path) == "xxxxx"
+
+
+def test_a_rate_limit(app: cloudburst.App, name: str) -> None:
+    """Calls that are more than the limit wait, for each value of the key by itself."""
+
+    def when(user: str, number: int) -> float:
+        return time.monotonic()
+
+    limited = app.function(when, name=name, rate_limit=cloudburst.RateLimit(2, per=0.25, key="user"))
+    futures = {user: [limited.remote(user, i) for i in range(6)] for user in ("ann", "ben")}
+    for user in futures:
+        began = [future.get() for future in futures[user]]
+        # The limit holds where the node lets them start; until a worker looks at its clock some time passes.
+        assert max(began) - min(began) > 0.25, "three periods have two starts each"
+
+
+def test_a_call_that_would_wait_too_long_for_its_turn(app: cloudburst.App, name: str) -> None:
+    hourly = app.function(lambda: "done", name=name, rate_limit="1/h", queue_timeout=5)
+    assert hourly.remote().get() == "done"
+    with pytest.raises(
+        errors.NoResourcesError, match=rf"{name}@1.*once in 1h0m0s \(rate_limit\).*it may wait for 5s"
+    ) as caught:
+        hourly.remote().get()
+    assert caught.value.retry_after is not None
+    assert 3500 < caught.value.retry_after <= 3595
+    with pytest.raises(errors.NoResourcesError, match=r"it may wait for 2s"):
+        hourly.options(queue_timeout=2).remote().get()
+    with pytest.raises(errors.NoResourcesError, match=r"it may wait for 1s"):
+        hourly.options(timeout=1).remote().get()
+
+
+def test_settings_are_shown(node: Node, app: cloudburst.App, name: str) -> None:
+    limit = cloudburst.RateLimit(3, per=0.5, key="x")
+    settings = {"retries": 2, "retry_on": ValueError, "backoff": 1.5, "concurrency": 4, "priority": 7, "queue_timeout": 9}
+    app.function(lambda x: x, name=name, rate_limit=limit, **settings).register()  # type: ignore[call-overload]
+    shown = [" ".join(line.split()) for line in node.cli("fn", "describe", name).stdout.splitlines()]
+    assert {
+        "retries 2, on builtins.ValueError and the loss of its worker",
+        "backoff 1.5s",
+        "concurrency 4",
+        "rate limit 3/500ms for each x",
+        "priority 7",
+        "queue timeout 9s",
+    } <= set(shown)
+    (listed,) = node.json("fn", "ls", name)
+    assert listed["rate_limit"] == {"starts": 3, "period_nanoseconds": 500_000_000, "key": "x"}
+    assert (listed["retries"], listed["concurrency"], listed["priority"]) == (2, 4, 7)
+    app.function(lambda: 1, name=f"{name}-plain").register()
+    (plain,) = node.json("fn", "ls", f"{name}-plain")
+    assert plain["retries"] is None

@@ -98,6 +98,7 @@ var help = map[string]string{
 	"scheduler_refused":        "Calls that did not become a run.",
 	"scheduler_result_bytes":   "Bytes that stored results take, about.",
 	"scheduler_results":        "Results that are stored.",
+	"scheduler_delayed":        "Invocations that had to wait for their function's rate limit.",
 	"scheduler_retried":        "Invocations that were run again because a function raised or a worker was lost.",
 	"scheduler_started":        "Runs that began.",
 	"scheduler_undelivered":    "Results that were stored because no client waited for them.",

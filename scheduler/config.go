@@ -41,6 +41,12 @@ const (
 	lossesUnsaid = 2
 	// uncountedMax bounds the attempts of an invocation that do not count: the worker ended before it was given the invocation, or by another.
 	uncountedMax = 16
+	// gatesMax bounds the rate limits, of functions and of values of their keys, that are looked after; sweepEvery is how often those are
+	// forgotten that hold nothing, when there are so many.
+	gatesMax   = 1 << 16
+	sweepEvery = time.Second
+	// marksMax is how many times of starts are kept for one limit.
+	marksMax = 64
 	// endsMax is how many attempts an error describes, and endBytesMax how long what it says of one that raised.
 	endsMax     = 8
 	endBytesMax = 200

@@ -60,9 +60,12 @@ func (s *Scheduler) tickWhileBusy(ctx context.Context) {
 		s.failures.flush(now)
 		due = s.table.due(now, due[:0])
 		for i, a := range due {
-			if a.retry != nil {
+			switch {
+			case a.gate != nil:
+				s.open(a.gate, now)
+			case a.retry != nil:
 				a.run.launch(a.retry, now)
-			} else {
+			default:
 				a.run.expire(now)
 			}
 			due[i] = nil

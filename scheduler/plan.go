@@ -24,6 +24,7 @@ type plan struct {
 	sink     int
 	// timeout is what the functions ask for together with all their retries, and pauses what lies between the retries.
 	timeout, pauses time.Duration
+	limited         bool // one of the functions has a rate limit
 
 	apartPlan *plan // the same with every function in a chain of its own
 	apartOnce sync.Once
@@ -40,10 +41,12 @@ type chain struct {
 	// priority is the highest of its functions; queueTimeout is the shortest that one of them names, 0 when none does.
 	priority     int32
 	queueTimeout time.Duration
+	rateLimit    *pb.RateLimit // of its only function; nil when it has none
 }
 
 // of takes over what a function asks for where it waits.
 func (c *chain) of(f *pb.Function, first bool) {
+	c.rateLimit = f.GetRateLimit() // such a function is alone
 	if first || f.GetPriority() > c.priority {
 		c.priority = f.GetPriority()
 	}
@@ -89,6 +92,7 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 		last = append(last, len(p.chains)-1)
 	}
 	p.timeout, p.pauses = patience(p.functions, nil)
+	p.limited = slices.ContainsFunc(p.functions, func(f *pb.Function) bool { return f.GetRateLimit() != nil })
 	for i := range p.chains {
 		if len(p.chains[i].downstream) == 0 {
 			p.sink = i
@@ -103,6 +107,7 @@ func newPlanOf(ref string, f *pb.Function) *plan {
 	only.of(f, true)
 	p := &plan{refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{only}}
 	p.timeout, p.pauses = patience(p.functions, nil)
+	p.limited = f.GetRateLimit() != nil
 	return p
 }
 

@@ -21,6 +21,7 @@ func (r *run) end(result wire.Result) {
 	}
 	r.ended, r.result = true, result
 	r.mu.Unlock()
+	r.leaveGates()
 	now := time.Now()
 	r.s.stats.ended(result, now.Sub(r.started))
 	if result.Err != nil {

@@ -72,6 +72,7 @@ type invocation struct {
 	on      *Candidate
 	sent    *wire.Invocation // what the executor gets
 	past    *past            // nil before the first failure
+	turn    *turn            // nil unless it waits, or has waited, for its turn
 }
 
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
@@ -172,6 +173,16 @@ func (r *run) launch(inv *invocation, now time.Time) {
 		inv.sent = r.assemble(chain)
 		inv.sent.Done = inv.done
 	}
+	if chain.rateLimit != nil {
+		r.mu.Unlock()
+		r.launchInTurn(inv, chain, now)
+		return
+	}
+	r.hand(inv, chain)
+}
+
+// hand gives an invocation to an executor. r.mu is held, and let go.
+func (r *run) hand(inv *invocation, chain *chain) {
 	sent, on := inv.sent, r.s.only
 	if on == nil {
 		on = r.place(chain, sent)
@@ -189,6 +200,14 @@ func (r *run) priorityOf(chain *chain) int32 {
 		own = r.call.GetPriority()
 	}
 	return max(own, r.priority)
+}
+
+// queueTimeout returns how long the invocation of a chain may wait until it starts; 0 is until the deadline.
+func (r *run) queueTimeout(chain *chain) time.Duration {
+	if asked := r.call.GetQueueTimeoutMilliseconds(); asked > 0 {
+		return queueTimeoutOf(asked)
+	}
+	return chain.queueTimeout
 }
 
 // place asks the policy where an invocation runs. Functions that must share a node follow the first of them. r.mu is held,
@@ -215,10 +234,7 @@ func (r *run) assemble(chain *chain) *wire.Invocation {
 	steps := r.steps[chain.first:chain.end:chain.end]
 	out := &wire.Invocation{
 		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth, Attempt: 1,
-		Priority: r.priorityOf(chain), QueueTimeout: chain.queueTimeout,
-	}
-	if asked := r.call.GetQueueTimeoutMilliseconds(); asked > 0 {
-		out.QueueTimeout = queueTimeoutOf(asked)
+		Priority: r.priorityOf(chain), QueueTimeout: r.queueTimeout(chain),
 	}
 	upstream := r.upstream(chain)
 	if len(upstream) == 0 {

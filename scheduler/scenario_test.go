@@ -22,7 +22,7 @@ import (
 // TestScenarios plays the files in testdata: what is called, what the executor answers, and what becomes of it. Time is
 // virtual. Commands:
 //
-//	register NAME [retries=N] [retry_on=A,B] [backoff=D] [timeout=D] [class]   a new version of a function
+//	register NAME [retries=N] [retry_on=A,B] [backoff=D] [rate=N/D[/KEY]] [queue=D] [timeout=D] [class]   a new version of a function
 //	dag NAME f,g,h [f>g] [g>h] [colocated=f,g]
 //	call run=N function=REF|dag=NAME [timeout=D] [retries=N] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and
 //	     after a line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
@@ -100,6 +100,9 @@ func (s *scenario) Invoke(inv *wire.Invocation) {
 	attempt := ""
 	if inv.Again {
 		attempt = fmt.Sprintf(", attempt %d", inv.Attempt)
+	}
+	if inv.QueueTimeout > 0 {
+		attempt += fmt.Sprintf(", to start within %v", inv.QueueTimeout)
 	}
 	s.events <- "invoke " + describe(inv) + attempt
 }
@@ -228,6 +231,24 @@ func (s *scenario) register(t *testing.T, d *datadriven.TestData) string {
 			f.TimeoutMilliseconds = uint64(timeout.Milliseconds())
 		case "retry_on":
 			f.RetryOn = arg.Vals
+		case "rate": // its key is the first parameter
+			starts, period, _ := strings.Cut(arg.Vals[0], "/")
+			period, key, _ := strings.Cut(period, "/")
+			n, err := strconv.Atoi(starts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			each, err := time.ParseDuration(period)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.RateLimit = &pb.RateLimit{Starts: uint32(n), PeriodMilliseconds: uint64(each.Milliseconds()), Key: key, Position: 1}
+		case "queue":
+			wait, err := time.ParseDuration(arg.Vals[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.QueueTimeoutMilliseconds = uint64(wait.Milliseconds())
 		case "backoff":
 			backoff, err := time.ParseDuration(arg.Vals[0])
 			if err != nil {
@@ -352,6 +373,9 @@ func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
 		what := show(r.Value)
 		if r.Err != nil {
 			what = strings.ToLower(strings.TrimPrefix(r.Err.Code.String(), "CODE_")) + ": " + r.Err.Error()
+			if r.Err.RetryAfter > 0 {
+				what += fmt.Sprintf(" (retry after %v)", r.Err.RetryAfter)
+			}
 		}
 		s.events <- fmt.Sprintf("run %s: %s", number, what)
 		return !gone

@@ -29,6 +29,7 @@ type Scheduler struct {
 	results    *results
 	stats      counters
 	failures   failures
+	rates      *rates
 
 	inFlight atomic.Int64
 	draining atomic.Bool
@@ -74,6 +75,7 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 		wake:     make(chan struct{}, 1),
 		jitter:   jittered,
 	}
+	s.rates = newRates(s.table)
 	for _, e := range executors {
 		holder, _ := e.(Holder)
 		s.candidates = append(s.candidates, &Candidate{executor: e, holder: holder})

@@ -19,6 +19,7 @@ type counters struct {
 	refused     atomic.Uint64
 	attached    atomic.Uint64
 	retried     atomic.Uint64
+	delayed     atomic.Uint64
 	undelivered atomic.Uint64
 	lost        atomic.Uint64
 	forgotten   atomic.Uint64
@@ -46,6 +47,7 @@ type Stats struct {
 	Refused     uint64    // calls that did not become a run
 	Attached    uint64    // calls that joined a run under way, or took the stored result of one
 	Retried     uint64    // invocations run again because a function raised or a worker was lost
+	Delayed     uint64    // invocations that had to wait for their function's rate limit
 	Undelivered uint64    // results that no waiter took, and that were stored
 	Lost        uint64    // results that could not be stored
 	Forgotten   uint64    // stored results that had to make room for others
@@ -82,7 +84,7 @@ func (s *Scheduler) Stats() Stats {
 	out := Stats{
 		InFlight: int(s.inFlight.Load()),
 		Started:  c.started.Load(), Finished: c.finished.Load(), Failed: c.failed.Load(), Refused: c.refused.Load(),
-		Attached: c.attached.Load(), Retried: c.retried.Load(), Undelivered: c.undelivered.Load(), Lost: c.lost.Load(),
+		Attached: c.attached.Load(), Retried: c.retried.Load(), Delayed: c.delayed.Load(), Undelivered: c.undelivered.Load(), Lost: c.lost.Load(),
 	}
 	out.Forgotten = c.forgotten.Load()
 	out.Results, out.ResultBytes = s.results.held()

@@ -80,6 +80,14 @@ func (t *table) retryAt(inv *invocation, at time.Time) {
 	s.wheel.add(&alarm{run: inv.run, retry: inv}, t.tick(at))
 }
 
+// alarmAt notes when a gate opens.
+func (t *table) alarmAt(a *alarm, at time.Time) {
+	s := &t.shards[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wheel.add(a, t.tick(at))
+}
+
 // due appends the alarms whose time has come.
 func (t *table) due(now time.Time, due []*alarm) []*alarm {
 	tick := int64(now.Sub(t.epoch) / (wheelTickMilliseconds * time.Millisecond))

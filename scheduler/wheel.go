@@ -7,12 +7,13 @@ const (
 	wheelSlots = 512
 )
 
-// alarm is a time that a run is waiting for: its deadline, or that of an invocation's next attempt.
+// alarm is a time that a run is waiting for: its deadline, or that of an invocation's next attempt; or the next turn at a gate.
 type alarm struct {
 	next, prev *alarm // nil while it is in no wheel
 	tick       int64
 	run        *run
 	retry      *invocation // nil = the run's deadline
+	gate       *gate       // instead of a run
 }
 
 // wheel holds alarms by the tick at which they are due. Adding and removing one takes a constant time, which a heap's
