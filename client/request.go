@@ -32,6 +32,7 @@ type request struct {
 	again bool
 
 	stream *stream // that it was sent on; guarded by Client.mu
+	resent bool    // it has been sent on another stream before; owned by run
 
 	sending sync.Mutex // guards header and values while they are sent
 	header  *pb.Header
@@ -274,6 +275,7 @@ func (c *Client) resume(s *stream) {
 	c.stream, c.down = s, nil
 	var waiting []*request
 	for _, r := range c.pending {
+		r.resent = r.resent || r.stream != nil
 		r.stream = s
 		waiting = append(waiting, r)
 	}
@@ -289,7 +291,7 @@ func (c *Client) resume(s *stream) {
 		}
 		if call := r.header.GetCall(); call != nil {
 			r.sending.Lock()
-			call.TimeoutMilliseconds = uint64(left)
+			call.TimeoutMilliseconds, call.Resent = uint64(left), r.resent
 			r.sending.Unlock()
 		}
 		c.send(s, r)

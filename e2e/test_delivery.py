@@ -6,13 +6,13 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import List
+from typing import Any, Callable, List
 
 import pytest
 
 import cloudburst
 from cloudburst import errors
-from e2e.node import Node
+from e2e.node import Node, until
 
 
 @pytest.fixture
@@ -96,6 +96,40 @@ def test_losses_and_exceptions_count_together(app: cloudburst.App, name: str, pa
     with pytest.raises(ValueError, match="boom"):
         pay.remote(path, "dde").get()
     assert executions(path) == "123123123"
+
+
+def test_a_node_that_is_killed_while_a_function_runs(own_node: Callable[..., Node], path: str) -> None:
+    """The client calls again by itself, which runs again only what may run again."""
+    node = own_node()
+    app = cloudburst.connect()
+
+    def slow(path: str) -> str:
+        mark(path, "x")
+        while not Path(f"{path}-go").exists():
+            time.sleep(0.005)
+        return "done"
+
+    once, often = app.function(slow, name="once", retries=0), app.function(slow, name="often")
+    waiting: List[cloudburst.Future[Any]] = [
+        once.remote(path),
+        (once >> app.function(len, name="size")).remote(f"{path}-dag"),
+        often.remote(f"{path}-often"),
+    ]
+    for each in (path, f"{path}-dag", f"{path}-often"):
+        until(lambda each=each: Path(each).exists(), "the function to run")  # type: ignore[misc]
+    node.kill()
+    node.start()
+    Path(f"{path}-often-go").touch()
+    for future in waiting[:2]:
+        with pytest.raises(errors.OutcomeUnknownError, match=r"does not know the run.*find out before you call it again"):
+            future.get()
+    assert waiting[2].get() == "done"
+    assert [executions(each) for each in (path, f"{path}-dag", f"{path}-often")] == ["x", "x", "xx"]
+    # A connection that has broken while nothing was under way is noticed before the call is sent.
+    node.kill()
+    node.start()
+    Path(f"{path}-go").touch()
+    assert once.remote(path).get() == "done"
 
 
 def test_retry_on(app: cloudburst.App, name: str, path: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from e2e.node import ROOT, Node
 
-PAGES = ["docs/async.md", "docs/published.md", "python/README.md"]
+PAGES = ["docs/async.md", "docs/delivery.md", "docs/published.md", "python/README.md"]
 # A comment is what is printed, or a remark, a colon and what is printed.
 PRINTED = re.compile(r"^ *print\(.*\) +# (?:[a-z][^'{\[\n]*: )?(.+)$", re.MULTILINE)
 

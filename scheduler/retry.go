@@ -30,6 +30,14 @@ func (r *run) retries(f *pb.Function) (n uint32, said bool) {
 	return 0, false
 }
 
+// atMostOnce reports whether one of the run's functions may run at most once.
+func (r *run) atMostOnce() bool {
+	return slices.ContainsFunc(r.plan.functions, func(f *pb.Function) bool {
+		n, said := r.retries(f)
+		return said && n == 0
+	})
+}
+
 // failed runs an invocation again, or ends the run with what the invocation has failed with. r.mu is held, and let go.
 func (r *run) failed(inv *invocation, result wire.Result) {
 	f := r.plan.functions[r.plan.chains[inv.chain].first]

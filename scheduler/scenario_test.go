@@ -24,7 +24,7 @@ import (
 //
 //	register NAME [retries=N] [retry_on=A,B] [backoff=D] [rate=N/D[/KEY]] [queue=D] [timeout=D] [class]   a new version of a function
 //	dag NAME f,g,h [f>g] [g>h] [colocated=f,g]
-//	call run=N function=REF|dag=NAME [timeout=D] [retries=N] [store] [key=K] [gone] [level=N]; a line of arguments for each function, and
+//	call run=N function=REF|dag=NAME [timeout=D] [retries=N] [store] [key=K] [gone] [resent] [level=N]; a line of arguments for each function, and
 //	     after a line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
 //	answer NAME [VALUE]     the oldest invocation that begins with the function returns, by default what apply says
 //	raise NAME [TEXT]       … or raises a ValueError, which derives from Exception
@@ -322,6 +322,8 @@ func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
 			call.Store, call.OutputKey = true, value
 		case "gone":
 			gone = true
+		case "resent":
+			call.Resent = true
 		case "level":
 			n, err := strconv.Atoi(value)
 			if err != nil {

@@ -1063,6 +1063,7 @@ type Call struct {
 	Priority                 *int32  `protobuf:"zigzag32,15,opt,name=priority,proto3,oneof" json:"priority,omitempty"`                                                           // the function's own if it is left out
 	StreamCredit             uint32  `protobuf:"varint,16,opt,name=stream_credit,json=streamCredit,proto3" json:"stream_credit,omitempty"`                                       // the result is streamed as Items, so many before the first Credit; 0 = one Done
 	Retries                  *uint32 `protobuf:"varint,17,opt,name=retries,proto3,oneof" json:"retries,omitempty"`                                                               // of each of its functions; what the function says if it is left out
+	Resent                   bool    `protobuf:"varint,18,opt,name=resent,proto3" json:"resent,omitempty"`                                                                       // it has been sent before, over a connection that has broken
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
@@ -1225,6 +1226,13 @@ func (x *Call) GetRetries() uint32 {
 		return *x.Retries
 	}
 	return 0
+}
+
+func (x *Call) GetResent() bool {
+	if x != nil {
+		return x.Resent
+	}
+	return false
 }
 
 type isCall_Target interface {
@@ -4071,7 +4079,7 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\n" +
 	"positional\x18\x02 \x01(\rR\n" +
 	"positional\x12\x1a\n" +
-	"\bkeywords\x18\x03 \x03(\tR\bkeywords\"\x96\x05\n" +
+	"\bkeywords\x18\x03 \x03(\tR\bkeywords\"\xae\x05\n" +
 	"\x04Call\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1c\n" +
 	"\bfunction\x18\x02 \x01(\tH\x00R\bfunction\x12\x12\n" +
@@ -4091,7 +4099,8 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x1aqueue_timeout_milliseconds\x18\x0e \x01(\x04R\x18queueTimeoutMilliseconds\x12\x1f\n" +
 	"\bpriority\x18\x0f \x01(\x11H\x01R\bpriority\x88\x01\x01\x12#\n" +
 	"\rstream_credit\x18\x10 \x01(\rR\fstreamCredit\x12\x1d\n" +
-	"\aretries\x18\x11 \x01(\rH\x02R\aretries\x88\x01\x01B\b\n" +
+	"\aretries\x18\x11 \x01(\rH\x02R\aretries\x88\x01\x01\x12\x16\n" +
+	"\x06resent\x18\x12 \x01(\bR\x06resentB\b\n" +
 	"\x06targetB\v\n" +
 	"\t_priorityB\n" +
 	"\n" +

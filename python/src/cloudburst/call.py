@@ -11,7 +11,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 from cloudburst.codec import Encoded
 from cloudburst.errors import TooLargeError
 from cloudburst.frame import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, Buffer
-from cloudburst.request import Request, kept, next_id, varint
+from cloudburst.request import Frame, Request, kept, next_id, varint
 from cloudburst.v1 import frame_pb2
 
 __all__ = ["CallHead", "Shape", "new_run_id", "result_key", "run_of_key"]
@@ -24,6 +24,8 @@ _RUN_ID_BYTES = 16
 _RESULT_PREFIX = "cloudburst/result/"
 
 _pack_prefix = Struct("<II").pack
+_unpack_prefix = Struct("<II").unpack_from
+_PREFIX_BYTES = 8
 
 
 _ONE_SIZE = [b"\x12\x01" + varint(size) for size in range(0x80)]
@@ -62,11 +64,12 @@ def run_of_key(key: str) -> bytes:
 class CallHead:
     """What all calls of one kind share: target, shape of the arguments, options. Immutable."""
 
-    __slots__ = ("_after", "_before", "_before_nested", "what")
+    __slots__ = ("_after", "_before", "_before_nested", "once", "what")
 
-    def __init__(self, call: frame_pb2.Call, what: str) -> None:
-        """``call`` is without a run id. ``what`` says for people what is called."""
+    def __init__(self, call: frame_pb2.Call, what: str, once: bool = False) -> None:
+        """``call`` is without a run id. ``what`` says for people what is called. ``once``: it may run at most once."""
         self.what = what
+        self.once = once
         self._after = call.SerializeToString()  # run_id is the first field, so all others come after it
         run_id_field = b"\x0a" + varint(_RUN_ID_BYTES)
         size = len(run_id_field) + _RUN_ID_BYTES + len(self._after)
@@ -124,6 +127,22 @@ class CallHead:
 
     def _header_too_large(self, size: int) -> TooLargeError:
         return TooLargeError(f"{self.what}: the header of the call is {size} bytes; the limit is {HEADER_BYTES_MAX} (1 MiB)")
+
+
+def resent(frame: Frame) -> Frame:
+    """Return the frame of a request as it is sent again: that of a call says so, and any other stays as it is."""
+    first = frame if isinstance(frame, bytes) else frame[0]
+    if not isinstance(first, bytes):
+        return frame
+    header_bytes, payload_bytes = _unpack_prefix(first)
+    header = first[_PREFIX_BYTES : _PREFIX_BYTES + header_bytes]
+    call = frame_pb2.Header.FromString(header)
+    if not call.HasField("call") or call.call.resent:
+        return frame
+    call.call.resent = True
+    header = call.SerializeToString()
+    first = _pack_prefix(len(header), payload_bytes) + header + first[_PREFIX_BYTES + header_bytes :]
+    return first if isinstance(frame, bytes) else [first, *frame[1:]]
 
 
 def keep(request: Request) -> None:

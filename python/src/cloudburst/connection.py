@@ -63,6 +63,9 @@ class Connection:
         """Start a run that may take so many seconds, and return its id and the request that its result answers."""
         run_id = new_run_id()
         request = head.request(run_id, values, time.monotonic() + seconds + GRACE_SECONDS)
+        if head.once:
+            # Sent into a channel whose end has not been noticed yet, nothing would be known of it.
+            self.transport.poll()
         self.transport.start(request)
         if type(request.frame) is list:
             keep(request)

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
@@ -242,7 +242,7 @@ class Function(Stage[P, R]):
 
     def _new_head(self, shape: Shape) -> CallHead:
         ref = self.ref
-        head = call_head(frame_pb2.Call(function=ref), (shape,), self._options, f"call {ref}")
+        head = call_head(frame_pb2.Call(function=ref), (shape,), self._options, f"call {ref}", (self._description,))
         if self._heads_of != ref or len(self._heads) >= _HEADS_MAX:
             self._heads, self._heads_of = {}, ref
         self._heads[shape] = head
@@ -272,8 +272,15 @@ class _Lock:
 _lock = _Lock()
 
 
-def call_head(call: frame_pb2.Call, shapes: Tuple[Shape, ...], options: Options, what: str) -> CallHead:
-    """Return the head of calls whose target is set already."""
+def call_head(
+    call: frame_pb2.Call,
+    shapes: Tuple[Shape, ...],
+    options: Options,
+    what: str,
+    functions: Iterable[function_pb2.Function] = (),
+) -> CallHead:
+    """Return the head of calls whose target is set already. ``functions`` are those that it is known to run."""
+    once = options.retries == 0 or (options.retries is None and any(f.HasField("retries") and not f.retries for f in functions))
     for function, positional, keywords in shapes:
         call.arguments.add(function=function, positional=positional, keywords=keywords)
     if options.timeout is not None:
@@ -287,7 +294,7 @@ def call_head(call: frame_pb2.Call, shapes: Tuple[Shape, ...], options: Options,
         call.priority = options.priority
     if options.queue_timeout is not None:
         call.queue_timeout_milliseconds = checked_wait(options.queue_timeout)
-    return CallHead(call, what)
+    return CallHead(call, what, once)
 
 
 def described(

@@ -167,7 +167,9 @@ class Pipeline(Stage[P, R]):
             if len(self._heads) >= _HEADS_MAX:
                 self._heads = {}
             call = frame_pb2.Call(dag=self._registered)
-            head = self._heads[shape] = call_head(call, shape, self._options, f"call dag {self._registered}")
+            head = self._heads[shape] = call_head(
+                call, shape, self._options, f"call dag {self._registered}", _descriptions(self._graph)
+            )
         options = self._options
         connection = self._owner()
         run_id, request = connection.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
@@ -256,8 +258,9 @@ def _graph_of(stage: Union[Stage[Any, Any], Sequence[Stage[Any, Any]]]) -> Graph
     raise InvalidArgumentError(f"a pipeline is made of functions of the app, and tuples of them; got {stage!r:.100}")
 
 
-def _descriptions(graph: Graph) -> List[function_pb2.Function]:
-    return [f._description for f in graph.functions]
+def _descriptions(graph: Optional[Graph]) -> List[function_pb2.Function]:
+    """What is known of the functions of a pipeline."""
+    return [] if graph is None else [f._description for f in graph.functions]
 
 
 def _unique(functions: Any) -> Tuple[Fn, ...]:

@@ -19,6 +19,7 @@ from typing import Any, Deque, Generator, Optional
 
 from cloudburst import blocking
 from cloudburst.blocking import Awaited
+from cloudburst.call import resent
 from cloudburst.channel import Channel, settle
 from cloudburst.endpoint import Endpoint, Locate
 from cloudburst.errors import (
@@ -79,6 +80,12 @@ class Transport:
     def closed(self) -> bool:
         """Whether this program has closed it."""
         return self._closed
+
+    def poll(self) -> None:
+        """Take in what the node has sent, so that the end of the channel is noticed."""
+        channel = self._channel
+        if channel is not None:
+            channel.poll()
 
     def connect(self, deadline: float) -> None:
         """Connect if there is no channel. Raises UnavailableError, AuthenticationError or IncompatibleError."""
@@ -222,6 +229,7 @@ class Transport:
         elif time.monotonic() >= request.deadline:
             error = UnavailableError(f"{lost}, and the deadline passed before there was another")
         else:
+            request.frame = resent(request.frame)
             if not channel.send(request):
                 self._lost.append(request)
             return

@@ -156,7 +156,7 @@ class Arguments(_message.Message):
     def __init__(self, function: _Optional[str] = ..., positional: _Optional[int] = ..., keywords: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Call(_message.Message):
-    __slots__ = ("run_id", "function", "dag", "arguments", "level", "timeout_milliseconds", "store", "output_key", "continuation", "parent", "detached", "label", "cancel_on_disconnect", "queue_timeout_milliseconds", "priority", "stream_credit", "retries")
+    __slots__ = ("run_id", "function", "dag", "arguments", "level", "timeout_milliseconds", "store", "output_key", "continuation", "parent", "detached", "label", "cancel_on_disconnect", "queue_timeout_milliseconds", "priority", "stream_credit", "retries", "resent")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     DAG_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +174,7 @@ class Call(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     STREAM_CREDIT_FIELD_NUMBER: _ClassVar[int]
     RETRIES_FIELD_NUMBER: _ClassVar[int]
+    RESENT_FIELD_NUMBER: _ClassVar[int]
     run_id: bytes
     function: str
     dag: str
@@ -191,7 +192,8 @@ class Call(_message.Message):
     priority: int
     stream_credit: int
     retries: int
-    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., dag: _Optional[str] = ..., arguments: _Optional[_Iterable[_Union[Arguments, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_milliseconds: _Optional[int] = ..., store: bool = ..., output_key: _Optional[str] = ..., continuation: _Optional[_Union[Call, _Mapping]] = ..., parent: _Optional[bytes] = ..., detached: bool = ..., label: _Optional[str] = ..., cancel_on_disconnect: bool = ..., queue_timeout_milliseconds: _Optional[int] = ..., priority: _Optional[int] = ..., stream_credit: _Optional[int] = ..., retries: _Optional[int] = ...) -> None: ...
+    resent: bool
+    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., dag: _Optional[str] = ..., arguments: _Optional[_Iterable[_Union[Arguments, _Mapping]]] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_milliseconds: _Optional[int] = ..., store: bool = ..., output_key: _Optional[str] = ..., continuation: _Optional[_Union[Call, _Mapping]] = ..., parent: _Optional[bytes] = ..., detached: bool = ..., label: _Optional[str] = ..., cancel_on_disconnect: bool = ..., queue_timeout_milliseconds: _Optional[int] = ..., priority: _Optional[int] = ..., stream_credit: _Optional[int] = ..., retries: _Optional[int] = ..., resent: bool = ...) -> None: ...
 
 class CancelRun(_message.Message):
     __slots__ = ("run_id", "reason")
