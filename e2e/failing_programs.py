@@ -199,31 +199,6 @@ def main(): return f(1)
 """,
         r"global 'l' used by function 'f'",
     ),
-    "coroutine_function": (
-        r"""
-async def main(): return 1
-""",
-        r"coroutine function.*asyncio.run",
-    ),
-    "generator_function": (
-        r"""
-def main(): yield 1
-""",
-        r"generator function.*return a list",
-    ),
-    "async_generator_function": (
-        r"""
-async def main(): yield 1
-""",
-        r"generator function",
-    ),
-    "coroutine_run": (
-        r"""
-class main:
-    async def run(self): return 1
-""",
-        r"coroutine function",
-    ),
     "known_by_name": (
         r"""
 class Odd:

@@ -274,6 +274,9 @@ func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	}
 	e.freed(w)
 	e.stats.finished.Add(1)
+	if items := t.inv.Items; items != nil {
+		items.Disconnect()
+	}
 	t.finish(r)
 	return true
 }

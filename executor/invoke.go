@@ -40,6 +40,7 @@ func (f *invokeFrame) header(id uint64, t *invocation) *pb.Header {
 	f.order.Level = t.inv.Level
 	f.order.DeadlineMilliseconds = t.deadline.UnixMilli()
 	f.order.Attempt = t.inv.Attempt
+	f.order.StreamCredit = 0
 	f.body.Invoke = &f.order
 	f.head.Id, f.head.Body = id, &f.body
 	return &f.head

@@ -147,7 +147,14 @@ func (w *worker) invoke(t *invocation) error {
 	w.running.Store(t.slot.running)
 	id := w.frame.nextID()
 	t.slot.id.Store(id)
-	return w.sender.Send(w.frame.header(id, t), t.inv.Values)
+	header := w.frame.header(id, t)
+	if t.inv.Items != nil {
+		var err error
+		if w.frame.order.StreamCredit, err = w.connect(t, id); err != nil {
+			return err
+		}
+	}
+	return w.sender.Send(header, t.inv.Values)
 }
 
 // read takes what the worker sends until its socket ends.
@@ -185,6 +192,8 @@ func (w *worker) take(frame wire.Frame) error {
 		return w.answer(h.GetId(), r)
 	case *pb.Header_Error:
 		return w.answer(h.GetId(), wire.Result{Err: wire.ErrorFromFrame(frame)})
+	case *pb.Header_Item:
+		return w.item(h.GetId(), frame.Values)
 	case *pb.Header_Get:
 		w.get(h.GetId(), body.Get)
 	case *pb.Header_Put:

@@ -36,7 +36,9 @@ const (
 	// keysBytesMax is what the keys of one listing may take in its reply.
 	keysBytesMax = wire.HeaderBytesMax - 64<<10
 	// watchesMax bounds the watches of one connection, watchKeysMax the keys of one watch.
-	watchesMax   = 256
+	watchesMax = 256
+	// streamedMax bounds the runs of one connection whose results are streamed.
+	streamedMax  = 1024
 	watchKeysMax = 1024
 	// watchFrameBytesMax is what changes may take in one reply, unless it is a single one.
 	watchFrameBytesMax = 1 << 20
@@ -135,6 +137,8 @@ type Scheduler interface {
 	Call(client uint64, call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
 	// WhenEnded calls ended, which must not block, once a run has ended, or at once when it is not under way.
 	WhenEnded(id wire.RunID, ended func()) (stop func())
+	// Stream is Call for a function that yields its result item by item.
+	Stream(client uint64, call *pb.Call, values [][]byte, items *wire.Items, done func(wire.Result) (delivered bool))
 }
 
 // Store is what clients read and write: the node's cache.

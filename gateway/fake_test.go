@@ -108,7 +108,7 @@ func open(t testing.TB, cfg Config) *house {
 func (h *house) Invoke(inv *wire.Invocation) {
 	h.taken.Add(1)
 	switch inv.Steps[0].Function.GetName() {
-	case "hold":
+	case "hold", "yield":
 		h.held <- inv
 	case "raise":
 		inv.Done(wire.Result{Err: &wire.Error{

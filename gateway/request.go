@@ -102,6 +102,10 @@ func (q *request) call(call *pb.Call, values [][]byte) {
 			return
 		}
 	}
+	if call.GetStreamCredit() > 0 {
+		q.streamed(call, values)
+		return
+	}
 	q.stream.gateway.backend.Scheduler.Call(q.stream.number, call, values, q.called)
 }
 

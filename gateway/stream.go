@@ -28,6 +28,8 @@ type stream struct {
 
 	mu      sync.Mutex
 	watches map[uint64]context.CancelFunc // by the id of the request
+	items   map[uint64]*wire.Items        // of the runs that stream their results, likewise
+	left    bool                          // the client has
 }
 
 // serve reads requests until the client leaves, breaks the protocol or is cut off.
@@ -36,6 +38,7 @@ func (s *stream) serve() {
 	defer s.background.Wait()
 	defer cancel()
 	defer s.close()
+	defer s.closeItems()
 	remote := s.conn.RemoteAddr().String()
 	s.gateway.cfg.Logger.Debug("client connected", "remote", remote)
 	for {
@@ -80,6 +83,10 @@ func (s *stream) close() { _ = s.conn.Close() }
 
 // take handles one request. An error ends the connection.
 func (s *stream) take(ctx context.Context, frame wire.Frame) error {
+	if credit, ok := frame.Header.GetBody().(*pb.Header_Credit); ok {
+		s.credit(credit.Credit)
+		return nil
+	}
 	k := kindOf(frame.Header)
 	if k == kindNone {
 		return fmt.Errorf("%w: a client sent %T", wire.ErrFrame, frame.Header.GetBody())

@@ -88,7 +88,7 @@ func (r *run) deliver() {
 // keepUndelivered stores a result that no waiter took; the client finds it when it connects and calls again.
 func (r *run) keepUndelivered() {
 	r.mu.Lock()
-	result, stored := r.result, r.resumed || r.store && r.call.GetOutputKey() == ""
+	result, stored := r.result, r.resumed || r.items != nil || r.store && r.call.GetOutputKey() == ""
 	r.mu.Unlock()
 	if stored {
 		return

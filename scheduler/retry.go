@@ -71,6 +71,9 @@ func (r *run) failed(inv *invocation, result wire.Result) {
 // mayRunAgain decides whether an invocation that has failed is run again, and whether this attempt counts among those that its function
 // may have. r.mu is held.
 func (r *run) mayRunAgain(inv *invocation, f *pb.Function, result wire.Result) (again, counts bool) {
+	if inv.yielded() > 0 {
+		return false, false // its items would come twice
+	}
 	retries, said := r.retries(f)
 	failed, uncounted := inv.counts()
 	switch result.Lost {
@@ -103,6 +106,9 @@ func (r *run) final(inv *invocation, f *pb.Function, result wire.Result) *wire.E
 		return wire.Errorf(pb.Code_CODE_OUTCOME_UNKNOWN,
 			"run of %s: %s while it ran %s, which may run at most once (retries=0), so it is not run again, and whether it took effect is not known: "+
 				"find out before you call it again, or register it with retries=n if it may run twice", r.plan, how, names)
+	case inv.yielded() > 0:
+		return wire.Errorf(pb.Code_CODE_WORKER_DIED, "run of %s: %s while it ran %s; %d items of it have been sent, so it is not run again",
+			r.plan, how, names, inv.yielded())
 	case result.Lost == wire.LostRunning && failed == 0:
 		return wire.Errorf(pb.Code_CODE_WORKER_DIED, "run of %s: %s while it ran %s, which is not tried again", r.plan, how, names)
 	case result.Lost == wire.LostRunning:

@@ -27,12 +27,13 @@ type run struct {
 	started  time.Time
 	deadline time.Time
 	client   uint64
-	parent   wire.RunID // zero for a call of a client
-	depth    int        // runs above this one
-	priority int32      // that its invocations have at least, since the run above it waits for them
-	alarm    alarm      // guarded by the table
-	key      string     // of the result, unless the call names one
-	store    bool       // keep the result in the store
+	parent   wire.RunID  // zero for a call of a client
+	depth    int         // runs above this one
+	priority int32       // that its invocations have at least, since the run above it waits for them
+	alarm    alarm       // guarded by the table
+	key      string      // of the result, unless the call names one
+	store    bool        // keep the result in the store
+	items    *wire.Items // where what the sink yields goes, if the result is streamed
 
 	mu          sync.Mutex
 	invocations []invocation
@@ -80,7 +81,7 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 	r := &run{
 		s: s, id: q.id, key: q.id.ResultKey(), call: q.call, plan: p, started: q.started,
 		values: q.values, before: q.before, after: q.after,
-		store: q.call.GetStore() || q.continues,
+		store: (q.call.GetStore() || q.continues) && q.items == nil, items: q.items,
 	}
 	if q.call.Retries != nil {
 		r.plan = p.apart() // only what has failed is to run again
@@ -98,6 +99,9 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 		r.steps, r.spans = make([]wire.Step, n), make([]span, n)
 	}
 	if err := r.route(); err != nil {
+		return nil, err
+	}
+	if err := r.checkYields(); err != nil {
 		return nil, err
 	}
 	if n := len(r.plan.chains); n <= len(r.invocation1) {
@@ -172,6 +176,9 @@ func (r *run) launch(inv *invocation, now time.Time) {
 	if inv.sent == nil {
 		inv.sent = r.assemble(chain)
 		inv.sent.Done = inv.done
+		if inv.chain == r.plan.sink {
+			inv.sent.Items = r.items
+		}
 	}
 	if chain.rateLimit != nil {
 		r.mu.Unlock()
@@ -331,7 +338,13 @@ func (inv *invocation) done(result wire.Result) {
 }
 
 // attach lets another call wait for the run.
-func (r *run) attach(call *pb.Call, done Done) {
+func (r *run) attach(q *submission) {
+	call, done := q.call, q.done
+	if q.items != nil || r.items != nil {
+		done(wire.Result{Err: wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT,
+			"call %s: run %s is under way already, and what is streamed goes to one call only; give every run an id of its own", targetOf(call), r.id)})
+		return
+	}
 	if !sameTarget(r.call, call) {
 		done(wire.Result{Err: wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT,
 			"call %s: run %s is under way already, of another function or dag or with its result kept elsewhere; give every run an id of its own", targetOf(call), r.id)})

@@ -46,10 +46,11 @@ type submission struct {
 	call      *pb.Call
 	id        wire.RunID
 	values    [][]byte
-	after     [][]byte // the values of its continuation
-	before    []byte   // the result of the run that it continues
-	continues bool     // it is a continuation: its result is stored
-	admitted  bool     // it has been let in before
+	after     [][]byte    // the values of its continuation
+	before    []byte      // the result of the run that it continues
+	continues bool        // it is a continuation: its result is stored
+	admitted  bool        // it has been let in before
+	items     *wire.Items // where what it yields goes, if its result is streamed
 	started   time.Time
 	done      Done
 }
@@ -90,16 +91,28 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 // and then those of its continuation; they and call must not change afterwards. done gets the result. client tells the
 // callers apart that are served in turn: any number that is the same for all calls of one of them.
 func (s *Scheduler) Call(client uint64, call *pb.Call, values [][]byte, done Done) {
-	q := submission{client: client, call: call, started: time.Now(), done: done}
+	s.submit(&submission{client: client, call: call, started: time.Now(), done: done}, values)
+}
+
+// Stream is Call for a function that yields its result item by item: items gets them, and done comes after the last of them. Such a
+// result is not stored, and the run is not tried again once an item has come.
+func (s *Scheduler) Stream(client uint64, call *pb.Call, values [][]byte, items *wire.Items, done Done) {
+	s.submit(&submission{client: client, call: call, started: time.Now(), done: done, items: items}, values)
+}
+
+func (s *Scheduler) submit(q *submission, values [][]byte) {
 	var err error
-	if q.id, err = check(call); err == nil {
-		q.values, q.after, err = cutContinuation(call, values)
+	if q.id, err = check(q.call); err == nil {
+		q.values, q.after, err = cutContinuation(q.call, values)
+	}
+	if err == nil && q.items != nil {
+		err = checkStreamed(q)
 	}
 	if err != nil {
-		s.refuse(&q, err)
+		s.refuse(q, err)
 		return
 	}
-	s.start(&q, true)
+	s.start(q, true)
 }
 
 // Expects reports whether a run that is under way will leave its result under a key, which is made of the run's id.
@@ -126,11 +139,11 @@ func (s *Scheduler) start(q *submission, ask bool) {
 		s.refuse(q, err)
 		return
 	case existing != nil:
-		existing.attach(q.call, q.done)
+		existing.attach(q)
 		return
 	}
 	s.tickSoon()
-	if result, ok := s.stored(r.key); ok {
+	if result, ok := s.stored(r.key); ok && r.items == nil {
 		s.stats.attached.Add(1)
 		r.resume(result)
 		return
@@ -179,10 +192,10 @@ func (s *Scheduler) checkContinuation(call *pb.Call) error {
 // stored, after asking the registry, or not at all.
 func (s *Scheduler) startWithoutPlan(q *submission, reason error, ask bool) {
 	if existing := s.table.find(q.id); existing != nil {
-		existing.attach(q.call, q.done)
+		existing.attach(q)
 		return
 	}
-	if result, ok := s.stored(q.id.ResultKey()); ok {
+	if result, ok := s.stored(q.id.ResultKey()); ok && q.items == nil {
 		s.stats.attached.Add(1)
 		q.done(result)
 		return

@@ -46,6 +46,8 @@ type Invocation struct {
 	Again   bool
 	// Along says that it has lost a worker to another invocation in it.
 	Along bool
+	// Items takes what the last step yields, if its result is streamed; then the Result of Done has no value to speak of.
+	Items *Items
 	// Done is called exactly once, on any goroutine, and must not block.
 	Done func(Result)
 }

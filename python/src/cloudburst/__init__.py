@@ -19,6 +19,7 @@ from cloudburst.errors import Error
 from cloudburst.flow import RateLimit
 from cloudburst.function import Function
 from cloudburst.future import Future
+from cloudburst.items import Items
 from cloudburst.logs import LogLine
 from cloudburst.pipeline import Pipeline
 from cloudburst.waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait, wait_async
@@ -33,6 +34,7 @@ __all__ = [
     "Error",
     "Function",
     "Future",
+    "Items",
     "LogLine",
     "Pipeline",
     "RateLimit",

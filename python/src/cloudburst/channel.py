@@ -37,7 +37,7 @@ __all__ = ["Channel", "settle"]
 _TICK_SECONDS = 1.0
 _TICK_SECONDS_MIN = 0.001
 _VECTOR_MAX = 64  # pieces that are handed to the socket at once
-_MORE = frozenset(("changed", "log_lines"))  # replies that are not the last one of their request
+_MORE = frozenset(("changed", "item", "log_lines"))  # replies that are not the last one of their request
 _timeval = Struct("@ll").pack
 _unpack_prefix = Struct("<II").unpack_from
 
@@ -249,6 +249,13 @@ class Channel:
         """Guards what has arrived for requests with several replies."""
         return self._mu
 
+    def at_rest(self) -> bool:
+        """Report whether this thread is in no other method of this channel, which a finalizer cannot know otherwise."""
+        if self._write.locked() or not self._mu.acquire(False):
+            return False
+        self._mu.release()
+        return True
+
     def rearm(self, request: Request) -> None:
         """Let a request wait for its next reply, unless that is here already."""
         with self._mu:
@@ -413,14 +420,13 @@ class Channel:
             if request.arrived is not None and header.WhichOneof("body") in _MORE:
                 self.pending[number] = request  # there will be more
                 request.arrived.put(header, values)
-                request.attempts = 0
-                request.state = ANSWERED
-                self._wake(request)
-                return
-            self.pending_bytes -= request.size
-            request.header = header
-            request.values = values
-            request.frame = None
+                if request.attempts > 0:
+                    request.attempts = 0
+            else:
+                self.pending_bytes -= request.size
+                request.header = header
+                request.values = values
+                request.frame = None
             request.state = ANSWERED
             if request.sleepers is not None:
                 self._wake(request)

@@ -12,6 +12,7 @@ from cloudburst.cells import ack_of, cells_of, check_key, check_prefix, duration
 from cloudburst.codec import Buffer, Encoded, decode_state, share_modules
 from cloudburst.endpoint import Endpoint, Locate, locator, own_node
 from cloudburst.errors import Error, FrameError, InvalidArgumentError
+from cloudburst.items import Items, start_items
 from cloudburst.request import Request, new_request
 from cloudburst.transport import Transport
 from cloudburst.v1 import frame_pb2, function_pb2, store_pb2
@@ -70,6 +71,11 @@ class Connection:
         if type(request.frame) is list:
             keep(request)
         return run_id, request
+
+    def stream(self, head: CallHead, values: Sequence[Encoded], seconds: float) -> Items[Any]:
+        """Start a run that may take so many seconds, whose head asks for items, and return them."""
+        request = head.request(new_run_id(), values, time.monotonic() + seconds + GRACE_SECONDS)
+        return start_items(self, request)
 
     # State.
 

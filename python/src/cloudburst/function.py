@@ -17,6 +17,7 @@ from cloudburst.connection import RUN_SECONDS, Connection, address_of, connectio
 from cloudburst.errors import InvalidArgumentError, UnsupportedError
 from cloudburst.flow import Flow, checked_priority, checked_retries, checked_wait, patience_of
 from cloudburst.future import Future
+from cloudburst.items import AHEAD, Items
 from cloudburst.stage import P, R, Stage
 from cloudburst.stateful import LocalObject, Stateful
 from cloudburst.v1 import frame_pb2, function_pb2
@@ -138,6 +139,20 @@ class Function(Stage[P, R]):
         run_id, request = connection.call(head, values, seconds)
         return Future.of_run(connection, run_id, request, options.key, options.store)
 
+    def _streamed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Items[Any]:
+        if not self._description.generator:
+            raise InvalidArgumentError(
+                f"{self.name!r} is not a generator function, so its result comes at once; call it with remote"
+            )
+        args, kwargs = self._bound + args, {**self._bound_keywords, **kwargs}
+        values = [encode_argument(value) for value in (*args, *kwargs.values())]
+        call = frame_pb2.Call(function=self.ref, stream_credit=AHEAD)
+        head = call_head(call, (("", len(args), tuple(kwargs)),), self._options._replace(store=False), f"stream {self.ref}")
+        return self._owner().stream(head, values, self._run_seconds())
+
+    def _run_seconds(self) -> float:
+        return self._patience if self._options.timeout is None else self._options.timeout
+
     @property
     def ref(self) -> str:
         """Name and version, as in "sq@3". Registers the function if it has not been yet; see :meth:`register`."""
@@ -150,6 +165,11 @@ class Function(Stage[P, R]):
     def is_local(self) -> bool:
         """Whether its code is here, and not only on the node."""
         return self._local is not None
+
+    @property
+    def yields_or_awaits(self) -> bool:
+        """Whether a plain call of it returns something that has yet to run: it is a generator or a coroutine function."""
+        return self._description.generator or self._description.coroutine
 
     def register(self) -> str:
         """Register the function as it is now, and return its name and version, as in "sq@3": a new one, unless the latest is
@@ -336,35 +356,27 @@ def new_function(
     if isinstance(target, type):
         if not callable(getattr(target, "run", None)):
             raise InvalidArgumentError(f"class {target.__qualname__} has no method run(self, ...), which calls of it would run")
-        _check_runs_to_an_end(target.run, f"{called}.run")  # type: ignore[attr-defined]
         description = described(called, function_pb2.CONVENTION_CLASS, target.__doc__, timeout)
         flow.describe(description, target.run, 1)  # type: ignore[attr-defined]
+        describe_kind(description, target.run)  # type: ignore[attr-defined]
         local: Callable[..., Any] = LocalObject(target, init)
         return Function(connection, called, local, (Stateful, (target, init)), description)
     if init:
         raise InvalidArgumentError(f"init is what a class is built with, and {called!r} is none")
-    _check_runs_to_an_end(target, called)
     description = described(called, function_pb2.CONVENTION_PLAIN, target.__doc__, timeout)
     flow.describe(description, target)
+    describe_kind(description, target)
     return Function(connection, called, target, target, description)
 
 
-def _check_runs_to_an_end(target: Any, name: str) -> None:
-    """Raise UnsupportedError for a function whose call returns something that has yet to run."""
+def describe_kind(description: function_pb2.Function, target: Any) -> None:
+    """Note whether what is called is a coroutine function, and whether it yields its result item by item."""
     while isinstance(target, functools.partial):
         target = target.func
     if not inspect.isroutine(target):
         target = type(target).__call__
-    if inspect.iscoroutinefunction(target):
-        raise UnsupportedError(
-            f"{name!r} is a coroutine function (async def), which a node does not run yet; make it a plain function that calls "
-            "asyncio.run(...)"
-        )
-    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
-        raise UnsupportedError(
-            f"{name!r} is a generator function, whose values a node does not pass on yet; return a list of them, or send "
-            "them as messages"
-        )
+    description.coroutine = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
+    description.generator = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
 
 def _unpickled(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+import inspect
+from typing import Any, AsyncIterator, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
-from cloudburst.codec import sent_as
+from cloudburst.codec import Encoded, sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import DagExistsError, InvalidArgumentError
 from cloudburst.flow import patience_of
 from cloudburst.function import Function, Options, call_head, checked_options
 from cloudburst.future import Future
+from cloudburst.items import AHEAD, Items
 from cloudburst.stage import P, R, Stage
 from cloudburst.v1 import frame_pb2, function_pb2
 
@@ -23,6 +25,7 @@ _READABLE_CHARACTERS_MAX = 60
 _DIGEST_CHARACTERS = 12
 
 Fn = Function[Any, Any]
+T = TypeVar("T")
 
 
 class Graph(NamedTuple):
@@ -149,19 +152,7 @@ class Pipeline(Stage[P, R]):
         return dag.name
 
     def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
-        if not self._registered:
-            self.register()
-        shapes: List[Shape] = []
-        values: List[Any] = []
-        for given in self._given:
-            positional, named = given.bound, given.bound_keywords
-            if given.source:
-                positional, named = positional + args, {**named, **kwargs}
-            shapes.append((given.ref, len(positional), tuple(named)))
-            values += positional
-            values += named.values()
-        encoded = [encode_argument(value) for value in values]
-        shape = tuple(shapes)
+        shape, encoded = self._encoded(args, kwargs)
         head = self._heads.get(shape)
         if head is None:
             if len(self._heads) >= _HEADS_MAX:
@@ -175,6 +166,28 @@ class Pipeline(Stage[P, R]):
         run_id, request = connection.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
         return Future.of_run(connection, run_id, request, options.key, options.store)
 
+    def _streamed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Items[Any]:
+        shape, encoded = self._encoded(args, kwargs)
+        call = frame_pb2.Call(dag=self._registered, stream_credit=AHEAD)
+        head = call_head(call, shape, self._options._replace(store=False), f"stream dag {self._registered}")
+        timeout = self._options.timeout
+        return self._owner().stream(head, encoded, self._seconds if timeout is None else timeout)
+
+    def _encoded(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Tuple[Shape, ...], List[Encoded]]:
+        """Return the shape of a call and its arguments. Registers the pipeline if it has not been yet."""
+        if not self._registered:
+            self.register()
+        shapes: List[Shape] = []
+        values: List[Any] = []
+        for given in self._given:
+            positional, named = given.bound, given.bound_keywords
+            if given.source:
+                positional, named = positional + args, {**named, **kwargs}
+            shapes.append((given.ref, len(positional), tuple(named)))
+            values += positional
+            values += named.values()
+        return tuple(shapes), [encode_argument(value) for value in values]
+
     def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         graph = self._needed_graph()
         sources = {id(f) for f in graph.sources()}
@@ -184,7 +197,9 @@ class Pipeline(Stage[P, R]):
             for upstream in graph.upstream(function):
                 result = results[id(upstream)]
                 arguments += result if type(result) is tuple else (result,)
-            results[id(function)] = function._here(tuple(arguments), kwargs if id(function) in sources else {})
+            result = function._here(tuple(arguments), kwargs if id(function) in sources else {})
+            last = any(function is end for end in graph.ends)
+            results[id(function)] = run_to_end(result) if function.yields_or_awaits and not last else result
         ended = [results[id(f)] for f in graph.ends]
         return ended[0] if len(ended) == 1 else tuple(ended)
 
@@ -202,6 +217,19 @@ class Pipeline(Stage[P, R]):
 
     def _pickled(self) -> Tuple[Any, ...]:
         return self._graph, self._name, self._options, self._registered, self._given, self._seconds
+
+
+def run_to_end(result: Any) -> Any:
+    """Return what a generator yields as a list, and what a coroutine returns, as a node does between functions."""
+    import asyncio
+
+    if inspect.isasyncgen(result):
+        return asyncio.run(collected(result))
+    return asyncio.run(result) if inspect.iscoroutine(result) else list(result)
+
+
+async def collected(items: AsyncIterator[T]) -> List[T]:
+    return [item async for item in items]
 
 
 def composed(before: Any, after: Any) -> Pipeline[Any, Any]:

@@ -7,10 +7,27 @@ overload whose ``self`` is a callable takes the types of the parameters from ``_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, Iterable, List, Optional, Tuple, TypeVar, Union, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Dict,
+    Generic,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from cloudburst.connection import Connection, current_connection
 from cloudburst.future import Future
+from cloudburst.items import Items
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -58,6 +75,16 @@ class Stage(Generic[P, R]):
         result: R = self._here(args, kwargs)
         return result
 
+    # What a plain call returns of a coroutine function is a coroutine, and of a generator function an iterator.
+
+    @overload
+    def remote(self: Callable[P2, Coroutine[Any, Any, S]], /, *args: P2.args, **kwargs: P2.kwargs) -> Future[S]: ...  # type: ignore[misc]
+
+    @overload
+    def remote(  # type: ignore[misc]
+        self: Callable[P2, Union[Iterator[S], AsyncIterator[S]]], /, *args: P2.args, **kwargs: P2.kwargs
+    ) -> Future[List[S]]: ...
+
     @overload
     def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
 
@@ -91,7 +118,7 @@ class Stage(Generic[P, R]):
     @overload
     def remote(self: Callable[[A, B, C, D], R], a: Arg[A], b: Arg[B], c: Arg[C], d: Arg[D], /) -> Future[R]: ...
 
-    def remote(self, /, *args: Any, **kwargs: Any) -> Future[R]:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Future[R]:  # type: ignore[misc]
         """Run it on the node, and return at once the future of its result.
 
         An argument may be a Future or a Ref, also inside lists, tuples, dictionaries, sets and data classes: the function gets
@@ -101,11 +128,39 @@ class Stage(Generic[P, R]):
         """
         return self._there(args, kwargs)
 
+    @overload
+    def stream(  # type: ignore[misc]
+        self: Callable[P2, Union[Iterator[S], AsyncIterator[S]]], /, *args: P2.args, **kwargs: P2.kwargs
+    ) -> Items[S]: ...
+
+    @overload
+    def stream(self, /, *args: Any, **kwargs: Any) -> Items[Any]: ...
+
+    def stream(self, /, *args: Any, **kwargs: Any) -> Items[Any]:
+        """Run a generator function on the node, and return at once an iterator over what it yields, as it yields it.
+
+        ``for item in f.stream(x)``, or in a coroutine ``async for item in f.stream(x)``. The function waits where it yields
+        while 64 items, or 16 MiB of them, have not been taken. Closing the iterator ends the function there: see
+        :class:`cloudburst.Items`. The result is not stored, and the function is not tried again once it has yielded. ``remote``
+        gives the same items as one list. Of a pipeline, what its last function yields is streamed. Raises what ``remote``
+        raises, and InvalidArgumentError when it is not a generator function.
+        """
+        return self._streamed(args, kwargs)
+
+    def _streamed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Items[Any]:
+        raise NotImplementedError
+
     def _here(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         raise NotImplementedError
 
     def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
         raise NotImplementedError
+
+    @overload
+    def map(self: Callable[[A], Coroutine[Any, Any, S]], a: Iterable[Arg[A]], /) -> List[Future[S]]: ...  # type: ignore[misc]
+
+    @overload
+    def map(self: Callable[[A, B], Coroutine[Any, Any, S]], a: Iterable[Arg[A]], b: Iterable[Arg[B]], /) -> List[Future[S]]: ...  # type: ignore[misc]
 
     @overload
     def map(self: Callable[[A], R], a: Iterable[Arg[A]], /) -> List[Future[R]]: ...
@@ -123,7 +178,7 @@ class Stage(Generic[P, R]):
         self, a: Iterable[Any], b: Iterable[Any], c: Iterable[Any], d: Iterable[Any], /, *more: Iterable[Any]
     ) -> List[Future[R]]: ...
 
-    def map(self: Any, *iterables: Any) -> List[Future[R]]:
+    def map(self: Any, *iterables: Any) -> List[Future[R]]:  # type: ignore[misc]
         """Call once for each element, and return the futures in order.
 
         Of several iterables each call gets one element; the shortest of them ends it, as in the function ``map`` of Python.
@@ -135,6 +190,12 @@ class Stage(Generic[P, R]):
 
     @overload
     def __rshift__(self: Stage[P, Tuple[A, B, C]], after: Stage[[A, B, C], S]) -> Pipeline[P, S]: ...
+
+    @overload
+    def __rshift__(self: Callable[P2, Coroutine[Any, Any, A]], after: Stage[[A], S]) -> Pipeline[P2, S]: ...  # type: ignore[misc]
+
+    @overload
+    def __rshift__(self: Callable[P, Union[Iterator[A], AsyncIterator[A]]], after: Stage[[List[A]], S]) -> Pipeline[P, S]: ...  # type: ignore[misc]
 
     @overload
     def __rshift__(self, after: Stage[[R], S]) -> Pipeline[P, S]: ...

@@ -27,7 +27,7 @@ from cloudburst.errors import (
     NoResourcesError,
     UnsupportedError,
 )
-from cloudburst.function import Options, call_head, described
+from cloudburst.function import Options, call_head, describe_kind, described
 from cloudburst.future import Future
 from cloudburst.shared.function import CloudburstFunction
 from cloudburst.shared.future import CloudburstFuture
@@ -103,8 +103,10 @@ class CloudburstConnection:
                     f"got {function!r:.200}"
                 )
             description = described(name, function_pb2.CONVENTION_CLASS, cls.__doc__)
+            describe_kind(description, cls.run)  # type: ignore[attr-defined]
         elif callable(function):
             description = described(name, function_pb2.CONVENTION_LIBRARY, getattr(function, "__doc__", None))
+            describe_kind(description, function)
         else:
             raise InvalidArgumentError(f"register {name!r}: {function!r:.200} is neither a function nor (Class, init_args)")
         self._connection.register_function(description, encode_pickle(function))

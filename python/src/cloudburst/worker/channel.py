@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple, Union
+from typing import Callable, Deque, Dict, List, Optional, Protocol, Sequence, Set, Tuple, Union
 
 from cloudburst import frame
 from cloudburst.codec import Buffer, Encoded
@@ -28,6 +28,12 @@ _REPLIES_MAX = 1 << 16
 _WAIT_SECONDS = 1.0  # how long a wait for another thread lasts before it looks again
 
 
+class Credited(Protocol):
+    """Takes the credit of one invocation."""
+
+    def grant(self, items: int) -> None: ...
+
+
 class Channel:
     """Frames to and from the executor. Safe for concurrent use, except that one thread takes the orders."""
 
@@ -38,10 +44,12 @@ class Channel:
         self._left = False  # in a forked child, which must not speak here
         self._renew_locks()
         self._waiting = 0  # threads that wait for the turn
-        self._orders: Deque[Frame] = deque()
+        self.orders: Deque[Frame] = deque()
         self._asked: Set[int] = set()
         self._replies: Dict[int, Frame] = {}
         self._sleeper: Optional[Sleeper] = None  # of the thread that takes the orders, while it waits for the turn and for more
+        self.on_order: Optional[Callable[[], object]] = None  # called when an order has been put into orders
+        self.outlets: Dict[int, Credited] = {}  # of the invocations whose results are streamed, by their numbers
 
     def _renew_locks(self) -> None:
         self._sending = threading.Lock()
@@ -59,24 +67,24 @@ class Channel:
         while True:
             if self._turn.acquire(False):
                 try:
-                    if not self._orders:
+                    if not self.orders:
                         whole = self._reader.read_whole()
                         if whole is not None and not self._asked:
                             return whole
                         # Threads have asked for something, so this may be a reply.
                         self._keep(frame.parse(whole) if whole is not None else self._reader.read())
-                    if self._orders:
-                        return self._orders.popleft()
+                    if self.orders:
+                        return self.orders.popleft()
                 finally:
                     self._pass_turn()
             else:
                 with self._changed:
                     self._waiting += 1
-                    if not self._orders and self._turn.locked():
+                    if not self.orders and self._turn.locked():
                         self._changed.wait(_WAIT_SECONDS)
                     self._waiting -= 1
-                    if self._orders:
-                        return self._orders.popleft()
+                    if self.orders:
+                        return self.orders.popleft()
 
     # Waiting for more than this channel, in the thread that takes the orders.
 
@@ -86,6 +94,7 @@ class Channel:
         return self._left
 
     def fileno(self) -> int:
+        """The descriptor of the socket."""
         return self._sock.fileno()
 
     def begin(self) -> int:
@@ -122,25 +131,25 @@ class Channel:
     @property
     def buffered(self) -> bool:
         """Whether there is an order to take, or something has been received."""
-        return bool(self._orders) or self._reader.buffered > 0
+        return bool(self.orders) or self._reader.buffered > 0
 
     def take_order(self, read: bool) -> Union[bytes, Frame, None]:
         """Return an order, or None when what has come is none. ``read`` says whether the calling thread has the turn."""
-        if self._orders:
-            return self._orders.popleft()
+        if self.orders:
+            return self.orders.popleft()
         if not read:
             return None
         whole = self._reader.read_whole()
         if whole is not None and locate(whole) is not None:
             return whole
         self._keep(frame.parse(whole) if whole is not None else self._reader.read())
-        return self._orders.popleft() if self._orders else None
+        return self.orders.popleft() if self.orders else None
 
     def next_order_or_reply(self, id: int, deadline: float) -> Union[bytes, Frame, None]:
         """Return the next order, or None once a frame has been answered. Raises TimeoutError at the deadline."""
         while True:
-            if self._orders:
-                return self._orders.popleft()
+            if self.orders:
+                return self.orders.popleft()
             if id in self._replies:
                 return None
             if self._turn.acquire(False):
@@ -151,7 +160,7 @@ class Channel:
             else:
                 with self._changed:
                     self._waiting += 1
-                    if not self._orders and id not in self._replies and self._turn.locked():
+                    if not self.orders and id not in self._replies and self._turn.locked():
                         self._changed.wait(_WAIT_SECONDS)
                     self._waiting -= 1
                 if time.monotonic() >= deadline:
@@ -235,17 +244,55 @@ class Channel:
             if left <= 0:
                 return None
 
+    def poll(self) -> None:
+        """Take in what has arrived, without waiting."""
+        if not self._turn.acquire(False):
+            return  # another thread reads
+        try:
+            while True:
+                self._keep(self._reader.read(0.0))
+        except (TimeoutError, socket.timeout):
+            pass
+        finally:
+            self._pass_turn()
+
+    def read_until(self, ready: Callable[[], bool]) -> None:
+        """Take in what arrives until that has made a condition true. Raises EOFError when nothing comes any more."""
+        while not ready():
+            if self._turn.acquire(False):
+                try:
+                    while not ready():
+                        self._keep(self._reader.read())
+                finally:
+                    self._pass_turn()
+                return
+            with self._changed:
+                self._waiting += 1
+                if not ready() and self._turn.locked():
+                    self._changed.wait(_WAIT_SECONDS)
+                self._waiting -= 1
+
+    def grant(self, credit: frame_pb2.Credit) -> None:
+        """Hand credit to the outlet that it is for, if that has not ended."""
+        outlet = self.outlets.get(credit.id)
+        if outlet is not None:
+            outlet.grant(credit.items)
+
     def _keep(self, received: Frame) -> None:
         header, _ = received
         body = header.WhichOneof("body")
         if body in _ORDERS:
-            self._orders.append(received)
+            self.orders.append(received)
+            if self.on_order is not None:
+                self.on_order()
         elif body in _REPLIES:
             if header.id not in self._asked:
                 return  # the thread that asked has given up
             if len(self._replies) >= _REPLIES_MAX:
                 raise InternalError(f"{_REPLIES_MAX} replies wait for threads that do not take them, the limit")
             self._replies[header.id] = received
+        elif body == "credit":
+            self.grant(header.credit)
         else:
             raise FrameError(f"the executor sent a {body}")
         if self._sleeper is not None:

@@ -30,26 +30,27 @@ _OURS = str(Path(__file__).parent)
 
 
 class ResultError(Exception):
-    """What a function has returned cannot travel, for the reason that ``error`` says."""
+    """What a function has returned, or yielded, cannot travel, for the reason that ``error`` says."""
 
-    def __init__(self, error: Error) -> None:
+    def __init__(self, error: Error, what: str = "the result") -> None:
         super().__init__()
         self.error = error
+        self.what = what
 
 
 def describe(exception: BaseException, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
     """Return an exception as an ``Error`` and the values of its frame. Raises nothing, whatever the exception does."""
     try:
         if isinstance(exception, ResultError):
-            return _describe_result(exception.error, function, version)
+            return _describe_result(exception.error, exception.what, function, version)
         name = _name(exception)
         return _described(exception, f"function {function}@{version} raised {name}: {_message(exception)}", function, version)
     except BaseException as e:  # an exception whose own methods raise, or no memory is left
         return _undescribed(type(exception).__name__, type(e).__name__, function, version), []
 
 
-def _describe_result(reason: Error, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
-    message = f"the result of {function}@{version}: {_message(reason)}"
+def _describe_result(reason: Error, what: str, function: str, version: int) -> Tuple[error_pb2.Error, List[bytes]]:
+    message = f"{what} of {function}@{version}: {_message(reason)}"
     if isinstance(reason, TooLargeError):
         return error_pb2.Error(code=error_pb2.CODE_TOO_LARGE, message=message), []
     exception = type(reason)(message)

@@ -21,6 +21,8 @@ class Function:
         self.version = function.version
         self.plain = function.convention == function_pb2.CONVENTION_PLAIN
         """Whether it is called without the user library as its first argument."""
+        self.runs_on = function.coroutine or function.generator
+        """Whether a call of it returns something that has yet to run."""
         self._class = function.convention == function_pb2.CONVENTION_CLASS
         self.main: Optional[ModuleType] = None
         """The ``__main__`` of the program that registered it, as far as it travelled: there pickle looks for that name."""

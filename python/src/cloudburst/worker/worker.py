@@ -13,7 +13,7 @@ import sys
 import traceback
 from contextvars import copy_context
 from struct import Struct
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from cloudburst import codec, frame
 from cloudburst.blocking import set_strategy
@@ -26,11 +26,13 @@ from cloudburst.worker import failure
 from cloudburst.worker.baseline import Baseline, stop_timers, stop_timers_surely
 from cloudburst.worker.channel import Channel, Frame
 from cloudburst.worker.context import set_host
+from cloudburst.worker.coroutines import Loop
 from cloudburst.worker.functions import Functions
 from cloudburst.worker.host import Host
 from cloudburst.worker.invocation import Invocation, begin, current, enter, locate, stack
 from cloudburst.worker.library import UserLibrary
 from cloudburst.worker.logs import LogStream
+from cloudburst.worker.outlet import Outlet, streamed
 from cloudburst.worker.plan import Plan, Step, unreadable
 from cloudburst.worker.upstream import arguments_of
 from cloudburst.worker.waiting import Waiting
@@ -63,6 +65,7 @@ class Worker:
         self._plans: Dict[bytes, Plan] = {}
         self._host = Host(self._channel, (member, number))
         self._library = UserLibrary(self._host)
+        self._event_loop = Loop(self._channel)
         self._forked = False
         self._mask: Iterable[int] = ()  # of signals, while a fork holds one back
         self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log)
@@ -113,6 +116,8 @@ class Worker:
         elif body == "unload":
             self._plans.clear()
             self._functions.unload(header.unload.name, header.unload.version)
+        elif body == "credit":
+            self._channel.grant(header.credit)
         elif body not in ("done", "error", "cells", "messages"):  # the reply to a thread that has given up is let go
             raise FrameError(f"the executor sent a {body}")
 
@@ -177,6 +182,9 @@ class Worker:
         for step in header.invoke.steps:
             function = invocation.function = self._functions.get(step.function, step.version)
             call = function.target(self._library)
+            if function.runs_on:
+                last = len(steps) + 1 == len(header.invoke.steps)
+                call = self._running(call, invocation, header.invoke.stream_credit if last else 0)
             steps.append(Step(step, at, function, call, [] if function.plain else [self._library]))
             at += step.positional + len(step.keywords)
         if at != len(header.sizes) or not steps:
@@ -184,6 +192,14 @@ class Worker:
                 f"an invocation of {len(steps)} functions with {at} arguments came with {len(header.sizes)} values"
             )
         return Plan(steps, header.sizes)
+
+    def _running(self, call: Callable[..., Any], invocation: Invocation, credit: int) -> Callable[..., Any]:
+        """Return what runs what a coroutine or generator function returns: to its end, or item by item if there is credit."""
+        if not credit:
+            return self._event_loop.ending(call)
+        outlet = Outlet(self._channel, invocation, credit)
+        self._channel.outlets[invocation.number] = outlet
+        return streamed(call, outlet, self._event_loop.to_end)
 
     def _answer(self, invocation: Invocation, plan: Plan, values: List[Buffer]) -> None:
         """Run the steps and send what comes of it."""
@@ -274,7 +290,9 @@ class Worker:
 
     def _leave(self) -> None:
         """Take the invocation that has been answered off the stack."""
-        stack.pop()
+        invocation = stack.pop()
+        if self._channel.outlets:
+            self._channel.outlets.pop(invocation.number, None)
         if not stack:
             self._baseline.set_back()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Counter, List
+from typing import Any, AsyncIterator, Counter, Iterator, List
 
 from typing_extensions import assert_type
 
@@ -86,6 +86,44 @@ async def in_asyncio() -> None:
     async for future in cloudburst.as_completed(sq.map([1, 2])):
         assert_type(future, Future[int])
     assert_type(sq.remote(3).to_concurrent().result(), int)
+
+
+# Functions whose plain calls return something that has yet to run.
+
+
+@app.function
+async def fetch(x: int, y: int = 0) -> str:
+    return str(x)
+
+
+@app.function(timeout=10)
+def items(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@app.function
+async def async_items(n: int) -> AsyncIterator[int]:
+    yield n
+
+
+async def not_yet_run() -> None:
+    assert_type(await fetch(1), str)
+    assert_type(await fetch.remote(1, y=2), str)
+    assert_type(fetch.remote(1).get(), str)
+    assert_type(fetch.map([1])[0].get(), str)
+    assert_type(items(3), Iterator[int])
+    assert_type(items.remote(3).get(), List[int])
+    assert_type(next(items.stream(3)), int)
+    assert_type(async_items.remote(3).get(), List[int])
+    async for item in async_items.stream(3):
+        assert_type(item, int)
+    assert_type((sq >> fetch).remote(3).get(), str)
+    assert_type((items >> total).remote(3).get(), float)
+    assert_type((async_items >> total).remote(3).get(), float)
+    assert_type(next((sq >> items).stream(3)), int)
+    fetch.remote("a")  # error: argument type "str"
+    items.remote("a")  # error: argument type "str"
+    fetch >> sq  # error: Unsupported operand types
 
 
 # Futures and references as arguments.
