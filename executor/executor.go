@@ -190,11 +190,30 @@ func (e *Executor) loadAndInvoke(w *worker, t *invocation) {
 	e.invoke(w, t)
 }
 
+// CheckFunction returns an error when the workers of this node could never run a function that is to be registered.
+func (e *Executor) CheckFunction(f *pb.Function) error {
+	python := e.otherPython(f)
+	if python == "" {
+		return nil
+	}
+	return wire.Errorf(pb.Code_CODE_INCOMPATIBLE,
+		"register function %q: this program runs Python %s, but the workers of the node run Python %s (%s), and bytecode does not travel between them: run the program with Python %s, or start the node with --python and a Python %s that has the cloudburst package",
+		f.GetName(), f.GetPythonVersion(), python, e.cfg.Python, python, f.GetPythonVersion())
+}
+
+// otherPython returns the version of the workers' Python if a function needs another one.
+func (e *Executor) otherPython(f *pb.Function) string {
+	if python := e.PythonVersion(); f.GetPythonVersion() != "" && f.GetPythonVersion() != python {
+		return python
+	}
+	return ""
+}
+
 func (e *Executor) load(w *worker, t *invocation, f *pb.Function) error {
 	if w.holds(f) {
 		return nil
 	}
-	if python := e.PythonVersion(); f.GetPythonVersion() != "" && python != "" && f.GetPythonVersion() != python {
+	if python := e.otherPython(f); python != "" {
 		return wire.Errorf(pb.Code_CODE_INCOMPATIBLE,
 			"function %s@%d was registered from Python %s, but the workers run Python %s, and bytecode does not travel between them: register it from Python %s, or start the node with --python",
 			f.GetName(), f.GetVersion(), f.GetPythonVersion(), python, python)

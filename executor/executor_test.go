@@ -460,13 +460,22 @@ func TestAClassHasOneInstance(t *testing.T) {
 	equal(t, n.Stats().Classes, 2)
 }
 
+func TestTheInstanceOfAnOlderClassStaysWhileItIsCalled(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{})
+	equal(t, n.call("counter", 1), uint64(101))
+	n.functions.register("counter")
+	equal(t, n.call("counter", 5), uint64(105))
+	equal(t, n.call("counter@1", 1), uint64(102))
+	equal(t, n.Stats().Classes, 2)
+}
+
 func TestANewerClassRetiresTheOldOne(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{IdleTimeout: 20 * time.Millisecond})
 	equal(t, n.call("counter", 1), uint64(101))
 	n.functions.register("counter")
 	equal(t, n.call("counter", 5), uint64(105))
-	equal(t, n.call("counter@1", 1), uint64(101)) // called by its number it is built again
 	eventually(t, "the old instance to go", func() bool { return n.Stats().Classes == 1 })
 	equal(t, n.call("counter", 1), uint64(106))
 	n.functions.remove("counter")

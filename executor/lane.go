@@ -225,7 +225,8 @@ func (e *Executor) lanes(f func(*lane)) {
 	}
 }
 
-// laneOf returns the lane that runs an invocation. A newer version of a class retires the lanes of those before. e.mu is held.
+// laneOf returns the lane that runs an invocation. The lanes of earlier versions of a class stay while they are called: shrink ends
+// them. When there is no room for another lane, those that are idle end at once. e.mu is held.
 func (e *Executor) laneOf(t *invocation) (*lane, *wire.Error) {
 	f := t.inv.Steps[0].Function
 	if f.GetConvention() != pb.Convention_CONVENTION_CLASS {
@@ -235,9 +236,11 @@ func (e *Executor) laneOf(t *invocation) (*lane, *wire.Error) {
 	if l := e.classes[key]; l != nil {
 		return l, nil
 	}
-	for other, l := range e.classes {
-		if other.name == key.name && other.version < key.version {
-			e.retire(l)
+	if len(e.classes) >= classesMax {
+		for other, l := range e.classes {
+			if other.name == key.name && other.version < key.version {
+				e.retire(l)
+			}
 		}
 	}
 	if len(e.classes) >= classesMax {

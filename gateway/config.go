@@ -169,6 +169,8 @@ type Backend struct {
 	Registry  Registry
 	// Printed is nil when the node runs no functions.
 	Printed Printed
+	// CheckFunction returns an error for a function that this node could never run, which is not registered then. nil takes all.
+	CheckFunction func(f *pb.Function) error
 	// Status returns what `cloudburst status` shows.
 	Status func() *pb.Status
 	// AnnaStatus returns what `cloudburst anna status` shows.

@@ -219,6 +219,12 @@ func (q *request) registerFunction(ctx context.Context, f *pb.Function, values [
 		q.fail(wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "register function %q: it takes a description and one value, the definition; %d values came", f.GetName(), len(values)))
 		return
 	}
+	if check := q.stream.gateway.backend.CheckFunction; check != nil {
+		if err := check(f); err != nil {
+			q.fail(err)
+			return
+		}
+	}
 	q.later(ctx, registryTimeout, func(ctx context.Context) {
 		registered, err := q.registry().Register(ctx, f, values[0])
 		if err != nil {

@@ -278,7 +278,7 @@ func (n *Node) build() error {
 		Scheduler: calls, Store: n.cache, Registry: n.registry, Status: n.status, AnnaStatus: n.anna.Overview, Unready: n.unready, Stats: stats,
 	}
 	if n.executor != nil {
-		backend.Printed = n.executor
+		backend.Printed, backend.CheckFunction = n.executor, n.executor.CheckFunction
 	}
 	n.gateway, err = gateway.New(c.Gateway, backend)
 	if err != nil {

@@ -67,11 +67,8 @@ func (r *Registry) Register(ctx context.Context, meta *pb.Function, definition [
 }
 
 // known returns the latest version of a function if that is just what is to be registered, so that a program which is started
-// again makes no further version. Those that keep state always get a new one, whose state begins from nothing.
+// again makes no further version. A class keeps its instance then.
 func (r *Registry) known(ctx context.Context, f *pb.Function, contents string) (*pb.Function, error) {
-	if f.GetConvention() == pb.Convention_CONVENTION_CLASS {
-		return nil, nil
-	}
 	same := func() *pb.Function {
 		r.mu.RLock()
 		defer r.mu.RUnlock()

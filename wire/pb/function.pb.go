@@ -151,8 +151,10 @@ type Function struct {
 	Alone                    bool       `protobuf:"varint,18,opt,name=alone,proto3" json:"alone,omitempty"`                                                                         // never run by a worker that waits for it
 	Coroutine                bool       `protobuf:"varint,19,opt,name=coroutine,proto3" json:"coroutine,omitempty"`                                                                 // async def
 	Generator                bool       `protobuf:"varint,20,opt,name=generator,proto3" json:"generator,omitempty"`                                                                 // yields its result item by item
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// group is the same for functions that were registered together since their definitions mention each other; empty for others.
+	Group         string `protobuf:"bytes,21,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Function) Reset() {
@@ -323,6 +325,13 @@ func (x *Function) GetGenerator() bool {
 		return x.Generator
 	}
 	return false
+}
+
+func (x *Function) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
 }
 
 // RateLimit lets a function start at most so many times within any period of that length.
@@ -527,7 +536,7 @@ var File_cloudburst_v1_function_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccloudburst/v1/function.proto\x12\rcloudburst.v1\"\x90\x06\n" +
+	"\x1ccloudburst/v1/function.proto\x12\rcloudburst.v1\"\xa6\x06\n" +
 	"\bFunction\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x120\n" +
@@ -553,7 +562,8 @@ const file_cloudburst_v1_function_proto_rawDesc = "" +
 	"\x1aqueue_timeout_milliseconds\x18\x11 \x01(\x04R\x18queueTimeoutMilliseconds\x12\x14\n" +
 	"\x05alone\x18\x12 \x01(\bR\x05alone\x12\x1c\n" +
 	"\tcoroutine\x18\x13 \x01(\bR\tcoroutine\x12\x1c\n" +
-	"\tgenerator\x18\x14 \x01(\bR\tgeneratorB\n" +
+	"\tgenerator\x18\x14 \x01(\bR\tgenerator\x12\x14\n" +
+	"\x05group\x18\x15 \x01(\tR\x05groupB\n" +
 	"\n" +
 	"\b_retries\"\x82\x01\n" +
 	"\tRateLimit\x12\x16\n" +

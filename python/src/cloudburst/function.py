@@ -7,22 +7,27 @@ import inspect
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple
+import warnings
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
 from cloudburst.cells import check_characters, check_key, milliseconds
-from cloudburst.codec import encode_pickle, sent_as
+from cloudburst.codec import sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
-from cloudburst.errors import InvalidArgumentError, UnsupportedError
+from cloudburst.errors import FunctionNotFoundError, InvalidArgumentError, UnsupportedError
 from cloudburst.flow import Flow, checked_priority, checked_retries, checked_wait, patience_of
 from cloudburst.future import Future
 from cloudburst.items import AHEAD, Items
+from cloudburst.mentions import ITSELF, TOGETHER, definitions_of, loading, mention
 from cloudburst.stage import P, R, Stage
 from cloudburst.stateful import LocalObject, Stateful
 from cloudburst.v1 import frame_pb2, function_pb2
 
-__all__ = ["Function", "Options"]
+if TYPE_CHECKING:
+    from cloudburst.codec import Encoded
+
+__all__ = ["Function", "Options", "Registered"]
 
 LEVELS = ("lww", "repeatable_read", "single_key", "multi_key", "causal")
 """Names of the consistency levels."""
@@ -104,7 +109,7 @@ class Function(Stage[P, R]):
         self._definition = definition
         self._description = description
         self._patience = patience_of((description,), None, RUN_SECONDS)
-        self._registered = _Registered(ref)
+        self._registered = Registered(ref)
         self._bound: Tuple[Any, ...] = ()
         self._bound_keywords: Dict[str, Any] = {}
         self._heads: Dict[Shape, CallHead] = {}
@@ -158,7 +163,21 @@ class Function(Stage[P, R]):
         """Name and version, as in "sq@3". Registers the function if it has not been yet; see :meth:`register`."""
         if not self._registered.ref:
             with _lock.held:
-                return self._registered.ref or self.register()
+                return self._registered.ref or self._found_together() or self.register()
+        return self._registered.ref
+
+    def _found_together(self) -> str:
+        """Return the version that was registered together with the function that mentions this one, if there is such."""
+        group = self._registered.group
+        if group:
+            found = self._owner().functions(self.name, versions=True)
+            versions = [each for each in found if (each.name, each.group) == (self.name, group)]
+            if not versions:
+                raise FunctionNotFoundError(
+                    f"function {self.name!r} has no version that was registered together with the function that calls it; "
+                    "register that again"
+                )
+            self._registered.ref = f"{self.name}@{versions[-1].version}"
         return self._registered.ref
 
     @property
@@ -173,18 +192,39 @@ class Function(Stage[P, R]):
 
     def register(self) -> str:
         """Register the function as it is now, and return its name and version, as in "sq@3": a new one, unless the latest is
-        just the same and keeps no state. (A set of strings in its code or variables is pickled in another order by each
-        process.)
+        just the same: a program may be started any number of times. (Sets of strings, and classes of the program, in the code
+        or variables of a plain function are pickled in another way by each process.) Functions that it mentions are registered
+        first; those that mention it too, together with it, also when they have been registered before.
 
-        Raises UnpicklableError, naming the variable at fault, when its code refers to something that cannot travel.
+        Of a class, a new version begins with a new object; when the version before is of another class, a RuntimeWarning says
+        so. Raises IncompatibleError when the workers run another Python, and UnpicklableError, naming the variable at fault,
+        when its code refers to something that cannot travel.
         """
         if self._local is None:
             return self._registered.ref
         with _lock.held:
-            definition = encode_pickle(self._definition)
-            registered = self._owner().register_function(self._description, definition)
-            self._registered.ref = f"{registered.name}@{registered.version}"
+            connection = self._owner()
+            for function, definition, group in definitions_of(self, connection):
+                function._register_at(connection, definition, group)
         return self._registered.ref
+
+    def _register_at(self, connection: Connection, definition: Encoded, group: str) -> None:
+        description = function_pb2.Function()
+        description.CopyFrom(self._description)
+        description.group = group
+        before = None
+        if description.convention == function_pb2.CONVENTION_CLASS and not self._registered.ref:
+            before = connection.function(self.name)
+        registered = connection.register_function(description, definition)
+        self._registered.ref = f"{registered.name}@{registered.version}"
+        if before is not None and before.convention == description.convention and before.version < registered.version:
+            warnings.warn(
+                f"{self._registered.ref} is another class than {before.name}@{before.version}, which was registered before: it "
+                "begins with a new object, and calls by the name go to it. Programs that use the version before keep its "
+                "object until nothing has called it for a while (executor.idle_timeout); what the object holds is lost then",
+                RuntimeWarning,
+                stacklevel=_callers(),
+            )
 
     def bind(self, /, *args: Any, **kwargs: Any) -> Function[..., R]:
         """Return the function with its first arguments, and keyword arguments, given already, as ``functools.partial``.
@@ -247,10 +287,10 @@ class Function(Stage[P, R]):
     def __reduce__(self) -> Any:
         return _unpickled, (*self._pickled(), address_of(self._connection))
 
-    def _pickled(self) -> Tuple[Any, ...]:
+    def _pickled(self, ref: Optional[str] = None) -> Tuple[Any, ...]:
         # The code goes along, so that a plain call works there.
         description = self._description.SerializeToString()
-        state = (self._registered.ref, self._options, self._bound, self._bound_keywords)
+        state = (self._registered.ref if ref is None else ref, self._options, self._bound, self._bound_keywords)
         return self.name, self._local, self._definition, description, *state
 
     def _copy(self) -> Function[Any, Any]:
@@ -269,13 +309,22 @@ class Function(Stage[P, R]):
         return head
 
 
-class _Registered:
-    """What the copies of one function share: the version that they call."""
+class Registered:
+    """What the copies of one function share: the version that they call, or the group in which it is found."""
 
-    __slots__ = ("ref",)
+    __slots__ = ("group", "ref")
 
     def __init__(self, ref: str) -> None:
         self.ref = ref
+        self.group = ""
+
+
+def _callers() -> int:
+    """Return how many frames above the caller's the first one is that is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("cloudburst."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class _Lock:
@@ -391,9 +440,15 @@ def _unpickled(
     address: Optional[str] = None,
 ) -> Function[Any, Any]:
     connection = connection_of(address)
+    group, of = "", loading()
+    if ref in (ITSELF, TOGETHER):
+        if of is not None and ref == TOGETHER:
+            group = of.group
+        ref = f"{of.name}@{of.version}" if of is not None and ref == ITSELF else ""
     function: Function[Any, Any] = Function(
         connection, name, local, definition, function_pb2.Function.FromString(description), ref
     )
+    function._registered.group = group
     function._options = options
     function._patience = patience_of((function._description,), options.retries, RUN_SECONDS)
     function._bound, function._bound_keywords = bound, bound_keywords
@@ -401,4 +456,4 @@ def _unpickled(
 
 
 # Inside the definition of another function, say: there it is one of that function's node.
-sent_as(Function, lambda function: (_unpickled, function._pickled()))
+sent_as(Function, lambda function: (_unpickled, function._pickled(mention(function))))

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 
 from cloudburst.codec import _plain
 from cloudburst.codec._array import decode_array, encode_array, is_array
+from cloudburst.codec._identity import draft, lasting
 from cloudburst.codec._lattice import decode_state, encode_state, natural
 from cloudburst.codec._modules import arrived, import_path, policy
 from cloudburst.codec._pickle import (
@@ -38,6 +39,7 @@ __all__ = [
     "decode",
     "decode_definition",
     "decode_state",
+    "draft",
     "encode",
     "encode_composed",
     "encode_exception",
@@ -48,6 +50,7 @@ __all__ = [
     "encode_reference",
     "encode_sequence",
     "import_path",
+    "lasting",
     "encode_state",
     "is_plain_immutable",
     "join",

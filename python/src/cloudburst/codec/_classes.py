@@ -20,9 +20,12 @@ from weakref import WeakKeyDictionary
 
 import cloudpickle.cloudpickle as cp
 
-__all__ = ["class_named", "reduce_class", "reduce_init_subclass"]
+from cloudburst.codec._identity import is_identified, purpose
+
+__all__ = ["class_named", "made_of", "reduce_class", "reduce_init_subclass"]
 
 _HOOK = "__init_subclass__"
+_SETS_OF_NAMES = ("__abstractmethods__", "__static_attributes__")
 
 
 class _Sent(NamedTuple):
@@ -95,10 +98,13 @@ def reduce_init_subclass(hook: InitSubclass) -> Tuple[Any, ...]:
 
 def reduce_class(cls: type, maker: type) -> Tuple[Any, ...]:
     """Take a class apart. ``maker`` is the nearest base of its metaclass, or this itself, that does not travel by value."""
-    tracker = cp._get_or_create_tracker_id(cls)
     attributes = _attributes(cls)
     registry = attributes.pop("_abc_impl", None)
-    editions = _known.editions(cls, attributes)
+    if purpose.depth and not is_identified(cls):
+        tracker, editions = "", {}
+    else:
+        tracker = cp._get_or_create_tracker_id(cls)
+        editions = _known.editions(cls, attributes)
     if issubclass(cls, Enum):
         members = {name: member.value for name, member in cls.__members__.items()}
         for name in members:
@@ -109,6 +115,16 @@ def reduce_class(cls: type, maker: type) -> Tuple[Any, ...]:
         maker = type
     made = (maker, type(cls), cls.__name__, cls.__bases__, _body(cls), tracker)
     return make_class, made, (attributes, editions, registry, None), None, None, set_class
+
+
+def made_of(cls: type) -> Tuple[Any, ...]:
+    """Return what tells a class from others of its name."""
+    members: Dict[str, Any] = {}
+    if issubclass(cls, Enum):
+        members = {name: member.value for name, member in cls.__members__.items()}
+    attributes = {name: value for name, value in _attributes(cls).items() if name not in members}
+    registry = attributes.pop("_abc_impl", None)
+    return type(cls), cls.__name__, cls.__module__, cls.__bases__, _body(cls), attributes, registry, members
 
 
 def _members(cls: Any) -> Dict[str, Dict[str, Any]]:
@@ -160,6 +176,9 @@ def _attributes(cls: type) -> Dict[str, Any]:
             attributes.pop(name, None)
         for name in ("_unhashable_values_", "_unhashable_values_map_", "_hashable_values_"):
             attributes.pop(name, None)
+    for name in _SETS_OF_NAMES:
+        if name in attributes:  # in the same order in every process
+            attributes[name] = tuple(sorted(attributes[name]))
     hook = attributes.get(_HOOK)
     if type(hook) is classmethod:
         attributes[_HOOK] = InitSubclass(hook.__func__)
@@ -228,7 +247,8 @@ def set_class(cls: Any, state: State) -> None:
         new = set(attributes) if held is None else {name for name, n in editions.items() if n > held.get(name, 0)}
         for name in new:
             if name in attributes:
-                type.__setattr__(cls, name, attributes[name])
+                value = attributes[name]
+                type.__setattr__(cls, name, frozenset(value) if name == "__abstractmethods__" else value)
             elif name in vars(cls):
                 type.__delattr__(cls, name)
         if "__firstlineno__" in new:  # setting another attribute of this kind removes it (Python 3.13)

@@ -14,15 +14,16 @@ import pickle
 import sys
 import types
 from _io import _IOBase
-from typing import Any, Callable, Dict, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 import cloudpickle
 import cloudpickle.cloudpickle as cp
 
 from cloudburst.codec import _objects
-from cloudburst.codec._classes import InitSubclass, reduce_class, reduce_init_subclass
+from cloudburst.codec._classes import InitSubclass, made_of, reduce_class, reduce_init_subclass
 from cloudburst.codec._exceptions import reduce_exception
 from cloudburst.codec._functions import make_function, set_function
+from cloudburst.codec._identity import identify, is_identified, purpose
 from cloudburst.codec._modules import Needed, SentModule, add_to_module, make_module, policy
 from cloudburst.errors import CodecError, Error, UnpicklableError
 
@@ -110,6 +111,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
             return cp._class_reduce(cls)
         if not _travels(cls):
             return NotImplemented
+        if purpose.lasting and not purpose.depth and not is_identified(cls):
+            _identify(cls)
         return reduce_class(cls, next(each for each in type.mro(type(cls)) if not _travels(each)))
 
     def _reduce_module(self, module: types.ModuleType) -> Any:
@@ -146,6 +149,37 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc,unused-ignore]
 
 def _travels(cls: type) -> bool:
     return policy.is_own(cls.__module__) or not cp._should_pickle_by_reference(cls)
+
+
+class _ContentPickler(_Pickler):
+    """Writes what a class is made of. Other classes that travel are named by their identity, or by their number in a list."""
+
+    def __init__(self, out: io.BytesIO, needed: Needed, found: List[type]) -> None:
+        super().__init__(out, needed)
+        self._found = found
+
+    def persistent_id(self, obj: Any) -> Any:
+        if not isinstance(obj, type) or obj in _UNNAMED or obj in cp._BUILTIN_TYPE_NAMES or not _travels(obj):
+            return None
+        if is_identified(obj):
+            return cp._get_or_create_tracker_id(obj)
+        for number, each in enumerate(self._found):
+            if each is obj:
+                return number
+        self._found.append(obj)
+        return len(self._found) - 1
+
+
+def _identify(cls: type) -> None:
+    def contents(each: type, found: List[type]) -> bytes:
+        return raw_dumps(made_of(each), None, lambda out, needed: _ContentPickler(out, needed, found))
+
+    try:
+        identify(cls, contents)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except Exception:  # what cannot be pickled is named when the class itself is; it gets a random identity
+        return
 
 
 def _found(module_name: str, name: str) -> Any:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63loudburst/v1/function.proto\x12\rcloudburst.v1\"\x91\x04\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\'\n\x07runtime\x18\x03 \x01(\x0e\x32\x16.cloudburst.v1.Runtime\x12-\n\nconvention\x18\x04 \x01(\x0e\x32\x19.cloudburst.v1.Convention\x12\x16\n\x0epython_version\x18\x05 \x01(\t\x12\x14\n\x07retries\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x14timeout_milliseconds\x18\x07 \x01(\x04\x12\x0b\n\x03\x64oc\x18\x08 \x01(\t\x12\x1f\n\x17registered_milliseconds\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x04\x12\x16\n\x0e\x64\x65\x66inition_key\x18\x0b \x01(\t\x12\x10\n\x08retry_on\x18\x0c \x03(\t\x12\x1c\n\x14\x62\x61\x63koff_milliseconds\x18\r \x01(\x04\x12\x13\n\x0b\x63oncurrency\x18\x0e \x01(\r\x12,\n\nrate_limit\x18\x0f \x01(\x0b\x32\x18.cloudburst.v1.RateLimit\x12\x10\n\x08priority\x18\x10 \x01(\x11\x12\"\n\x1aqueue_timeout_milliseconds\x18\x11 \x01(\x04\x12\r\n\x05\x61lone\x18\x12 \x01(\x08\x12\x11\n\tcoroutine\x18\x13 \x01(\x08\x12\x11\n\tgenerator\x18\x14 \x01(\x08\x42\n\n\x08_retries\"W\n\tRateLimit\x12\x0e\n\x06starts\x18\x01 \x01(\r\x12\x1b\n\x13period_milliseconds\x18\x02 \x01(\x04\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\r\"$\n\x04Link\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04sink\x18\x02 \x01(\t\"~\n\x03\x44\x61g\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfunctions\x18\x02 \x03(\t\x12\"\n\x05links\x18\x03 \x03(\x0b\x32\x13.cloudburst.v1.Link\x12\x11\n\tcolocated\x18\x04 \x03(\t\x12\x1f\n\x17registered_milliseconds\x18\x05 \x01(\x03*6\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUNTIME_PYTHON\x10\x01*l\n\nConvention\x12\x1a\n\x16\x43ONVENTION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONVENTION_LIBRARY\x10\x01\x12\x14\n\x10\x43ONVENTION_CLASS\x10\x02\x12\x14\n\x10\x43ONVENTION_PLAIN\x10\x03\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63loudburst/v1/function.proto\x12\rcloudburst.v1\"\xa0\x04\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\'\n\x07runtime\x18\x03 \x01(\x0e\x32\x16.cloudburst.v1.Runtime\x12-\n\nconvention\x18\x04 \x01(\x0e\x32\x19.cloudburst.v1.Convention\x12\x16\n\x0epython_version\x18\x05 \x01(\t\x12\x14\n\x07retries\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x14timeout_milliseconds\x18\x07 \x01(\x04\x12\x0b\n\x03\x64oc\x18\x08 \x01(\t\x12\x1f\n\x17registered_milliseconds\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x04\x12\x16\n\x0e\x64\x65\x66inition_key\x18\x0b \x01(\t\x12\x10\n\x08retry_on\x18\x0c \x03(\t\x12\x1c\n\x14\x62\x61\x63koff_milliseconds\x18\r \x01(\x04\x12\x13\n\x0b\x63oncurrency\x18\x0e \x01(\r\x12,\n\nrate_limit\x18\x0f \x01(\x0b\x32\x18.cloudburst.v1.RateLimit\x12\x10\n\x08priority\x18\x10 \x01(\x11\x12\"\n\x1aqueue_timeout_milliseconds\x18\x11 \x01(\x04\x12\r\n\x05\x61lone\x18\x12 \x01(\x08\x12\x11\n\tcoroutine\x18\x13 \x01(\x08\x12\x11\n\tgenerator\x18\x14 \x01(\x08\x12\r\n\x05group\x18\x15 \x01(\tB\n\n\x08_retries\"W\n\tRateLimit\x12\x0e\n\x06starts\x18\x01 \x01(\r\x12\x1b\n\x13period_milliseconds\x18\x02 \x01(\x04\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\r\"$\n\x04Link\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04sink\x18\x02 \x01(\t\"~\n\x03\x44\x61g\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfunctions\x18\x02 \x03(\t\x12\"\n\x05links\x18\x03 \x03(\x0b\x32\x13.cloudburst.v1.Link\x12\x11\n\tcolocated\x18\x04 \x03(\t\x12\x1f\n\x17registered_milliseconds\x18\x05 \x01(\x03*6\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUNTIME_PYTHON\x10\x01*l\n\nConvention\x12\x1a\n\x16\x43ONVENTION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONVENTION_LIBRARY\x10\x01\x12\x14\n\x10\x43ONVENTION_CLASS\x10\x02\x12\x14\n\x10\x43ONVENTION_PLAIN\x10\x03\x42\x14Z\x12\x63loudburst/wire/pbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,16 +32,16 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cloudburst.v1.function_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\022cloudburst/wire/pb'
-  _globals['_RUNTIME']._serialized_start=834
-  _globals['_RUNTIME']._serialized_end=888
-  _globals['_CONVENTION']._serialized_start=890
-  _globals['_CONVENTION']._serialized_end=998
+  _globals['_RUNTIME']._serialized_start=849
+  _globals['_RUNTIME']._serialized_end=903
+  _globals['_CONVENTION']._serialized_start=905
+  _globals['_CONVENTION']._serialized_end=1013
   _globals['_FUNCTION']._serialized_start=48
-  _globals['_FUNCTION']._serialized_end=577
-  _globals['_RATELIMIT']._serialized_start=579
-  _globals['_RATELIMIT']._serialized_end=666
-  _globals['_LINK']._serialized_start=668
-  _globals['_LINK']._serialized_end=704
-  _globals['_DAG']._serialized_start=706
-  _globals['_DAG']._serialized_end=832
+  _globals['_FUNCTION']._serialized_end=592
+  _globals['_RATELIMIT']._serialized_start=594
+  _globals['_RATELIMIT']._serialized_end=681
+  _globals['_LINK']._serialized_start=683
+  _globals['_LINK']._serialized_end=719
+  _globals['_DAG']._serialized_start=721
+  _globals['_DAG']._serialized_end=847
 # @@protoc_insertion_point(module_scope)

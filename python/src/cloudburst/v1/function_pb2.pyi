@@ -25,7 +25,7 @@ CONVENTION_CLASS: Convention
 CONVENTION_PLAIN: Convention
 
 class Function(_message.Message):
-    __slots__ = ("name", "version", "runtime", "convention", "python_version", "retries", "timeout_milliseconds", "doc", "registered_milliseconds", "size_bytes", "definition_key", "retry_on", "backoff_milliseconds", "concurrency", "rate_limit", "priority", "queue_timeout_milliseconds", "alone", "coroutine", "generator")
+    __slots__ = ("name", "version", "runtime", "convention", "python_version", "retries", "timeout_milliseconds", "doc", "registered_milliseconds", "size_bytes", "definition_key", "retry_on", "backoff_milliseconds", "concurrency", "rate_limit", "priority", "queue_timeout_milliseconds", "alone", "coroutine", "generator", "group")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class Function(_message.Message):
     ALONE_FIELD_NUMBER: _ClassVar[int]
     COROUTINE_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     runtime: Runtime
@@ -66,7 +67,8 @@ class Function(_message.Message):
     alone: bool
     coroutine: bool
     generator: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., runtime: _Optional[_Union[Runtime, str]] = ..., convention: _Optional[_Union[Convention, str]] = ..., python_version: _Optional[str] = ..., retries: _Optional[int] = ..., timeout_milliseconds: _Optional[int] = ..., doc: _Optional[str] = ..., registered_milliseconds: _Optional[int] = ..., size_bytes: _Optional[int] = ..., definition_key: _Optional[str] = ..., retry_on: _Optional[_Iterable[str]] = ..., backoff_milliseconds: _Optional[int] = ..., concurrency: _Optional[int] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., priority: _Optional[int] = ..., queue_timeout_milliseconds: _Optional[int] = ..., alone: bool = ..., coroutine: bool = ..., generator: bool = ...) -> None: ...
+    group: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., runtime: _Optional[_Union[Runtime, str]] = ..., convention: _Optional[_Union[Convention, str]] = ..., python_version: _Optional[str] = ..., retries: _Optional[int] = ..., timeout_milliseconds: _Optional[int] = ..., doc: _Optional[str] = ..., registered_milliseconds: _Optional[int] = ..., size_bytes: _Optional[int] = ..., definition_key: _Optional[str] = ..., retry_on: _Optional[_Iterable[str]] = ..., backoff_milliseconds: _Optional[int] = ..., concurrency: _Optional[int] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., priority: _Optional[int] = ..., queue_timeout_milliseconds: _Optional[int] = ..., alone: bool = ..., coroutine: bool = ..., generator: bool = ..., group: _Optional[str] = ...) -> None: ...
 
 class RateLimit(_message.Message):
     __slots__ = ("starts", "period_milliseconds", "key", "position")

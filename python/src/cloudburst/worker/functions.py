@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from cloudburst import codec
 from cloudburst.codec import Buffer
 from cloudburst.errors import CodecError, InternalError
+from cloudburst.mentions import loaded_as
 from cloudburst.v1 import function_pb2
 
 Key = Tuple[str, int]
@@ -17,6 +18,7 @@ class Function:
     """One version of one function. Its definition is unpickled when it is first called, and so is a class's instance built."""
 
     def __init__(self, function: function_pb2.Function, definition: Buffer) -> None:
+        self._described = function
         self.name = function.name
         self.version = function.version
         self.plain = function.convention == function_pb2.CONVENTION_PLAIN
@@ -34,7 +36,8 @@ class Function:
         if self._target is None:
             assert self._definition is not None
             try:
-                loaded, self.main = codec.decode_definition(self._definition)
+                with loaded_as(self._described):
+                    loaded, self.main = codec.decode_definition(self._definition)
             except CodecError as e:
                 raise CodecError(f"the definition of {self.name}@{self.version} cannot be read: {e}") from e
             self._target = self._instance(loaded, library) if self._class else self._callable(loaded)

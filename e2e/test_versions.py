@@ -1,0 +1,172 @@
+"""Versions of functions: a program may be started any number of times, whatever its functions and classes say of each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+import cloudburst
+from cloudburst import errors
+from e2e.node import Node
+
+PROGRAM = """
+import abc
+import enum
+import sys
+
+import cloudburst
+
+app = cloudburst.connect()
+
+
+class Shape(abc.ABC):
+    @abc.abstractmethod
+    def area(self): ...
+
+    @abc.abstractmethod
+    def sides(self): ...
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Square(Shape):
+    def area(self):
+        return Color.RED
+
+    def sides(self):
+        return Shape, Square
+
+
+@app.function
+def fib(n):
+    return n if n < 2 else fib.remote(n - 1).get() + fib.options(timeout=30).remote(n - 2).get()
+
+
+@app.function
+def even(n):
+    return True if n == 0 else odd.remote(n - 1).get()
+
+
+@app.function
+def odd(n):
+    return False if n == 0 else even.remote(n - 1).get()
+
+
+@app.function
+def leaf(x):
+    return x + 1
+
+
+@app.function
+def apply(function, x):
+    return function.remote(x).get()
+
+
+@app.function
+def top(x):
+    return leaf.remote(x).get() == apply.remote(leaf, x).get()
+
+
+@app.function
+class Tally:
+    def __init__(self):
+        self.calls = 0
+        self.shape = Square()
+
+    def run(self):
+        self.calls += 1
+        return self.calls, Tally.ref
+
+
+def made():
+    @app.function
+    def inner(n):
+        return 0 if n == 0 else 1 + inner.remote(n - 1).get()
+
+    return inner
+
+
+inner = made()
+if "backwards" in sys.argv:
+    odd.remote(1).get()
+assert fib.remote(4).get() == 3
+assert even.remote(4).get() and not even.remote(3).get()
+assert top.remote(1).get()
+assert inner.remote(3).get() == 3
+print(*Tally.remote().get(), *(f.ref for f in (fib, even, odd, leaf, apply, top, inner)))
+"""
+
+
+def started(node: Node, path: Path, *arguments: str) -> List[str]:
+    done = subprocess.run(
+        [sys.executable, str(path), *arguments], env=node._environment({}), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_program_is_started_again(node: Node, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    functions = ["fib", "even", "odd", "leaf", "apply", "top", "inner"]
+    first = [f"{name}@1" for name in functions]
+    try:
+        assert started(node, path) == ["1", "Tally@1", *first]
+        assert started(node, path, "backwards") == ["2", "Tally@1", *first], "the object of a class is kept"
+        assert {f["name"]: f["version"] for f in node.json("fn", "ls")}.items() >= {
+            **dict.fromkeys(functions, 1),
+            "Tally": 1,
+        }.items()
+        # What has changed has another version, and so has what mentions it.
+        path.write_text(PROGRAM.replace("x + 1", "1 + x"))
+        changed = {"leaf": "leaf@2", "top": "top@2"}
+        assert started(node, path) == ["3", "Tally@1", *(changed.get(name, f"{name}@1") for name in functions)]
+    finally:
+        node.cli("fn", "rm", *functions, "Tally")
+
+
+def test_another_class_of_the_name(node: Node, name: str) -> None:
+    with cloudburst.connect() as app:
+
+        class Tally:
+            calls = 0
+
+            def run(self) -> Any:
+                self.calls += 1
+                return "one", self.calls
+
+        class Other:
+            def run(self) -> str:
+                return "other"
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            one = app.function(Tally, name=name)
+            assert one.remote().get() == ("one", 1)
+        other = app.function(Other, name=name)
+        with pytest.warns(RuntimeWarning, match=f"{name}@2 is another class than {name}@1") as caught:
+            assert other.remote().get() == "other"
+        assert caught[0].filename == __file__
+        assert one.remote().get() == ("one", 2), "a program keeps the version that it has registered, and its object"
+
+
+def test_another_python(node: Node, name: str) -> None:
+    """A function that no worker can run is refused, and what is registered under its name stays the latest."""
+    with cloudburst.connect() as app:
+        works = app.function(lambda: 1, name=name)
+        assert works.remote().get() == 1
+        there = node.json("status")["python_version"]
+        stranger: Any = app.function(lambda: 2, name=name)
+        stranger._description.python_version = "3.99"
+        with pytest.raises(errors.IncompatibleError, match=f"this program runs Python 3.99.*run Python {there}.*--python"):
+            stranger.remote()
+        assert app.lookup(name).remote().get() == 1
+        assert works.register() == f"{name}@1"
