@@ -165,6 +165,24 @@ def test_steps_of_a_pipeline(app: cloudburst.App, name: str) -> None:
     assert texts(list(app.logs(f"{name}-2@2"))) == []
 
 
+def test_runs_below_a_run(app: cloudburst.App, name: str) -> None:
+    def child(n: int) -> int:
+        print("child", n)
+        return n
+
+    below = app.function(child, name=f"{name}-child")
+
+    def parent() -> int:
+        print("parent")
+        return sum(below.remote(n).get() for n in range(3))
+
+    future = app.function(parent, name=f"{name}-parent").remote()
+    assert future.get() == 3
+    assert texts(future.logs()) == ["parent", "child 0", "child 1", "child 2"]
+    assert texts(list(app.logs(run=future, limit=2))) == ["child 1", "child 2"]
+    assert texts(list(app.logs()))[-4:] == ["parent", "child 0", "child 1", "child 2"], "they are of this program too"
+
+
 def test_the_future_of_another_process(app: cloudburst.App, name: str) -> None:
     future = app.function(lambda: print("here"), name=name).remote()
     future.get()
