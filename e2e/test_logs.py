@@ -80,6 +80,16 @@ def test_a_worker_that_dies(app: cloudburst.App, name: str) -> None:
     assert set(texts(future.logs())) == {"last words"}
 
 
+def test_a_worker_that_crashes(app: cloudburst.App, name: str) -> None:
+    """What the interpreter writes of it is there when the caller knows."""
+    future = app.function(lambda: ctypes.string_at(0), name=name, retries=0).remote()
+    with pytest.raises(cloudburst.Error):
+        future.get()
+    said = texts(future.logs(), "process")
+    assert any("Segmentation fault" in line for line in said)
+    assert {line.function for line in future.logs()} == {name}
+
+
 def test_the_logging_module_and_warnings(app: cloudburst.App, name: str) -> None:
     def log() -> None:
         import logging

@@ -23,6 +23,7 @@ const (
 
 // died takes note that a worker has ended. What it ran is lost, unless the worker was stopped for it.
 func (e *Executor) died(w *worker, cause error) {
+	w.pipe.drain(true) // what a library or the interpreter has written as its last word comes before the end of the run
 	e.mu.Lock()
 	var lost []*invocation
 	var cut waiters

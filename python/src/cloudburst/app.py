@@ -62,8 +62,8 @@ def connect(
         :meth:`App.function`.
     logs
         Whether to print on stderr, as it comes, what the runs that are called over this connection print, each line after the
-        name of its function. A thread reads it for as long as the connection is open, so that calls take some microseconds
-        longer. In a function it does nothing, since what a function prints reaches its caller anyway.
+        name of its function. A thread reads it for as long as the connection is open, so that calls take some tens of
+        microseconds longer. In a function it does nothing, since what a function prints reaches its caller anyway.
 
     Raises UnavailableError when no node answers, AuthenticationError when it refuses the token, IncompatibleError when what
     answers speaks something else, and InvalidArgumentError for an address or a context that cannot be one.
