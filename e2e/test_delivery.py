@@ -234,3 +234,21 @@ def test_settings_are_shown(node: Node, app: cloudburst.App, name: str) -> None:
     app.function(lambda: 1, name=f"{name}-plain").register()
     (plain,) = node.json("fn", "ls", f"{name}-plain")
     assert plain["retries"] is None
+
+
+def test_a_full_queue_says_when_to_come_back(own_node: Callable[..., Node]) -> None:
+    settings = {"WORKERS_MIN": "1", "WORKERS_MAX": "1", "QUEUE_MAX": "2"}
+    own_node(environment={f"CLOUDBURST_EXECUTOR__{name}": value for name, value in settings.items()})
+    app = cloudburst.connect()
+
+    @app.function(name="wait")
+    def wait() -> bool:
+        return bool(cloudburst.context().get("go", wait=60))
+
+    futures = [wait.remote() for _ in range(3)]
+    with pytest.raises(errors.NoResourcesError, match=r"executor\.queue_max") as caught:
+        wait.remote().get()
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after >= 0.1
+    app.put("go", True)
+    assert [future.get() for future in futures] == [True] * 3

@@ -22,6 +22,8 @@ const (
 	mailboxMessagesMax = 4096
 	// mailboxBytesMax bounds them together.
 	mailboxBytesMax = 256 << 20
+	// queueRetryAfter is when a caller may come back that was refused because a queue was full.
+	queueRetryAfter = 100 * time.Millisecond
 	// loadedMax bounds the functions that one worker holds; the worker is told to drop others beyond it.
 	loadedMax = 1024
 	// classesMax bounds the classes with an instance at one time, since each has a worker of its own.

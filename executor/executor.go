@@ -152,7 +152,9 @@ func (e *Executor) submit(t *invocation) {
 		queued := l.push(t)
 		e.mu.Unlock()
 		if !queued {
-			t.fail(pb.Code_CODE_NO_RESOURCES, "run %s: %d invocations wait for a worker already, the limit (executor.queue_max); try again later", t.names(), l.queueMax)
+			full := wire.Errorf(pb.Code_CODE_NO_RESOURCES, "run %s: %d invocations wait for a worker already, the limit (executor.queue_max); try again later", t.names(), l.queueMax)
+			full.RetryAfter = queueRetryAfter // at least; the scheduler knows how fast runs end
+			t.finish(wire.Result{Err: full})
 			return
 		}
 		e.stats.waited.Add(1)

@@ -323,7 +323,9 @@ func TestTheQueueIsBounded(t *testing.T) {
 	for range 3 {
 		answers = append(answers, n.begin(n.invocation("incr", 1)))
 	}
-	wantError(t, n.fails("incr", 1), wire.ErrNoResources, "3 invocations", "executor.queue_max")
+	full := n.fails("incr", 1)
+	wantError(t, full, wire.ErrNoResources, "3 invocations", "executor.queue_max")
+	equal(t, full.RetryAfter, queueRetryAfter)
 	if err := n.cache.Put(t.Context(), []cache.Write{lww("k", encode(t, 5))}, pb.Ack_ACK_MEMORY); err != nil {
 		t.Fatal(err)
 	}

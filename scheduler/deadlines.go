@@ -51,6 +51,7 @@ func (s *Scheduler) tickWhileBusy(ctx context.Context) {
 		case <-ticker.C:
 		}
 		now := time.Now()
+		s.pace.look(now, s.stats.finished.Load()+s.stats.failed.Load())
 		if s.inFlight.Load() > 0 {
 			last = now
 		} else if now.Sub(last) > deadlinesLinger {

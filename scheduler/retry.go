@@ -96,6 +96,11 @@ func (r *run) mayRunAgain(inv *invocation, f *pb.Function, result wire.Result) (
 // final returns what a run ends with whose invocation is not run again.
 func (r *run) final(inv *invocation, f *pb.Function, result wire.Result) *wire.Error {
 	if result.Lost == wire.NotLost {
+		if result.Err.RetryAfter > 0 { // the executor's queue is full
+			full := *result.Err
+			full.RetryAfter = max(full.RetryAfter, r.s.pace.comeBack(r.s.inFlight.Load()))
+			return &full
+		}
 		return result.Err
 	}
 	names, how := r.names(inv), result.Err.Message

@@ -439,8 +439,9 @@ func TestRunsMax(t *testing.T) {
 	s := start(t, Config{RunsMax: 1}, registry, newFakeStore(), executorFunc(func(inv *wire.Invocation) { held <- inv }))
 	results := make(chan wire.Result, 1)
 	s.Call(1, callFunction(runID(1), "f", 0), nil, func(r wire.Result) bool { results <- r; return true })
-	if r := await(t, s, callFunction(runID(2), "f", 0)); !fails(r, wire.ErrNoResources) || !strings.Contains(r.Err.Error(), "runs_max") {
-		t.Errorf("a run too many: %v", r.Err)
+	r := await(t, s, callFunction(runID(2), "f", 0))
+	if !fails(r, wire.ErrNoResources) || !strings.Contains(r.Err.Error(), "runs_max") || r.Err.RetryAfter != paceWindow {
+		t.Errorf("a run too many: %+v", r.Err)
 	}
 	(<-held).Done(wire.Result{Value: text("done")})
 	if r := <-results; show(r.Value) != "done" {

@@ -30,6 +30,7 @@ type Scheduler struct {
 	stats      counters
 	failures   failures
 	rates      *rates
+	pace       pace
 
 	inFlight atomic.Int64
 	draining atomic.Bool
@@ -249,7 +250,9 @@ func (s *Scheduler) enter(admitted bool) error {
 	case s.draining.Load():
 		err = wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the node is draining: it finishes what runs and takes no new calls")
 	case n > int64(s.cfg.RunsMax):
-		err = wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d runs are in flight already, the limit (scheduler.runs_max); try again later", s.cfg.RunsMax)
+		full := wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d runs are in flight already, the limit (scheduler.runs_max); try again later", s.cfg.RunsMax)
+		full.RetryAfter = s.pace.comeBack(n)
+		err = full
 	default:
 		return nil
 	}

@@ -184,7 +184,7 @@ func AsError(err error) *Error {
 	}
 	wrapped := &Error{Code: CodeOf(err), Message: err.Error()}
 	if e, ok := errors.AsType[*Error](err); ok {
-		wrapped.Exception, wrapped.Pickle = e.Exception, e.Pickle
+		wrapped.Exception, wrapped.Pickle, wrapped.RetryAfter = e.Exception, e.Pickle, e.RetryAfter
 	}
 	return wrapped
 }

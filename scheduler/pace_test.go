@@ -1,0 +1,35 @@
+package scheduler
+
+import (
+	"testing"
+	"time"
+)
+
+func TestWhenToComeBack(t *testing.T) {
+	t.Parallel()
+	p := new(pace)
+	now := time.Now()
+	if got := p.comeBack(1000); got != paceWindow {
+		t.Errorf("before anything is known: %v", got)
+	}
+	pass := func(pause time.Duration, ended uint64) {
+		now = now.Add(pause)
+		p.look(now, ended)
+	}
+	pass(0, 100)
+	pass(10*time.Millisecond, 200)
+	pass(time.Second-10*time.Millisecond, 1100)
+	for inFlight, want := range map[int64]time.Duration{16_000: 1001 * time.Millisecond, 16: comeBackMin, 1 << 40: comeBackMax} {
+		if got := p.comeBack(inFlight); got != want {
+			t.Errorf("1,000 end in a second, %d are in flight: %v, want %v", inFlight, got, want)
+		}
+	}
+	pass(time.Hour, 2000) // the node had nothing to do for a while, which says nothing
+	if got := p.comeBack(16_000); got != 1001*time.Millisecond {
+		t.Errorf("after a pause: %v", got)
+	}
+	pass(time.Second, 2000)
+	if got := p.comeBack(16_000); got != paceWindow {
+		t.Errorf("none ends: %v", got)
+	}
+}
