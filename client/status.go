@@ -22,6 +22,9 @@ type Status struct {
 	WorkersMax  int `json:"workers_max"`
 	// Queued are the invocations that wait for a worker.
 	Queued int `json:"queued"`
+	// SaturatedSince is since when calls wait for workers for long; zero when they do not. Saturation says what waits for what.
+	SaturatedSince time.Time `json:"saturated_since,omitzero"`
+	Saturation     string    `json:"saturation,omitempty"`
 	// Runs have finished since the start, RunsFailed of them with an error.
 	Runs       uint64 `json:"runs"`
 	RunsFailed uint64 `json:"runs_failed"`
@@ -57,12 +60,16 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	for _, m := range s.GetMembers() {
 		members = append(members, Member{m.GetName(), m.GetReachable(), m.GetLeader(), m.GetAsked()})
 	}
+	var saturated time.Time
+	if since := s.GetSaturatedSinceMilliseconds(); since != 0 {
+		saturated = time.UnixMilli(since)
+	}
 	return Status{
 		Version: s.GetVersion(), Address: s.GetAddress(), Started: time.UnixMilli(s.GetStartedMilliseconds()),
 		DataDirectory: s.GetDataDirectory(), Roles: s.GetRoles(), Members: members,
 		Workers: int(s.GetWorkers()), WorkersBusy: int(s.GetWorkersBusy()), WorkersMax: int(s.GetWorkersMax()),
-		Queued: int(s.GetQueued()),
-		Runs:   s.GetRuns(), RunsFailed: s.GetRunsFailed(), Functions: int(s.GetFunctions()), DAGs: int(s.GetDags()),
+		Queued: int(s.GetQueued()), SaturatedSince: saturated, Saturation: s.GetSaturation(),
+		Runs: s.GetRuns(), RunsFailed: s.GetRunsFailed(), Functions: int(s.GetFunctions()), DAGs: int(s.GetDags()),
 		Keys: s.GetKeys(), MemoryBytes: s.GetMemoryBytes(), PythonVersion: s.GetPythonVersion(), PythonPath: s.GetPythonPath(),
 	}, nil
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Callable
 
 import cloudburst
+from cloudburst.errors import DeadlineExceededError
 from e2e.node import Node, until
 
 Starter = Callable[..., Node]
@@ -108,3 +110,62 @@ def test_clients_are_served_in_turn(own_node: Starter) -> None:
     assert gate.get()
     assert one.get() <= 2, "it was the second to be served, at the latest"
     assert sorted(future.get() for future in many)[-1] == 3001
+
+
+def test_a_saturated_node_says_what_waits_for_what(own_node: Starter) -> None:
+    """One line when it begins and one when it ends; status, and the errors of calls that did not start, say it too."""
+    node = own_node(environment=ONE_WORKER)
+    app = cloudburst.connect()
+
+    @app.function
+    def waits(key: str) -> bool:
+        return cloudburst.context().get(key, wait=60) is not None
+
+    same = app.function(lambda x: x, name="same")
+    gate = waits.remote("gate")
+    futures = [same.remote(i) for i in range(5)]
+    line = node.output.wait_for("saturated: calls wait for workers")
+    what = "5 × same@1 wait for a worker; 1 of at most 1 workers are up (executor.workers_max) and run 1 × waits@1"
+    assert what in line
+    status = node.json("status")
+    assert status["saturation"] == what
+    assert status["saturated_since"] > status["started"]
+    assert what in node.cli("status").stdout
+
+    late = same.options(timeout=0.2).remote(5).exception()
+    assert isinstance(late, DeadlineExceededError)
+    assert "executor.workers_max" in str(late)
+    assert "1 × waits@1" in str(late)
+    impatient = same.options(queue_timeout=0.2).remote(5).exception()
+    assert isinstance(impatient, DeadlineExceededError)
+    assert "queue_timeout" in str(impatient)
+    assert "1 × waits@1" in str(impatient)
+
+    app.put("gate", 1)
+    assert gate.get()
+    assert [future.get() for future in futures] == list(range(5))
+    node.output.wait_for("no longer saturated")
+    assert str(node.output).count("saturated: calls wait for workers") == 1
+    assert "saturation" not in node.json("status")
+
+
+def test_a_limit_holds_up_only_its_own_function(own_node: Starter, tmp_path: Path) -> None:
+    node = own_node()
+    app = cloudburst.connect()
+
+    @app.function(concurrency=1)
+    def alone(path: str) -> None:
+        import fcntl
+
+        with open(path, "w") as file:  # noqa: PTH123
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if another one has it
+            cloudburst.context().get("gate", wait=60)
+
+    futures = [alone.remote(str(tmp_path / "lock")) for _ in range(20)]
+    same = app.function(lambda x: x, name="same")
+    assert same.remote(1).get() == 1
+    status = node.json("status")
+    assert (status["workers_busy"], status["queued"]) == (1, 19)
+    app.put("gate", 1)
+    for future in futures:
+        future.get()

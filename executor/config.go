@@ -53,6 +53,8 @@ type Config struct {
 	WorkersMin int
 	// WorkersMax bounds the workers that run functions (classes have their own bound). Default 256.
 	WorkersMax int
+	// WorkersSpare is how many workers may be up beyond WorkersMax in the stead of those whose functions wait for other runs. Default 64.
+	WorkersSpare int
 	// GrowAfter is how long a call waits before workers are added for those that are blocked. A worker is measured for twice as
 	// long before it counts as blocked. Default 20ms.
 	GrowAfter time.Duration
@@ -92,6 +94,7 @@ func (c Config) WithDefaults() Config {
 	c.LibraryThreads = cmp.Or(c.LibraryThreads, 1)
 	c.WorkersMin = cmp.Or(c.WorkersMin, runtime.NumCPU())
 	c.WorkersMax = cmp.Or(c.WorkersMax, max(256, c.WorkersMin))
+	c.WorkersSpare = cmp.Or(c.WorkersSpare, 64)
 	c.GrowAfter = cmp.Or(c.GrowAfter, 20*time.Millisecond)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 30*time.Second)
 	c.QueueMax = cmp.Or(c.QueueMax, 1<<16)
@@ -125,6 +128,9 @@ func (c Config) validate() error {
 	}
 	if c.WorkersMax < c.WorkersMin {
 		faults = append(faults, fmt.Errorf("workers_max %d: must be at least workers_min, %d", c.WorkersMax, c.WorkersMin))
+	}
+	if c.WorkersSpare < 1 {
+		faults = append(faults, fmt.Errorf("workers_spare %d: must be at least 1", c.WorkersSpare))
 	}
 	if c.GrowAfter < time.Millisecond {
 		faults = append(faults, fmt.Errorf("grow_after %v: must be at least 1ms", c.GrowAfter))

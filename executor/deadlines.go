@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"cloudburst/wire"
@@ -75,6 +76,7 @@ func (e *Executor) tickWhileBusy(ctx context.Context) {
 			return
 		}
 		if n%sweepEvery == 0 {
+			e.watchSaturation(now)
 			e.expireQueued(now)
 			e.shrink(now)
 			e.checkZygote(now)
@@ -129,19 +131,35 @@ func (e *Executor) busy() bool {
 	return busy
 }
 
-// expireQueued fails the invocations whose deadline came while they waited.
+// expireQueued fails the invocations that have waited too long.
 func (e *Executor) expireQueued(now time.Time) {
 	var late []*invocation
+	var lanes []*lane
 	e.mu.Lock()
 	e.lanes(func(l *lane) {
-		late = append(late, l.takeIf(func(t *invocation) bool { return now.After(t.expiry()) })...)
+		lanes = append(lanes, l)
+		l.each(func(t *invocation) bool {
+			if now.After(t.expiry()) {
+				t.unstarted = e.unstarted(t, now)
+				late = append(late, t)
+			}
+			return true
+		})
+		l.takeIf(func(t *invocation) bool { return t.unstarted != "" })
 	})
-	size := e.shared.size
 	e.mu.Unlock()
 	for _, t := range late {
 		e.stats.overdue.Add(1)
-		t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: its deadline came after %v of waiting for a worker (%d of at most %d are up)",
-			t.names(), now.Sub(t.queued).Round(time.Millisecond), size, e.cfg.WorkersMax)
+		what := "its deadline has come"
+		if t.outwaited(now) {
+			what = fmt.Sprintf("its time limit for waiting (queue_timeout), %v, is over", t.inv.QueueTimeout)
+		}
+		t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it has not started, and %s; %s", t.names(), what, t.unstarted)
+	}
+	if len(late) > 0 {
+		for _, l := range lanes {
+			e.serve(l) // another invocation of a function with a limit may start now
+		}
 	}
 }
 

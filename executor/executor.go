@@ -43,6 +43,7 @@ type Executor struct {
 	goroutines sync.WaitGroup
 
 	observer   observer
+	saturation saturation
 	spawnAfter time.Time // no worker is started before, because those before ended at once
 	spawnFails int
 	ticking    atomic.Bool

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -301,7 +300,8 @@ func TestADeadlineInTheQueue(t *testing.T) {
 	blocker := n.begin(n.invocation("wait_for", "k", 60))
 	inv := n.invocation("incr", 1)
 	inv.Deadline = time.Now().Add(50 * time.Millisecond)
-	wantError(t, n.failed(n.begin(inv)), wire.ErrDeadlineExceeded, "waiting for a worker", "1 of at most 1")
+	wantError(t, n.failed(n.begin(inv)), wire.ErrDeadlineExceeded, "incr@1: it has not started, and its deadline has come", "for a worker",
+		"1 × incr@1 wait", "1 of at most 1 workers are up (executor.workers_max) and run 1 × wait_for@1")
 	// A function's own timeout begins when it runs.
 	patient := n.invocation("sleep", 0.01)
 	patient.Deadline = time.Now().Add(patience)
@@ -333,91 +333,6 @@ func TestTheQueueIsBounded(t *testing.T) {
 		if r := within(t, answer, "an answer"); r.Err != nil {
 			t.Error(r.Err)
 		}
-	}
-}
-
-// The elastic pool.
-
-func TestFunctionsThatWaitForEachOther(t *testing.T) {
-	t.Parallel()
-	n := start(t, Config{IdleTimeout: 50 * time.Millisecond})
-	const count = 20
-	answers := make([]<-chan wire.Result, count)
-	for i := range answers {
-		answers[i] = n.begin(n.invocation("meet", i, count))
-	}
-	for i, answer := range answers {
-		r := within(t, answer, "all to meet")
-		if r.Err != nil {
-			t.Fatal(r.Err)
-		}
-		equal(t, decode(t, r.Value), uint64(i))
-	}
-	if started := n.Stats().Started; started < count {
-		t.Errorf("%d functions ran at once in %d workers", count, started)
-	}
-	eventually(t, "the pool to shrink", func() bool { return n.Stats().Workers == 2 })
-	equal(t, n.call("incr", 1), uint64(2))
-	equal(t, n.Stats().Died, uint64(0))
-}
-
-func TestSleepersDoNotStarveOthers(t *testing.T) {
-	t.Parallel()
-	n := start(t, Config{})
-	sleepers := make([]<-chan wire.Result, 8)
-	for i := range sleepers {
-		sleepers[i] = n.begin(n.invocation("wait_for", "wake", 60))
-	}
-	for i := range 20 {
-		equal(t, n.call("incr", i), uint64(i+1))
-	}
-	if err := n.cache.Put(t.Context(), []cache.Write{lww("wake", encode(t, 1))}, pb.Ack_ACK_MEMORY); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range sleepers {
-		within(t, s, "a sleeper")
-	}
-}
-
-func TestSpinnersDoNotStarveTheOneTheyWaitFor(t *testing.T) {
-	t.Parallel()
-	n := start(t, Config{})
-	spinners := []<-chan wire.Result{n.begin(n.invocation("spin_until", "k")), n.begin(n.invocation("spin_until", "k"))}
-	equal(t, n.call("put", "k", 1), map[any]any{"k": true})
-	for _, s := range spinners {
-		within(t, s, "a spinner")
-	}
-}
-
-func TestFunctionsThatUseTheCPUGetFewWorkers(t *testing.T) {
-	t.Parallel()
-	n := start(t, Config{WorkersMin: runtime.NumCPU()})
-	few := runtime.NumCPU() + spinnersExtra
-	spinners := make([]<-chan wire.Result, 4*few)
-	for i := range spinners {
-		spinners[i] = n.begin(n.invocation("spin_for", 0.1))
-	}
-	equal(t, n.call("incr", 1), uint64(2))
-	for _, s := range spinners {
-		within(t, s, "a spinner")
-	}
-	if started := n.Stats().Started; started > uint64(few) {
-		t.Errorf("%d workers for %d cores", started, runtime.NumCPU())
-	}
-}
-
-func TestTrivialCallsGetNoMoreWorkersThanCores(t *testing.T) {
-	t.Parallel()
-	n := start(t, Config{WorkersMin: runtime.NumCPU()})
-	calls := make([]<-chan wire.Result, 5000)
-	for i := range calls {
-		calls[i] = n.begin(n.invocation("incr", i))
-	}
-	for _, c := range calls {
-		within(t, c, "a call")
-	}
-	if started := n.Stats().Started; started > uint64(runtime.NumCPU()+spinnersExtra) {
-		t.Errorf("%d workers for %d cores", started, runtime.NumCPU())
 	}
 }
 

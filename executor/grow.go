@@ -68,6 +68,7 @@ type observer struct {
 	progress time.Time // when the last one ended, or a worker was added
 	blocked  int       // workers that are blocked
 	polling  int       // workers that are not, but go to sleep all the time
+	waiting  int       // of the blocked ones, those whose functions wait for runs
 }
 
 // look is what has been seen of a worker that runs something.
@@ -92,6 +93,7 @@ type observed struct {
 	w          *worker
 	invocation uint64
 	process    kernelView
+	waits      bool // its function has said that it waits for runs
 }
 
 // kernelView is what the kernel says of a process.
@@ -111,13 +113,13 @@ func (e *Executor) grow(now time.Time) {
 		return
 	}
 	if o.since.IsZero() {
-		o.since, o.progress, o.blocked = now, now, 0
+		o.since, o.progress, o.blocked, o.waiting = now, now, 0, 0
 	}
 	if finished := e.stats.finished.Load(); finished != o.finished {
 		o.finished, o.progress = finished, now
 	}
 	var workers []observed
-	if e.room() > 0 && !now.Before(o.next) {
+	if most := e.room(e.cfg.WorkersSpare); most > 0 && !now.Before(o.next) {
 		workers = e.observed()
 	}
 	e.mu.Unlock()
@@ -137,22 +139,24 @@ func (e *Executor) observed() []observed {
 		if w.lane != e.shared || w.pid == 0 || !w.busy() {
 			continue
 		}
-		if id := w.last().id.Load(); id != 0 {
-			workers = append(workers, observed{w, id, process{w.pid, w.conn}})
+		if s := w.last(); s.id.Load() != 0 {
+			workers = append(workers, observed{w, s.id.Load(), process{w.pid, w.conn}, len(s.waits) > 0})
 		}
 	}
 	return workers
 }
 
-// room returns how many workers may be added to the shared lane. e.mu is held.
-func (e *Executor) room() int { return e.cfg.WorkersMax - e.shared.size }
+// room returns how many workers may be added to the shared lane while the functions of so many wait for runs. e.mu is held.
+func (e *Executor) room(waiting int) int {
+	return e.cfg.WorkersMax + min(waiting, e.cfg.WorkersSpare) - e.shared.size
+}
 
 // measure counts the workers that are blocked: those that have run the same invocation for a window, in which their threads neither
 // ran nor waited for a core for half of the time.
 func (o *observer) measure(workers []observed, now time.Time, window time.Duration) {
 	began := time.Now()
 	looks := make(map[*worker]look, len(workers))
-	o.blocked, o.polling = 0, 0
+	o.blocked, o.polling, o.waiting = 0, 0, 0
 	for _, w := range workers {
 		seen, ok := o.looks[w.w]
 		switch {
@@ -171,6 +175,9 @@ func (o *observer) measure(workers []observed, now time.Time, window time.Durati
 		looks[w.w] = seen
 		if seen.blocked {
 			o.blocked++
+			if w.waits {
+				o.waiting++
+			}
 		}
 		if seen.polling {
 			o.polling++
@@ -186,7 +193,7 @@ func (e *Executor) add(now time.Time) {
 	l, o := e.shared, &e.observer
 	p := pool{
 		waiting: l.queue.count, size: l.size, blocked: o.blocked, polling: o.polling, cores: max(l.keep, runtime.NumCPU()),
-		room: e.room(), still: now.Sub(o.progress), after: e.cfg.GrowAfter,
+		room: e.room(o.waiting), still: now.Sub(o.progress), after: e.cfg.GrowAfter,
 	}
 	added := 0
 	for range p.growth() {

@@ -90,12 +90,12 @@ func TestBlockedWorkersAreMeasured(t *testing.T) {
 	var workers [6]worker
 	measure := func(others uint64) int {
 		o.measure([]observed{
-			{&workers[0], 7, idler},
-			{&workers[1], 7, spinner},
-			{&workers[2], 7, starved},
-			{&workers[3], others, other},
-			{&workers[4], 7, ended},
-			{&workers[5], 7, poller},
+			{&workers[0], 7, idler, true},
+			{&workers[1], 7, spinner, true},
+			{&workers[2], 7, starved, false},
+			{&workers[3], others, other, false},
+			{&workers[4], 7, ended, false},
+			{&workers[5], 7, poller, false},
 		}, now, window)
 		now = now.Add(10 * time.Millisecond)
 		idler.ran += time.Millisecond
@@ -109,7 +109,7 @@ func TestBlockedWorkersAreMeasured(t *testing.T) {
 	equal(t, []int{measure(1), measure(2), measure(3)}, []int{0, 0, 0}) // seen, measured, and not long enough
 	equal(t, measure(4), 2)                                             // the idler and the poller; the other one goes on with something else
 	equal(t, []int{measure(4), measure(4), measure(4)}, []int{2, 2, 3})
-	equal(t, o.polling, 0)
+	equal(t, []int{o.polling, o.waiting}, []int{0, 1})
 	for range 3 {
 		poller.waited += 9 * time.Millisecond // since others want the cores as well
 		measure(4)

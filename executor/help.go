@@ -132,7 +132,7 @@ func (e *Executor) helpOne() (*worker, *invocation) {
 	if e.shared.queue.count == 0 || len(e.waits.of) == 0 {
 		return nil, nil
 	}
-	stuck := e.shared.size >= e.cfg.WorkersMax
+	stuck := e.room(e.cfg.WorkersSpare) <= 0
 	for _, w := range e.workers {
 		if w.lane == e.shared && w.helping(true) == nil {
 			stuck = false

@@ -29,6 +29,7 @@ type invocation struct {
 	since          time.Time   // when it was queued this time
 	previous, next *invocation // of the same client, priority and depth
 	sameRun        *invocation // another one of its run that is queued
+	unstarted      string      // why it has waited too long; empty as long as it has not
 }
 
 // check returns why an invocation cannot be run as it is, or nil.
@@ -71,10 +72,19 @@ func (t *invocation) limited() *pb.Function {
 
 // expiry returns when it is too late for the invocation to begin.
 func (t *invocation) expiry() time.Time {
+	expiry := t.queued.Add(t.limit)
 	if !t.inv.Deadline.IsZero() {
-		return t.inv.Deadline
+		expiry = t.inv.Deadline
 	}
-	return t.queued.Add(t.limit)
+	if limit := t.inv.QueueTimeout; limit > 0 && t.since.Add(limit).Before(expiry) {
+		expiry = t.since.Add(limit)
+	}
+	return expiry
+}
+
+// outwaited reports whether the invocation has waited for longer than it may, whatever its deadline is.
+func (t *invocation) outwaited(now time.Time) bool {
+	return t.inv.QueueTimeout > 0 && now.After(t.since.Add(t.inv.QueueTimeout))
 }
 
 func (t *invocation) finish(r wire.Result) { t.inv.Done(r) }

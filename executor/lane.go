@@ -69,8 +69,7 @@ func (l *lane) push(t *invocation) bool {
 	if l.waiting() >= l.queueMax && !t.inv.Again {
 		return false
 	}
-	t.since = time.Now()
-	l.queue.push(l.placed(t))
+	l.putBack(t)
 	return true
 }
 
@@ -126,6 +125,27 @@ func (l *lane) claim(run wire.RunID) *invocation {
 func (l *lane) putBack(t *invocation) {
 	t.since = time.Now()
 	l.queue.push(l.placed(t))
+}
+
+// each calls visit for every invocation that waits, until it returns false.
+func (l *lane) each(visit func(*invocation) bool) {
+	l.queue.each(visit)
+	for _, limit := range l.limits {
+		limit.parked.each(visit)
+	}
+}
+
+// find returns an invocation of a run that waits here, or nil.
+func (l *lane) find(run wire.RunID) *invocation {
+	if t := l.queue.runs[run]; t != nil {
+		return t
+	}
+	for _, limit := range l.limits {
+		if t := limit.parked.runs[run]; t != nil {
+			return t
+		}
+	}
+	return nil
 }
 
 // takeIf removes and returns the invocations that match. Others that are let start by that are served with the next end of an invocation, or

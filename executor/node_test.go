@@ -379,6 +379,19 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// count returns how many lines with a message there are.
+func (l *logLines) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if line["msg"] == message {
+			n++
+		}
+	}
+	return n
+}
+
 // wait returns the first line with a message.
 func (l *logLines) wait(t testing.TB, message string) map[string]any {
 	t.Helper()

@@ -116,10 +116,11 @@ func (q *queue) oldest() *invocation {
 // takeIf removes and returns the invocations that match, in no order that means something.
 func (q *queue) takeIf(match func(*invocation) bool) []*invocation {
 	var taken []*invocation
-	q.each(func(t *invocation) {
+	q.each(func(t *invocation) bool {
 		if match(t) {
 			taken = append(taken, t)
 		}
+		return true
 	})
 	for _, t := range taken {
 		q.remove(t)
@@ -137,11 +138,14 @@ func (q *queue) takeRun(run wire.RunID) []*invocation {
 	return taken
 }
 
-func (q *queue) each(visit func(*invocation)) {
+// each calls visit for every invocation until it returns false.
+func (q *queue) each(visit func(*invocation) bool) {
 	for _, c := range q.clients {
 		for _, l := range c.levels {
 			for t := l.first; t != nil; t = t.next {
-				visit(t)
+				if !visit(t) {
+					return
+				}
 			}
 		}
 	}

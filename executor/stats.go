@@ -1,6 +1,9 @@
 package executor
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 type counters struct {
 	started     atomic.Uint64
@@ -26,6 +29,16 @@ type Stats struct {
 	Lost        uint64 // invocations whose worker ended while it had them
 	Overdue     uint64 // invocations stopped at their deadline
 	Undelivered uint64 // messages to functions that had ended
+}
+
+// Saturation returns since when calls wait for workers for long, and what waits for what. The time is zero when none does.
+func (e *Executor) Saturation() (since time.Time, text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if since = e.saturation.since; !since.IsZero() {
+		text = e.saturation.text
+	}
+	return since, text
 }
 
 // Stats returns a reading.

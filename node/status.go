@@ -83,6 +83,9 @@ func (n *Node) status() *pb.Status {
 		executor := n.executor.Stats()
 		s.Workers, s.WorkersBusy, s.WorkersMax = uint32(executor.Workers), uint32(executor.Busy), uint32(executor.WorkersMax)
 		s.Queued, s.PythonVersion, s.PythonPath = uint32(executor.Queued), n.executor.PythonVersion(), n.executor.PythonPath()
+		if since, text := n.executor.Saturation(); !since.IsZero() {
+			s.SaturatedSinceMilliseconds, s.Saturation = since.UnixMilli(), text
+		}
 	}
 	if n.scheduler != nil {
 		runs := n.scheduler.Stats()

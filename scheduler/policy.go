@@ -39,6 +39,7 @@ func (w Work) References(visit func(key string)) {
 type Candidate struct {
 	executor Executor
 	holder   Holder
+	queue    Queue
 	load     atomic.Int64
 }
 
@@ -47,11 +48,25 @@ type Holder interface {
 	Holds(key string) bool
 }
 
+// Queue is implemented by an executor in which invocations wait.
+type Queue interface {
+	// Unstarted says why no invocation of a run has started that waits there; nothing when none waits.
+	Unstarted(run wire.RunID) string
+}
+
 // Load returns how many invocations the candidate has not answered yet.
 func (c *Candidate) Load() int { return int(c.load.Load()) }
 
 // Holds reports whether a key is known to be in the cache of the candidate.s node.
 func (c *Candidate) Holds(key string) bool { return c.holder != nil && c.holder.Holds(key) }
+
+// unstarted says why no invocation of a run has started that waits at the candidate.
+func (c *Candidate) unstarted(run wire.RunID) string {
+	if c == nil || c.queue == nil {
+		return ""
+	}
+	return c.queue.Unstarted(run)
+}
 
 // Policy places work when it is about to run. Place returns one of the candidates, at least two; it is
 // called by many goroutines at once and must not block.

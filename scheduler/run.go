@@ -378,9 +378,13 @@ func (r *run) expire(now time.Time) {
 		return
 	}
 	var waited, waiting []string
+	var on *Candidate // what is waited for
 	for i := range r.invocations {
 		inv := &r.invocations[i]
 		names := r.names(inv)
+		if inv.running {
+			on = inv.on
+		}
 		switch {
 		case inv.running && inv.past != nil:
 			waited = append(waited, fmt.Sprintf("%s (for %v, attempt %d)", names, now.Sub(inv.since).Round(time.Millisecond), inv.attempt()))
@@ -394,6 +398,9 @@ func (r *run) expire(now time.Time) {
 	message := fmt.Sprintf("run of %s: not finished after %v, its timeout; it waited for %s", r.plan, r.deadline.Sub(r.started).Round(time.Millisecond), enumerate(waited))
 	if len(waiting) > 0 {
 		message += ", and did not come to " + enumerate(waiting)
+	}
+	if why := on.unstarted(r.id); why != "" {
+		message += "; that has not started: " + why
 	}
 	r.end(wire.Result{Err: &wire.Error{Code: pb.Code_CODE_DEADLINE_EXCEEDED, Message: message}})
 }

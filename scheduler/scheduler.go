@@ -80,7 +80,8 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 	s.rates = newRates(s.table)
 	for _, e := range executors {
 		holder, _ := e.(Holder)
-		s.candidates = append(s.candidates, &Candidate{executor: e, holder: holder})
+		queue, _ := e.(Queue)
+		s.candidates = append(s.candidates, &Candidate{executor: e, holder: holder, queue: queue})
 	}
 	if len(s.candidates) == 1 {
 		s.only = s.candidates[0]

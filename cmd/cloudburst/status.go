@@ -45,6 +45,9 @@ func (c *cli) status(ctx context.Context, cloud *client.Client) error {
 		"registered", plural(s.Functions, "function") + ", " + plural(s.DAGs, "DAG"),
 		"keys", fmt.Sprint(s.Keys),
 	}
+	if !s.SaturatedSince.IsZero() {
+		fields = append(fields, "saturated", fmt.Sprintf("for %s: %s", elapsed(time.Since(s.SaturatedSince)), s.Saturation))
+	}
 	for _, m := range s.Members {
 		fields = append(fields, "member", memberText(m))
 	}

@@ -3059,9 +3059,12 @@ type Status struct {
 	Roles               []string               `protobuf:"bytes,16,rep,name=roles,proto3" json:"roles,omitempty"`
 	Members             []*ClusterMember       `protobuf:"bytes,17,rep,name=members,proto3" json:"members,omitempty"` // of the cluster, by name; none when the node runs alone
 	// python_path: the directories besides Python's own from which the workers import, as PYTHONPATH has them.
-	PythonPath    []string `protobuf:"bytes,18,rep,name=python_path,json=pythonPath,proto3" json:"python_path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PythonPath []string `protobuf:"bytes,18,rep,name=python_path,json=pythonPath,proto3" json:"python_path,omitempty"`
+	// saturated_since: since when calls wait for workers for long, in Unix time; 0 = they do not. saturation says what waits for what.
+	SaturatedSinceMilliseconds int64  `protobuf:"varint,19,opt,name=saturated_since_milliseconds,json=saturatedSinceMilliseconds,proto3" json:"saturated_since_milliseconds,omitempty"`
+	Saturation                 string `protobuf:"bytes,20,opt,name=saturation,proto3" json:"saturation,omitempty"`
+	unknownFields              protoimpl.UnknownFields
+	sizeCache                  protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -3218,6 +3221,20 @@ func (x *Status) GetPythonPath() []string {
 		return x.PythonPath
 	}
 	return nil
+}
+
+func (x *Status) GetSaturatedSinceMilliseconds() int64 {
+	if x != nil {
+		return x.SaturatedSinceMilliseconds
+	}
+	return 0
+}
+
+func (x *Status) GetSaturation() string {
+	if x != nil {
+		return x.Saturation
+	}
+	return ""
 }
 
 // ClusterMember is one of the nodes that hold a replicated log.
@@ -4220,7 +4237,7 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\tFunctions\x125\n" +
 	"\tfunctions\x18\x01 \x03(\v2\x17.cloudburst.v1.FunctionR\tfunctions\".\n" +
 	"\x04Dags\x12&\n" +
-	"\x04dags\x18\x01 \x03(\v2\x12.cloudburst.v1.DagR\x04dags\"\xc0\x04\n" +
+	"\x04dags\x18\x01 \x03(\v2\x12.cloudburst.v1.DagR\x04dags\"\xa2\x05\n" +
 	"\x06Status\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x121\n" +
@@ -4243,7 +4260,11 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x05roles\x18\x10 \x03(\tR\x05roles\x126\n" +
 	"\amembers\x18\x11 \x03(\v2\x1c.cloudburst.v1.ClusterMemberR\amembers\x12\x1f\n" +
 	"\vpython_path\x18\x12 \x03(\tR\n" +
-	"pythonPath\"o\n" +
+	"pythonPath\x12@\n" +
+	"\x1csaturated_since_milliseconds\x18\x13 \x01(\x03R\x1asaturatedSinceMilliseconds\x12\x1e\n" +
+	"\n" +
+	"saturation\x18\x14 \x01(\tR\n" +
+	"saturation\"o\n" +
 	"\rClusterMember\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12\x16\n" +

@@ -484,7 +484,7 @@ class Dags(_message.Message):
     def __init__(self, dags: _Optional[_Iterable[_Union[_function_pb2.Dag, _Mapping]]] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("version", "address", "started_milliseconds", "data_directory", "workers", "workers_busy", "workers_max", "queued", "runs", "runs_failed", "keys", "memory_bytes", "python_version", "functions", "dags", "roles", "members", "python_path")
+    __slots__ = ("version", "address", "started_milliseconds", "data_directory", "workers", "workers_busy", "workers_max", "queued", "runs", "runs_failed", "keys", "memory_bytes", "python_version", "functions", "dags", "roles", "members", "python_path", "saturated_since_milliseconds", "saturation")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     STARTED_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -503,6 +503,8 @@ class Status(_message.Message):
     ROLES_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     PYTHON_PATH_FIELD_NUMBER: _ClassVar[int]
+    SATURATED_SINCE_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    SATURATION_FIELD_NUMBER: _ClassVar[int]
     version: str
     address: str
     started_milliseconds: int
@@ -521,7 +523,9 @@ class Status(_message.Message):
     roles: _containers.RepeatedScalarFieldContainer[str]
     members: _containers.RepeatedCompositeFieldContainer[ClusterMember]
     python_path: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., address: _Optional[str] = ..., started_milliseconds: _Optional[int] = ..., data_directory: _Optional[str] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., workers_max: _Optional[int] = ..., queued: _Optional[int] = ..., runs: _Optional[int] = ..., runs_failed: _Optional[int] = ..., keys: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., python_version: _Optional[str] = ..., functions: _Optional[int] = ..., dags: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ..., python_path: _Optional[_Iterable[str]] = ...) -> None: ...
+    saturated_since_milliseconds: int
+    saturation: str
+    def __init__(self, version: _Optional[str] = ..., address: _Optional[str] = ..., started_milliseconds: _Optional[int] = ..., data_directory: _Optional[str] = ..., workers: _Optional[int] = ..., workers_busy: _Optional[int] = ..., workers_max: _Optional[int] = ..., queued: _Optional[int] = ..., runs: _Optional[int] = ..., runs_failed: _Optional[int] = ..., keys: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., python_version: _Optional[str] = ..., functions: _Optional[int] = ..., dags: _Optional[int] = ..., roles: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[ClusterMember, _Mapping]]] = ..., python_path: _Optional[_Iterable[str]] = ..., saturated_since_milliseconds: _Optional[int] = ..., saturation: _Optional[str] = ...) -> None: ...
 
 class ClusterMember(_message.Message):
     __slots__ = ("name", "reachable", "leader", "asked")
