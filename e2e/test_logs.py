@@ -157,6 +157,33 @@ def test_threads_of_a_function(app: cloudburst.App, name: str) -> None:
     assert sorted(texts(future.logs())) == [f"thread {n}" for n in range(8)]
 
 
+def test_coroutine_functions_and_generators(app: cloudburst.App, name: str) -> None:
+    """Invocations that share an event loop have lines of their own."""
+
+    async def talk(n: int) -> int:
+        import asyncio
+
+        print("begin", n)
+        print("part", n, end=" ")
+        await asyncio.sleep(0.01)
+        print("end", n)
+        print("no end", n, end="")
+        return n
+
+    def count(n: int) -> Iterator[int]:
+        for i in range(n):
+            print("item", i)
+            yield i
+
+    talking = app.function(talk, name=name, concurrency=8)
+    futures = [talking.remote(n) for n in range(8)]
+    for n, future in enumerate(futures):
+        assert future.get() == n
+        assert texts(future.logs()) == [f"begin {n}", f"part {n} end {n}", f"no end {n}"]
+    assert list(app.function(count, name=f"{name}-items").stream(3)) == [0, 1, 2]
+    assert texts(list(app.logs(f"{name}-items"))) == ["item 0", "item 1", "item 2"]
+
+
 def test_steps_of_a_pipeline(app: cloudburst.App, name: str) -> None:
     def first(x: int) -> int:
         print("first", x)
