@@ -127,12 +127,21 @@ func (c *Client) Function(ctx context.Context, ref string) (Function, error) {
 	return Function{}, wire.Errorf(pb.Code_CODE_FUNCTION_NOT_FOUND, "function %q has no version %q; the latest is %d", name, version, versions[len(versions)-1].Version)
 }
 
-// DeleteFunction removes every version of a function. It fails with ErrFunctionNotFound, and with ErrInvalidArgument while a
-// DAG uses the function.
+// DeleteFunction removes every version of a function, and the anonymous DAGs that use it. It fails with ErrFunctionNotFound, and with
+// ErrInvalidArgument while another DAG uses the function.
 func (c *Client) DeleteFunction(ctx context.Context, name string) error {
+	return c.deleteFunction(ctx, &pb.DeleteFunction{Name: name})
+}
+
+// DeleteFunctionAndDAGs removes every version of a function, and all DAGs that use it. It fails with ErrFunctionNotFound.
+func (c *Client) DeleteFunctionAndDAGs(ctx context.Context, name string) error {
+	return c.deleteFunction(ctx, &pb.DeleteFunction{Name: name, Force: true})
+}
+
+func (c *Client) deleteFunction(ctx context.Context, what *pb.DeleteFunction) error {
 	_, err := c.ask(ctx, &request{
-		verb: "delete function", name: name,
-		header: &pb.Header{Body: &pb.Header_DeleteFunction{DeleteFunction: &pb.DeleteFunction{Name: name}}},
+		verb: "delete function", name: what.GetName(),
+		header: &pb.Header{Body: &pb.Header_DeleteFunction{DeleteFunction: what}},
 	})
 	return err
 }

@@ -170,3 +170,25 @@ def test_another_python(node: Node, name: str) -> None:
             stranger.remote()
         assert app.lookup(name).remote().get() == 1
         assert works.register() == f"{name}@1"
+
+
+def test_pipelines_are_deployed_again_and_go(node: Node, name: str) -> None:
+    with cloudburst.connect() as app:
+        a: Any = app.function(lambda x: x + 1, name=f"{name}-a")
+        b: Any = app.function(lambda x: x * 10, name=f"{name}-b")
+        (a >> b).named(name).register()
+        assert app.lookup_dag(name).remote(1).get() == 20
+        assert (b >> a).named(name).remote(1).get() == 11
+        assert app.lookup_dag(name).remote(1).get() == 11
+        assert (a >> b).remote(1).get() == 20, "one without a name"
+
+        refused = node.cli("fn", "rm", f"{name}-a", check=False)
+        assert (refused.returncode, f"used by dag {name}; " in refused.stderr, "--force" in refused.stderr) == (1, True, True)
+        assert (a >> b).remote(1).get() == 20
+        node.cli("dag", "rm", name)
+        node.cli("fn", "rm", f"{name}-a")
+        assert not [dag["name"] for dag in node.json("dag", "ls") if f"{name}-a" in dag["name"]]
+        a.register()
+        (a >> b).named(name).register()
+        node.cli("fn", "rm", "--force", f"{name}-a", f"{name}-b")
+        assert not [dag for dag in node.json("dag", "ls") if dag["name"] == name]

@@ -156,6 +156,8 @@ type Store interface {
 type Registry interface {
 	Register(ctx context.Context, meta *pb.Function, definition []byte) (*pb.Function, error)
 	RegisterDAG(ctx context.Context, d *pb.Dag) error
+	ReplaceDAG(ctx context.Context, d *pb.Dag) error
+	DeleteFunctionAndDAGs(ctx context.Context, name string) error
 	DeleteFunction(ctx context.Context, name string) error
 	DeleteDAG(ctx context.Context, name string) error
 	Functions(prefix string, versions bool) []*pb.Function

@@ -296,6 +296,15 @@ func (r *memoryRegistry) RegisterDAG(_ context.Context, d *pb.Dag) error {
 	return nil
 }
 
+func (r *memoryRegistry) ReplaceDAG(ctx context.Context, d *pb.Dag) error {
+	_ = r.DeleteDAG(ctx, d.GetName())
+	return r.RegisterDAG(ctx, d)
+}
+
+func (r *memoryRegistry) DeleteFunctionAndDAGs(ctx context.Context, name string) error {
+	return r.DeleteFunction(ctx, name)
+}
+
 func (r *memoryRegistry) DeleteFunction(_ context.Context, name string) error {
 	if _, err := r.Function(name); err != nil {
 		return err

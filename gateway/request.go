@@ -30,10 +30,16 @@ func (q *request) handle(ctx context.Context, frame wire.Frame) {
 		q.registerFunction(ctx, body.RegisterFunction.GetFunction(), frame.Values)
 	case *pb.Header_RegisterDag:
 		q.change(ctx, func(ctx context.Context) error {
+			if body.RegisterDag.GetReplace() {
+				return q.registry().ReplaceDAG(ctx, body.RegisterDag.GetDag())
+			}
 			return q.registry().RegisterDAG(ctx, body.RegisterDag.GetDag())
 		})
 	case *pb.Header_DeleteFunction:
 		q.change(ctx, func(ctx context.Context) error {
+			if body.DeleteFunction.GetForce() {
+				return q.registry().DeleteFunctionAndDAGs(ctx, body.DeleteFunction.GetName())
+			}
 			return q.registry().DeleteFunction(ctx, body.DeleteFunction.GetName())
 		})
 	case *pb.Header_DeleteDag:

@@ -26,6 +26,26 @@ type DAG struct {
 // is not registered, and with an invalid-argument error that wraps the reason of package dag when the links do not form a DAG. When it
 // returns the DAG is durable and the next call of this process finds it. d is not kept.
 func (r *Registry) RegisterDAG(ctx context.Context, d *pb.Dag) error {
+	return r.registerDAG(ctx, d, false)
+}
+
+// ReplaceDAG stores a composition like RegisterDAG, in the place of one of its name. Runs that began with the old one finish with it. One that
+// is the same stays as it is.
+func (r *Registry) ReplaceDAG(ctx context.Context, d *pb.Dag) error {
+	if known, err := r.DAG(d.GetName()); err == nil && sameDAG(known.Dag, d) {
+		return nil
+	}
+	return r.registerDAG(ctx, d, true)
+}
+
+// sameDAG reports whether two compositions differ in nothing but when they were registered.
+func sameDAG(a, b *pb.Dag) bool {
+	a, b = proto.CloneOf(a), proto.CloneOf(b)
+	a.RegisteredMilliseconds, b.RegisteredMilliseconds = 0, 0
+	return proto.Equal(a, b)
+}
+
+func (r *Registry) registerDAG(ctx context.Context, d *pb.Dag, replace bool) error {
 	name := d.GetName()
 	if err := CheckName("dag", name); err != nil {
 		return err
@@ -45,7 +65,7 @@ func (r *Registry) RegisterDAG(ctx context.Context, d *pb.Dag) error {
 		return err
 	}
 	_, err = r.commit(ctx, fmt.Sprintf("register dag %q", name), func(s *state) (record, error) {
-		if _, taken := s.dags[name]; taken {
+		if _, taken := s.dags[name]; taken && !replace {
 			return record{}, wire.Errorf(pb.Code_CODE_DAG_EXISTS, "dag %q exists; delete it first (cloudburst dag rm %s) or choose another name", name, name)
 		}
 		for _, function := range kept.GetFunctions() {

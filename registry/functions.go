@@ -143,12 +143,48 @@ func (r *Registry) Definition(ctx context.Context, f *pb.Function) ([]byte, erro
 	return value, nil
 }
 
-// DeleteFunction removes every version of a function. A later registration goes on with the next version number. It fails with
-// ErrFunctionNotFound, and with ErrFunctionInUse, naming the DAGs, while DAGs use the function.
+// DeleteFunction removes every version of a function, and the anonymous DAGs that use it. A later registration goes on with the next
+// version number. It fails with ErrFunctionNotFound, and with ErrFunctionInUse, naming the DAGs, while other DAGs use the function.
 func (r *Registry) DeleteFunction(ctx context.Context, name string) error {
 	if err := CheckName("function", name); err != nil {
 		return err
 	}
+	r.mu.RLock()
+	using := r.state.dagsUsing(name)
+	made := slices.DeleteFunc(slices.Clone(using), func(dag string) bool { return !r.state.dags[dag].GetAnonymous() })
+	r.mu.RUnlock()
+	if len(made) == len(using) { // otherwise it is refused, and nothing goes
+		if err := r.deleteDAGs(ctx, made); err != nil {
+			return err
+		}
+	}
+	return r.deleteFunction(ctx, name)
+}
+
+// DeleteFunctionAndDAGs removes every version of a function, and all DAGs that use it. It fails with ErrFunctionNotFound.
+func (r *Registry) DeleteFunctionAndDAGs(ctx context.Context, name string) error {
+	if err := CheckName("function", name); err != nil {
+		return err
+	}
+	r.mu.RLock()
+	using := r.state.dagsUsing(name)
+	r.mu.RUnlock()
+	if err := r.deleteDAGs(ctx, using); err != nil {
+		return err
+	}
+	return r.deleteFunction(ctx, name)
+}
+
+func (r *Registry) deleteDAGs(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if err := r.DeleteDAG(ctx, name); err != nil && !errors.Is(err, ErrDAGNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Registry) deleteFunction(ctx context.Context, name string) error {
 	var deleted []*pb.Function
 	revision, err := r.commit(ctx, fmt.Sprintf("delete function %q", name), func(s *state) (record, error) {
 		known := s.functions[name]
@@ -156,11 +192,15 @@ func (r *Registry) DeleteFunction(ctx context.Context, name string) error {
 			return record{}, s.functionNotFound(name)
 		}
 		if dags := s.dagsUsing(name); len(dags) > 0 {
+			// Anonymous ones are gone, or stay because of the others.
+			if chosen := slices.DeleteFunc(slices.Clone(dags), func(dag string) bool { return s.dags[dag].GetAnonymous() }); len(chosen) > 0 {
+				dags = chosen
+			}
 			more := ""
 			if len(dags) > dagsNamedMax {
 				dags, more = dags[:dagsNamedMax], fmt.Sprintf(" and %d more", len(dags)-dagsNamedMax)
 			}
-			return record{}, refuse(ErrFunctionInUse, pb.Code_CODE_INVALID_ARGUMENT, "function %q is used by dag %s%s; delete that first (cloudburst dag rm)", name, strings.Join(dags, ", "), more)
+			return record{}, refuse(ErrFunctionInUse, pb.Code_CODE_INVALID_ARGUMENT, "function %q is used by dag %s%s; delete that first (cloudburst dag rm), or both at once (cloudburst fn rm --force)", name, strings.Join(dags, ", "), more)
 		}
 		deleted = slices.Clone(known.live)
 		return deletedRecord(name, known.last), nil

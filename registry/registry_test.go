@@ -308,6 +308,37 @@ func TestNamesThatNATSDoesNotKnow(t *testing.T) {
 	want(t, len(r.Functions("", true)), nil, len(all)-1)
 }
 
+func TestDAGsThatAreReplacedAndGo(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	for _, name := range []string{"incr", "sq"} {
+		register(t, r, name, name)
+	}
+	anonymous := &pb.Dag{Name: "sq:0", Functions: []string{"sq@1"}, Anonymous: true}
+	if err := errors.Join(
+		r.ReplaceDAG(t.Context(), &pb.Dag{Name: "f", Functions: []string{"sq"}}), r.ReplaceDAG(t.Context(), anonymous),
+	); err != nil {
+		t.Fatal(err)
+	}
+	// It is refused, and the anonymous one stays.
+	wantError(t, r.DeleteFunction(t.Context(), "sq"), registry.ErrFunctionInUse, pb.Code_CODE_INVALID_ARGUMENT, "dag f")
+	if _, err := r.DAG("sq:0"); err != nil {
+		t.Error(err)
+	}
+	if err := r.ReplaceDAG(t.Context(), &pb.Dag{Name: "f", Functions: []string{"incr"}}); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := r.DAG("f"); err != nil || f.GetFunctions()[0] != "incr" {
+		t.Errorf("got %v, %v", f, err)
+	}
+	if err := errors.Join(r.DeleteFunction(t.Context(), "sq"), r.DeleteFunctionAndDAGs(t.Context(), "incr")); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.DAGs(""); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestDAGs(t *testing.T) {
 	t.Parallel()
 	r := start(t)
@@ -325,7 +356,13 @@ func TestDAGs(t *testing.T) {
 		t.Errorf("registered %v", got)
 	}
 	wantError(t, r.RegisterDAG(t.Context(), d), registry.ErrDAGExists, pb.Code_CODE_DAG_EXISTS, `"f"`, "dag rm f")
-	wantError(t, r.DeleteFunction(t.Context(), "sq"), registry.ErrFunctionInUse, pb.Code_CODE_INVALID_ARGUMENT, `"sq"`, "dag f")
+	wantError(t, r.DeleteFunction(t.Context(), "sq"), registry.ErrFunctionInUse, pb.Code_CODE_INVALID_ARGUMENT, `"sq"`, "dag f", "--force")
+	if err := r.ReplaceDAG(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := r.DAG("f"); err != nil || same != got {
+		t.Errorf("replaced by what it is: %v, %v", same, err)
+	}
 
 	refused := []struct {
 		name string

@@ -28,15 +28,25 @@ func (c *cli) fnCommand() *cobra.Command {
 				return c.with(cmd.Context(), c.describeFunction(args[0]))
 			},
 		},
-		&cobra.Command{
-			Use: "rm NAME…", Short: "Delete functions, all versions of each",
-			Long:    "Delete functions, all versions of each. Names are whole. A function that a DAG uses is not deleted; delete the DAG first.",
-			Example: "  cloudburst fn rm sq incr",
-			Args:    between(1, -1, "the names of functions"), ValidArgsFunction: c.completing(true, functionNames),
-			RunE: func(cmd *cobra.Command, args []string) error { return c.with(cmd.Context(), c.removeFunctions(args)) },
-		},
+		c.removeFunctionsCommand(),
 	)
 	return fn
+}
+
+func (c *cli) removeFunctionsCommand() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use: "rm NAME…", Short: "Delete functions, all versions of each",
+		Long: `Delete functions, all versions of each. Names are whole. A function that a DAG uses is not deleted; delete the DAG first, or both with
+--force. A pipeline that its program gave no name goes with any of its functions.`,
+		Example: "  cloudburst fn rm sq incr",
+		Args:    between(1, -1, "the names of functions"), ValidArgsFunction: c.completing(true, functionNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), c.removeFunctions(args, force))
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "delete the DAGs that use the functions too")
+	return cmd
 }
 
 func (c *cli) listFunctions(args []string) func(context.Context, *client.Client) error {
@@ -148,7 +158,7 @@ func settingsOf(f client.Function) settings {
 	return s
 }
 
-func (c *cli) removeFunctions(refs []string) func(context.Context, *client.Client) error {
+func (c *cli) removeFunctions(refs []string, force bool) func(context.Context, *client.Client) error {
 	return func(ctx context.Context, cloud *client.Client) error {
 		for _, ref := range refs {
 			if name, _, version := strings.Cut(ref, "@"); version {
@@ -159,7 +169,11 @@ func (c *cli) removeFunctions(refs []string) func(context.Context, *client.Clien
 		if err != nil {
 			return err
 		}
-		return c.remove("function", refs, known, func(name string) error { return cloud.DeleteFunction(ctx, name) })
+		remove := cloud.DeleteFunction
+		if force {
+			remove = cloud.DeleteFunctionAndDAGs
+		}
+		return c.remove("function", refs, known, func(name string) error { return remove(ctx, name) })
 	}
 }
 

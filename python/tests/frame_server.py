@@ -197,7 +197,7 @@ class FrameServer:
             peer.reply(header.id, functions=frame_pb2.Functions(functions=found))
         elif body == "register_dag":
             dag = header.register_dag.dag
-            if dag.name in self.dags:
+            if dag.name in self.dags and not header.register_dag.replace:
                 peer.reply(header.id, error=error_pb2.Error(code=error_pb2.CODE_DAG_EXISTS, message=f"dag {dag.name} exists"))
             else:
                 self.dags[dag.name] = dag

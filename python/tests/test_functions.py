@@ -282,8 +282,11 @@ def test_names_of_pipelines(server: FrameServer, parts: Any) -> None:
     assert list(server.dags["f"].functions) == ["incr", "sq"], "others get the latest versions"
     parts.sq.register()
     (parts.incr >> parts.sq).named("f").remote(1).get()
-    with pytest.raises(errors.DagExistsError):
-        (parts.incr >> parts.cube).named("f").remote(1)
+    (parts.incr >> parts.cube).named("f").remote(1).get()
+    assert list(server.dags["f"].functions) == ["incr", "cube"], "the one that was deployed last"
+    assert [dag.anonymous for dag in server.dags.values()] == [False]
+    (parts.incr >> parts.cube).remote(1).get()
+    assert [dag.anonymous for dag in server.dags.values()] == [False, True]
 
 
 def test_lookup_dag(server: FrameServer, app: cloudburst.App, parts: Any) -> None:

@@ -2557,6 +2557,7 @@ func (x *RegisterFunction) GetFunction() *Function {
 type RegisterDag struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Dag           *Dag                   `protobuf:"bytes,1,opt,name=dag,proto3" json:"dag,omitempty"`
+	Replace       bool                   `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"` // one of the name is replaced; runs under way go on with the old one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2598,9 +2599,17 @@ func (x *RegisterDag) GetDag() *Dag {
 	return nil
 }
 
+func (x *RegisterDag) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
 type DeleteFunction struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"` // the DAGs that use it are deleted too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2640,6 +2649,13 @@ func (x *DeleteFunction) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *DeleteFunction) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type DeleteDag struct {
@@ -4215,11 +4231,13 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\"G\n" +
 	"\x10RegisterFunction\x123\n" +
-	"\bfunction\x18\x01 \x01(\v2\x17.cloudburst.v1.FunctionR\bfunction\"3\n" +
+	"\bfunction\x18\x01 \x01(\v2\x17.cloudburst.v1.FunctionR\bfunction\"M\n" +
 	"\vRegisterDag\x12$\n" +
-	"\x03dag\x18\x01 \x01(\v2\x12.cloudburst.v1.DagR\x03dag\"$\n" +
+	"\x03dag\x18\x01 \x01(\v2\x12.cloudburst.v1.DagR\x03dag\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\":\n" +
 	"\x0eDeleteFunction\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x1f\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x1f\n" +
 	"\tDeleteDag\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"C\n" +
 	"\rListFunctions\x12\x16\n" +

@@ -463,8 +463,10 @@ type Dag struct {
 	Links                  []*Link                `protobuf:"bytes,3,rep,name=links,proto3" json:"links,omitempty"`
 	Colocated              []string               `protobuf:"bytes,4,rep,name=colocated,proto3" json:"colocated,omitempty"` // functions that must share a node
 	RegisteredMilliseconds int64                  `protobuf:"varint,5,opt,name=registered_milliseconds,json=registeredMilliseconds,proto3" json:"registered_milliseconds,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// anonymous says that its name is made from its functions. It goes with any of these.
+	Anonymous     bool `protobuf:"varint,6,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Dag) Reset() {
@@ -532,6 +534,13 @@ func (x *Dag) GetRegisteredMilliseconds() int64 {
 	return 0
 }
 
+func (x *Dag) GetAnonymous() bool {
+	if x != nil {
+		return x.Anonymous
+	}
+	return false
+}
+
 var File_cloudburst_v1_function_proto protoreflect.FileDescriptor
 
 const file_cloudburst_v1_function_proto_rawDesc = "" +
@@ -573,13 +582,14 @@ const file_cloudburst_v1_function_proto_rawDesc = "" +
 	"\bposition\x18\x04 \x01(\rR\bposition\"2\n" +
 	"\x04Link\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
-	"\x04sink\x18\x02 \x01(\tR\x04sink\"\xb9\x01\n" +
+	"\x04sink\x18\x02 \x01(\tR\x04sink\"\xd7\x01\n" +
 	"\x03Dag\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tfunctions\x18\x02 \x03(\tR\tfunctions\x12)\n" +
 	"\x05links\x18\x03 \x03(\v2\x13.cloudburst.v1.LinkR\x05links\x12\x1c\n" +
 	"\tcolocated\x18\x04 \x03(\tR\tcolocated\x127\n" +
-	"\x17registered_milliseconds\x18\x05 \x01(\x03R\x16registeredMilliseconds*6\n" +
+	"\x17registered_milliseconds\x18\x05 \x01(\x03R\x16registeredMilliseconds\x12\x1c\n" +
+	"\tanonymous\x18\x06 \x01(\bR\tanonymous*6\n" +
 	"\aRuntime\x12\x17\n" +
 	"\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eRUNTIME_PYTHON\x10\x01*l\n" +

@@ -184,10 +184,11 @@ class Connection:
         registered: function_pb2.Function = found[0]
         return registered
 
-    def register_dag(self, dag: function_pb2.Dag) -> None:
+    def register_dag(self, dag: function_pb2.Dag, replace: bool = False) -> None:
         header = frame_pb2.Header()
+        header.register_dag.replace = replace
         header.register_dag.dag.CopyFrom(dag)
-        self.transport.ask(new_request(header, (), self._deadline(None), f"register dag {dag.name!r}", again=False))
+        self.transport.ask(new_request(header, (), self._deadline(None), f"register dag {dag.name!r}", again=replace))
 
     def delete_function(self, name: str) -> None:
         header = frame_pb2.Header()

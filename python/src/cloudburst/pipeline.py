@@ -10,7 +10,7 @@ from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
 from cloudburst.codec import Encoded, sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
-from cloudburst.errors import DagExistsError, InvalidArgumentError
+from cloudburst.errors import InvalidArgumentError
 from cloudburst.flow import patience_of
 from cloudburst.function import Function, Options, call_head, checked_options
 from cloudburst.future import Future
@@ -119,8 +119,9 @@ class Pipeline(Stage[P, R]):
     def register(self) -> str:
         """Register the pipeline, and its functions where that has not been done, and return its name.
 
-        Raises InvalidArgumentError when it ends in several functions or is not a DAG, DagExistsError when its name is that of
-        another, and UnpicklableError when a function refers to something that cannot travel.
+        A pipeline that has the name already is replaced; its runs finish as they began. One without a name goes with any of
+        its functions. Raises InvalidArgumentError when it ends in several functions or is not a DAG, and UnpicklableError when
+        a function refers to something that cannot travel.
         """
         graph = self._needed_graph()
         if len(graph.ends) > 1:
@@ -134,12 +135,8 @@ class Pipeline(Stage[P, R]):
         for source, sink in graph.links:
             dag.links.add(source=refs[id(source)], sink=refs[id(sink)])
         dag.name = self._name or _made_name(graph, dag)
-        try:
-            self._owner().register_dag(dag)
-        except DagExistsError:
-            existing = self._owner().dag(dag.name)
-            if existing is None or list(existing.functions) != list(dag.functions) or existing.links != dag.links:
-                raise
+        dag.anonymous = not self._name
+        self._owner().register_dag(dag, replace=True)
         sources = {id(f) for f in graph.sources()}
         self._given = [
             _Given(refs[id(f)], f._bound, f._bound_keywords, id(f) in sources)

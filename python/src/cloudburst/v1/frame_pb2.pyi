@@ -418,16 +418,20 @@ class RegisterFunction(_message.Message):
     def __init__(self, function: _Optional[_Union[_function_pb2.Function, _Mapping]] = ...) -> None: ...
 
 class RegisterDag(_message.Message):
-    __slots__ = ("dag",)
+    __slots__ = ("dag", "replace")
     DAG_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     dag: _function_pb2.Dag
-    def __init__(self, dag: _Optional[_Union[_function_pb2.Dag, _Mapping]] = ...) -> None: ...
+    replace: bool
+    def __init__(self, dag: _Optional[_Union[_function_pb2.Dag, _Mapping]] = ..., replace: bool = ...) -> None: ...
 
 class DeleteFunction(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "force")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, name: _Optional[str] = ..., force: bool = ...) -> None: ...
 
 class DeleteDag(_message.Message):
     __slots__ = ("name",)

@@ -91,15 +91,17 @@ class Link(_message.Message):
     def __init__(self, source: _Optional[str] = ..., sink: _Optional[str] = ...) -> None: ...
 
 class Dag(_message.Message):
-    __slots__ = ("name", "functions", "links", "colocated", "registered_milliseconds")
+    __slots__ = ("name", "functions", "links", "colocated", "registered_milliseconds", "anonymous")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     COLOCATED_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    ANONYMOUS_FIELD_NUMBER: _ClassVar[int]
     name: str
     functions: _containers.RepeatedScalarFieldContainer[str]
     links: _containers.RepeatedCompositeFieldContainer[Link]
     colocated: _containers.RepeatedScalarFieldContainer[str]
     registered_milliseconds: int
-    def __init__(self, name: _Optional[str] = ..., functions: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., colocated: _Optional[_Iterable[str]] = ..., registered_milliseconds: _Optional[int] = ...) -> None: ...
+    anonymous: bool
+    def __init__(self, name: _Optional[str] = ..., functions: _Optional[_Iterable[str]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., colocated: _Optional[_Iterable[str]] = ..., registered_milliseconds: _Optional[int] = ..., anonymous: bool = ...) -> None: ...
