@@ -9,8 +9,11 @@ is in ``docs/python-values.md``.
 from __future__ import annotations
 
 import copyreg
+import importlib
 import io
 import pickle
+import pickletools
+import platform
 import sys
 import types
 from _io import _IOBase
@@ -28,6 +31,8 @@ from cloudburst.codec._modules import Needed, SentModule, add_to_module, make_mo
 from cloudburst.errors import CodecError, Error, UnpicklableError
 
 PROTOCOL = 5
+
+_SEARCHED_BYTES_MAX = 1 << 20  # of a pickle that cannot be loaded, for the packages that it names
 
 _NO_FILE = "<dynamic-code>"  # what cloudpickle writes instead of the name of a file
 
@@ -259,26 +264,48 @@ def dumps_with_holes(value: Any, holes: Sequence[Any]) -> bytes:
 
 def loads(data: Any) -> Any:
     """Return the object of a pickle. Raises CodecError with the reason and what to do."""
-    return _loaded(lambda: pickle.loads(data))
+    return _loaded(lambda: pickle.loads(data), data)
 
 
 def loads_with_holes(data: Any, values: Sequence[Any]) -> Any:
     """Return the object of a pickle with numbers, in whose places values are put. Raises CodecError."""
-    return _loaded(_UnpicklerWithHoles(data, values).load)
+    return _loaded(_UnpicklerWithHoles(data, values).load, data)
 
 
-def _loaded(load: Callable[[], Any]) -> Any:
+def _loaded(load: Callable[[], Any], data: Any) -> Any:
     try:
         return load()
     except ModuleNotFoundError as e:
+        importlib.invalidate_caches()  # so that it is found once it is installed, without another process
+        package = (e.name or "").partition(".")[0]
         raise CodecError(
-            f"a pickled value needs the module {e.name!r}, which is not installed in this Python ({sys.executable}); install "
-            f"it here, or call cloudpickle.register_pickle_by_value({e.name}) where the value is made, so that its code "
-            "travels along"
+            f"a pickled value needs the module {e.name!r}, which is not installed in the Python that loads it, on "
+            f"{platform.node()}: install it there with `{sys.executable} -m pip install {package}` (or the "
+            f"package that has it) and try again, or call cloudpickle.register_pickle_by_value({e.name}) where the value is "
+            "made, so that its code travels along"
         ) from e
     except Error:
         raise
     except MemoryError as e:
         raise CodecError("a pickled value does not fit into memory") from e
     except Exception as e:
-        raise CodecError(f"a pickled value cannot be loaded: {type(e).__name__}: {e}") from e
+        raise CodecError(f"a pickled value cannot be loaded: {type(e).__name__}: {e}{_versions(data)}") from e
+
+
+def _versions(data: Any) -> str:
+    """Return which versions of the packages that a pickle names are here, for people: the pickle may be of others."""
+    tops: Dict[str, None] = {}
+    try:
+        for _, argument, _ in pickletools.genops(bytes(memoryview(data)[:_SEARCHED_BYTES_MAX])):
+            top = argument.partition(".")[0].partition(" ")[0] if isinstance(argument, str) else ""
+            if isinstance(getattr(sys.modules.get(top), "__version__", None), str):
+                tops[top] = None
+    except Exception:  # it is cut off
+        pass
+    if not tops:
+        return ""
+    here = ", ".join(f"{top} {sys.modules[top].__version__}" for top in tops)
+    return (
+        f" (here is {here}, in {sys.executable}; a value that another version has made may not be readable: compare "
+        f"`{', '.join(f'{top}.__version__' for top in tops)}` where it was made, and install the same on both sides)"
+    )
