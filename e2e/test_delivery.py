@@ -132,6 +132,18 @@ def test_a_node_that_is_killed_while_a_function_runs(own_node: Callable[..., Nod
     assert once.remote(path).get() == "done"
 
 
+def test_a_function_that_is_stopped_is_not_tried_again(app: cloudburst.App, name: str, path: str) -> None:
+    def slow(path: str) -> None:
+        mark(path, "x")
+        time.sleep(60)
+
+    for settings in ({"timeout": 0.1}, {}):
+        stopped = app.function(slow, name=f"{name}-{len(settings)}", retries=2, **settings)  # type: ignore[call-overload]
+        with pytest.raises(errors.DeadlineExceededError):
+            stopped.options(timeout=None if settings else 0.1).remote(path).get()
+    assert executions(path) == "xx"
+
+
 def test_retry_on(app: cloudburst.App, name: str, path: str) -> None:
     class Broken(ConnectionError):
         pass
