@@ -9,6 +9,7 @@ import (
 
 	"cloudburst/codec"
 	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 // BenchmarkChain runs sq(incr(x)) in a real worker, one call after another.
@@ -84,5 +85,24 @@ func BenchmarkGet(b *testing.B) {
 	n.call("get_often", "k", 1000)
 	for b.Loop() {
 		b.ReportMetric(n.call("get_often", "k", 10_000).(float64), "µs/get")
+	}
+}
+
+// BenchmarkQueue queues an invocation behind a thousand others of its client, and takes the one that goes next.
+func BenchmarkQueue(b *testing.B) {
+	l := newLane(1 << 16)
+	waiting := make([]invocation, 1001)
+	for i := range waiting {
+		waiting[i].inv = &wire.Invocation{RunID: wire.RunID{byte(i), byte(i >> 8)}, Steps: []wire.Step{{Function: &pb.Function{Name: "f"}}}}
+	}
+	for i := range 1000 {
+		l.push(&waiting[i])
+	}
+	next := &waiting[1000]
+	b.ReportAllocs()
+	for b.Loop() {
+		next.place = 0
+		l.push(next)
+		next = l.pop()
 	}
 }
