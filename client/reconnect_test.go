@@ -1,15 +1,19 @@
 package client_test
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"cloudburst/client"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 // relay stands between a client and the shared node, and can cut the wire.
@@ -141,6 +145,44 @@ func TestWhatMustNotBeRepeatedFails(t *testing.T) {
 	err = cloud.DeleteDAG(t.Context(), "d")
 	if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "may or may not") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A call that goes out again says so, so that the node does not run again for it what may run at most once.
+func TestACallThatIsSentAgainSaysSo(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	calls := make(chan *pb.Call, 3)
+	var ended sync.WaitGroup
+	defer ended.Wait()
+	ended.Go(func() {
+		for range cap(calls) {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			buffered := bufio.NewReader(conn)
+			if _, err := http.ReadRequest(buffered); err == nil {
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: cloudburst/1\r\n\r\n")
+			}
+			if frame, err := wire.NewFrameReaderFrom(buffered).Read(); err == nil {
+				calls <- frame.Header.GetCall()
+			}
+			_ = conn.Close()
+		}
+	})
+	cloud := connect(t, client.WithAddress(listener.Addr().String()))
+	if _, err := cloud.Call(t.Context(), "f"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range cap(calls) {
+		if call := <-calls; call.GetResent() != (i > 0) {
+			t.Errorf("call %d: %v", i+1, call)
+		}
 	}
 }
 

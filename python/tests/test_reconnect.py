@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -24,15 +25,31 @@ from frame_server import FrameServer, Peer, serving
 
 
 def test_a_call_survives_the_server(connection: Connection, server: FrameServer) -> None:
-    """The call goes out again under the same run id."""
+    """The call goes out again under the same run id, and says so: what may run at most once is not run again for it."""
     server.handler = lambda peer, header, values: peer.number == 1  # the first connection answers nothing
     future = call(connection, "again")
     server.wait_for(lambda: server.calls(), "the call")
     threading.Timer(0.05, server.restart).start()
     assert future.get() == "again"
     first, second = server.calls()
+    assert (first.resent, second.resent) == (False, True)
+    second.resent = False
     assert first == second
     assert len(first.run_id) == 16
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_call_is_sent_again_again(connection: Connection, server: FrameServer, size: int) -> None:
+    """What is sent a third time says no more than the second time, and the arguments are the same, however large."""
+    server.handler = lambda peer, header, values: peer.number < 3
+    future = call(connection, b"x" * size)
+    for number in (1, 2):
+        server.wait_for(lambda number=number: len(server.calls()) == number, "the call")  # type: ignore[misc]
+        threading.Timer(0.05, server.restart).start()
+        with contextlib.suppress(errors.DeadlineExceededError):
+            future.get(0.5)
+    assert future.get() == b"x" * size
+    assert [sent.resent for sent in server.calls()] == [False, True, True]
 
 
 def test_calls_nobody_waits_for_go_out_again(connection: Connection, server: FrameServer) -> None:
