@@ -9,6 +9,8 @@ import pytest
 from bench import chart
 from bench.gobench import medians, parse, ratios
 from bench.multicast.__main__ import published
+from bench.peers import timing
+from bench.peers.__main__ import table as beside
 from bench.store.__main__ import row, table
 
 LINES = """
@@ -44,6 +46,13 @@ def test_more_or_less_is_better() -> None:
         "ratio": 2.5,
     }
     assert "| recovery | 10 s | 5 s | 4 s | 2.5× |" in table([row("recovery", 10, " s", 5, 4)])
+
+
+def test_percentiles_of_the_others() -> None:
+    ordered = [float(n) for n in range(1000)]
+    assert [timing.percentile(ordered, p) for p in (50, 99, 99.9, 100)] == [500, 990, 999, 999]
+    row = {"version": "1.2", "microseconds": {"p50": 2500.4, "p99": 9000, "p99.9": 12000}, "tasks_per_second": 2200.3}
+    assert beside({"Ray": row}).splitlines()[1].split() == ["Ray", "1.2", "2,500", "9,000", "12,000", "2,200"]
 
 
 def test_periods_add_up() -> None:

@@ -1,0 +1,1 @@
+"""The same two functions with Ray and with Dask, each in its own environment."""
