@@ -310,3 +310,156 @@ def test_what_cannot_be_streamed(app: cloudburst.App, name: str) -> None:
         list((numbers >> plain).stream(3))
     with pytest.raises(errors.InvalidArgumentError, match="contradict"):
         numbers.options(key=f"{name}-key", store=False)
+
+
+def test_many_coroutines_run_at_once_in_one_worker(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name)
+    async def meet(key: str, n: int) -> int:
+        import os
+
+        context = cloudburst.context()
+        context.increment(key)
+        while context.get(key) < n:
+            await asyncio.sleep(0.005)
+        return os.getpid()
+
+    assert len({future.get() for future in meet.map([name] * 100, [100] * 100)}) == 1
+
+
+def test_concurrency_bounds_coroutines(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name, concurrency=3)
+    async def counted(key: str) -> int:
+        context = cloudburst.context()
+        context.increment(key)
+        await asyncio.sleep(0.01)
+        running: int = context.get(key)
+        context.increment(key, -1)
+        return running
+
+    assert max(future.get() for future in counted.map([name] * 20)) <= 3
+    assert app.get(name) == 0
+
+
+def test_each_coroutine_has_its_own_context(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name)
+    async def own(i: int) -> Any:
+        async def deeper() -> str:
+            await asyncio.sleep(0)
+            return cloudburst.context().run_id
+
+        before = cloudburst.context().run_id
+        inner = await asyncio.create_task(deeper())
+        threaded = await asyncio.get_running_loop().run_in_executor(None, lambda: cloudburst.context().run_id)
+        print(f"line of {i}")
+        return before, inner, threaded, cloudburst.context().run_id, cloudburst.context().function
+
+    futures = own.map(range(30))
+    for future in futures:
+        run_id = future.key.rpartition("/")[2]
+        assert future.get() == (run_id, run_id, run_id, run_id, name)
+
+
+def test_functions_are_awaited_inside_coroutines(app: cloudburst.App, name: str) -> None:
+    @app.function(name=f"{name}-sq")
+    def sq(x: int) -> int:
+        return x * x
+
+    @app.function(name=f"{name}-slow")
+    async def slow(x: int) -> int:
+        await asyncio.sleep(0.001)
+        return x
+
+    @app.function(name=f"{name}-all")
+    async def all_of(n: int) -> List[int]:
+        squares = await asyncio.gather(*sq.map(range(n)))
+        tasks = [asyncio.create_task(slow.remote(i)) for i in range(n)]
+        return squares + [await task for task in tasks]
+
+    assert all_of.remote(5).get() == [0, 1, 4, 9, 16, 0, 1, 2, 3, 4]
+    assert all(future.get() == [0, 1, 0, 1] for future in all_of.map([2] * 20))
+
+
+def test_a_coroutine_that_awaits_itself(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name)
+    async def depth(n: int) -> int:
+        return 1 + await cloudburst.connect().lookup(name).remote(n - 1) if n else 0
+
+    assert depth.remote(150).get() == 150
+
+
+def test_the_deadline_of_one_coroutine_is_its_own(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name, timeout=1)
+    async def waits(key: str, stubborn: bool) -> str:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cloudburst.context().put(key, "cancelled")
+            raise
+        return ""
+
+    @app.function(name=f"{name}-mixed")
+    async def mixed(key: str, seconds: float) -> int:
+        import os
+
+        cloudburst.context().increment(key)
+        await asyncio.sleep(seconds)
+        return os.getpid()
+
+    with pytest.raises(errors.DeadlineExceededError, match="its deadline"):
+        waits.remote(name, False).get()
+    assert app.get(name) == "cancelled"
+    key = f"{name}-started"
+    long = mixed.remote(key, 1.5)
+    late = mixed.options(timeout=0.5).remote(key, 3600)
+    until(lambda: app.get(key) == 2, "both run")
+    with pytest.raises(errors.DeadlineExceededError):
+        late.get()
+    pid = mixed.remote(key, 0).get()
+    assert long.get() == pid, "the worker goes on"
+
+
+def test_a_blocked_loop_is_replaced_and_the_others_run_again(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name)
+    async def mixed(key: str, block: bool) -> int:
+        import time
+
+        context = cloudburst.context()
+        context.increment(key)
+        while not block and context.get(key) < 3:
+            await asyncio.sleep(0.005)
+        if block and context.get(key) < 4:
+            time.sleep(3600)
+        return context.attempt
+
+    first = mixed.remote(name, False)
+    until(lambda: app.get(name) == 1, "the first runs")
+    blocks = mixed.options(timeout=0.5).remote(name, True)
+    assert first.get(60) == 1, "it is run again in another worker, and that does not count"
+    assert app.get(name) == 3
+    with pytest.raises(errors.DeadlineExceededError):
+        blocks.get()
+
+
+def test_messages_are_not_for_coroutines(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name)
+    async def receives(how: str) -> Any:
+        context = cloudburst.context()
+        return context.id if how == "id" else context.recv()
+
+    for how in ("id", "recv"):
+        with pytest.raises(errors.UnsupportedError, match="coroutine"):
+            receives.remote(how).get()
+
+
+def test_coroutines_raise_side_by_side(app: cloudburst.App, name: str) -> None:
+    @app.function(name=name)
+    async def odd(i: int) -> int:
+        await asyncio.sleep(0.001)
+        if i % 2:
+            raise ZeroDivisionError(i)
+        return i
+
+    futures = odd.map(range(20))
+    for i, future in enumerate(futures):
+        error = future.exception()
+        assert (type(error), error.args) == (ZeroDivisionError, (i,)) if i % 2 else future.get() == i  # type: ignore[union-attr]

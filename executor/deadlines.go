@@ -87,10 +87,21 @@ func (e *Executor) tickWhileBusy(ctx context.Context) {
 // tick stops what has outlived its deadline, and gives workers to the lanes that lack them. It reports whether there is work.
 func (e *Executor) tick(now time.Time) (busy bool) {
 	var overdue []*worker
+	var cancelled []cancelling
 	var short []*lane
 	e.mu.Lock()
 	for _, w := range e.workers {
-		if !w.condemned && w.condemn(now) {
+		switch {
+		case w.condemned:
+		case w.lane.shares():
+			for _, s := range w.expire(now) {
+				run := s.t.inv.RunID
+				cancelled = append(cancelled, cancelling{w, s.id.Load(), run[:]})
+			}
+			if w.condemned {
+				overdue = append(overdue, w)
+			}
+		case w.condemn(now):
 			overdue = append(overdue, w)
 		}
 	}
@@ -100,6 +111,9 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 		}
 	})
 	e.mu.Unlock()
+	for _, c := range cancelled {
+		c.w.cancelOverdue(c.id, c.run)
+	}
 	for _, w := range overdue {
 		w.kill()
 	}
@@ -127,7 +141,7 @@ func (e *Executor) busy() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	busy := e.shared.size < e.shared.keep
-	e.lanes(func(l *lane) { busy = busy || l.size > len(l.idle) || l.waiting() > 0 })
+	e.lanes(func(l *lane) { busy = busy || l.runs() || l.waiting() > 0 })
 	return busy
 }
 
@@ -202,6 +216,10 @@ func (e *Executor) shrink(now time.Time) {
 	}
 	e.mu.Unlock()
 	for _, l := range classes {
+		if l.shares() {
+			e.shrinkConcurrent(l, now)
+			continue
+		}
 		latest, err := e.functions.Function(l.class.name)
 		deleted := errors.Is(err, wire.ErrFunctionNotFound)
 		if !deleted && (err != nil || latest.GetVersion() == l.class.version) {

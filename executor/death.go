@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,8 +29,9 @@ func (e *Executor) died(w *worker, cause error) {
 	var lost []*invocation
 	var cut waiters
 	for w.busy() {
-		lost = append(lost, w.last().t)
-		cut = append(cut, w.release()...)
+		s := w.last()
+		lost = append(lost, s.t)
+		cut = append(cut, w.release(s)...)
 	}
 	w.gone = true
 	w.lane.remove(w)
@@ -56,33 +58,38 @@ func (e *Executor) died(w *worker, cause error) {
 			e.cfg.Logger.Warn("worker died without work", "worker", w.number, "cause", cause)
 		}
 	}
+	how := sync.OnceValue(w.exit) // which may have to be waited for
 	// From the lowest on: the end of the process is the doing of the last one, and how it ended may have to be waited for.
 	for i, t := range slices.Backward(lost) {
 		switch {
 		case stopping:
 			t.failStopping()
 		case t.overdue:
-			t.fail(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, so its worker was stopped",
-				t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond))
-		case i > 0 || w.condemned:
+			t.finish(wire.Result{Err: t.late("so its worker was stopped")})
+		case w.condemned || i > 0 && !w.lane.shares():
 			e.loseAlong(w, t)
 		default:
-			e.lose(w, t, cause)
+			e.lose(w, t, how(), cause)
 		}
 	}
 	e.refill(w.lane)
 	e.serve(w.lane) // another invocation of a function with a limit may start now
 }
 
+// late returns the error of an invocation that ran past its deadline.
+func (t *invocation) late(what string) *wire.Error {
+	return wire.Errorf(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, %s",
+		t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond), what)
+}
+
 // lose answers the invocation of a worker that has ended; the scheduler decides whether it is run again. An invocation has had no effect
 // that was not sent, since it still waited for a definition, or that the process had not read: then the end of its socket is a reset.
 // This holds as long as the worker has sent nothing, for until then it was sent nothing else.
-func (e *Executor) lose(w *worker, t *invocation, cause error) {
+func (e *Executor) lose(w *worker, t *invocation, how string, cause error) {
 	loss := wire.LostRunning
 	if t.slot.id.Load() == 0 || !w.heard && errors.Is(cause, syscall.ECONNRESET) {
 		loss = wire.LostUnstarted
 	}
-	how := w.exit()
 	e.mu.Lock()
 	delete(e.leaving, w.number)
 	e.mu.Unlock()

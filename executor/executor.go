@@ -142,7 +142,7 @@ func (e *Executor) submit(t *invocation) {
 	}
 	var w *worker
 	if l.admits(t) {
-		if w = l.takeIdle(); w == nil && l.size < l.floor {
+		if w = l.takeIdle(); w == nil && (l.size < l.floor || l.shares() && l.size < e.cfg.WorkersMax) {
 			w, _ = e.spawn(l) // if it cannot be started now, the loop over deadlines tries again
 		}
 	}
@@ -164,6 +164,7 @@ func (e *Executor) submit(t *invocation) {
 	}
 	l.enter(t)
 	w.reserve(t)
+	l.offer(w)
 	e.mu.Unlock()
 	e.wakeDeadlines()
 	e.dispatch(w, t)
@@ -171,6 +172,10 @@ func (e *Executor) submit(t *invocation) {
 
 // dispatch sends an invocation to the worker that has been reserved for it.
 func (e *Executor) dispatch(w *worker, t *invocation) {
+	if w.lane.shares() {
+		e.dispatchTo(w, t)
+		return
+	}
 	for i := range t.inv.Steps {
 		if !w.holds(t.inv.Steps[i].Function) {
 			// The definition may have to be fetched, so the calling goroutine is spared the wait. When the executor has been
@@ -242,20 +247,21 @@ func (e *Executor) invoke(w *worker, t *invocation) {
 // worker has ended meanwhile, since then the invocation is in other hands.
 func (e *Executor) giveBack(w *worker, t *invocation, err error) {
 	e.mu.Lock()
-	if s := w.last(); s == nil || s.t != t {
+	s := w.holder(t)
+	if s == nil {
 		e.mu.Unlock()
 		return
 	}
-	e.freed(w)
+	e.freed(w, s)
 	t.finish(wire.Result{Err: wire.AsError(err)})
 }
 
-// freed goes on with a worker whose last invocation has ended. e.mu is held, and let go.
-func (e *Executor) freed(w *worker) {
-	cut := w.release()
+// freed goes on with a worker in which the invocation of a slot has ended. e.mu is held, and let go.
+func (e *Executor) freed(w *worker, s *slot) {
+	cut := w.release(s)
 	var next *invocation
 	var over uint64
-	if host := w.last(); host == nil {
+	if host := w.last(); host == nil || w.lane.shares() {
 		next = e.next(w)
 	} else if x := host.helps; x != nil && x.ended != 0 {
 		over = x.ended
@@ -281,20 +287,26 @@ func (e *Executor) freed(w *worker) {
 func (e *Executor) answered(w *worker, id uint64, r wire.Result) bool {
 	e.mu.Lock()
 	s := w.last()
+	if w.lane.shares() {
+		s = w.slotOf(id)
+	}
 	if s == nil || id == 0 || id != s.id.Load() {
 		e.mu.Unlock()
 		return false
 	}
 	t := s.t
 	e.spawnFails = 0
-	if declined(s, r) {
+	if t.overdue {
+		r = wire.Result{Err: t.late("so it was cancelled")}
+	}
+	if declined(s, r) && !w.lane.shares() {
 		// As if it had not been tried: it has not begun.
 		again := &invocation{inv: t.inv, queued: t.queued, limit: t.limit, place: t.place}
 		w.lane.putBack(again)
-		e.freed(w)
+		e.freed(w, s)
 		return true
 	}
-	e.freed(w)
+	e.freed(w, s)
 	e.stats.finished.Add(1)
 	if items := t.inv.Items; items != nil {
 		items.Disconnect()
@@ -312,7 +324,9 @@ func (e *Executor) next(w *worker) *invocation {
 	if next == nil {
 		if w.lane.retired {
 			e.forget(w.lane)
-			w.retire()
+			if !w.busy() {
+				w.retire()
+			}
 			return nil
 		}
 		w.idleSince = time.Now()
@@ -320,6 +334,7 @@ func (e *Executor) next(w *worker) *invocation {
 		return nil
 	}
 	w.reserve(next)
+	w.lane.offer(w)
 	return next
 }
 

@@ -188,7 +188,7 @@ func TestTheCallsOfOneWorkerAreBounded(t *testing.T) {
 	equal(t, refused.Header.GetId(), uint64(hostCallsMax+1))
 	wantError(t, wire.ErrorFromFrame(refused), wire.ErrNoResources, "1024")
 	w.e.mu.Lock()
-	w.release().answer()
+	w.release(w.last()).answer()
 	w.e.mu.Unlock()
 	_ = theirs.Close()
 	within(t, ended, "the worker's end")

@@ -152,7 +152,7 @@ func (e *Executor) addresses(w *worker, sender, to uint64) (uint64, *mailbox) {
 		from = w.address(s)
 	}
 	target, level := e.workers[to&(1<<levelShift-1)], int(to>>levelShift)
-	if target == nil || level >= len(target.slots) {
+	if target == nil || level >= len(target.slots) || target.lane.shares() {
 		return from, nil
 	}
 	return from, &target.slots[level].mail

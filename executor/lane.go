@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"slices"
 	"time"
 
 	"cloudburst/wire"
@@ -8,14 +9,16 @@ import (
 )
 
 // lane is a set of workers that serve one queue. Stateless functions share one lane that grows and shrinks; a class has a
-// lane of one worker to itself, in which its instance lives. Guarded by Executor.mu.
+// lane of one worker to itself, in which its instance lives, and a coroutine function a lane whose workers run many invocations of it at
+// once. Guarded by Executor.mu.
 type lane struct {
-	keep     int // workers that are there even without work
-	floor    int // workers that are started at once when an invocation finds none idle; beyond it the loop over deadlines decides
-	queueMax int
-	size     int
-	retired  bool // ends with its queue
-	class    functionKey
+	keep      int // workers that are there even without work
+	floor     int // workers that are started at once when an invocation finds none idle; beyond it the loop over deadlines decides
+	queueMax  int
+	perWorker int // invocations that one worker runs at once
+	size      int
+	retired   bool // ends with its queue
+	class     functionKey
 
 	idle   []*worker // most recently used last: it is the warmest
 	queue  queue     // of the invocations that a worker can start
@@ -35,7 +38,7 @@ type limit struct {
 // placesAgain is more than there will be invocations that run again.
 const placesAgain = 1 << 48
 
-func newLane(queueMax int) *lane { return &lane{queueMax: queueMax} }
+func newLane(queueMax int) *lane { return &lane{queueMax: queueMax, perWorker: 1} }
 
 func (l *lane) takeIdle() *worker {
 	n := len(l.idle)
@@ -48,7 +51,12 @@ func (l *lane) takeIdle() *worker {
 	return w
 }
 
-func (l *lane) putIdle(w *worker) { l.idle = append(l.idle, w) }
+func (l *lane) putIdle(w *worker) {
+	if l.shares() && slices.Contains(l.idle, w) {
+		return // it had room before
+	}
+	l.idle = append(l.idle, w)
+}
 
 // remove takes a worker out of the lane.
 func (l *lane) remove(w *worker) {
@@ -249,7 +257,8 @@ func (e *Executor) lanes(f func(*lane)) {
 // them. When there is no room for another lane, those that are idle end at once. e.mu is held.
 func (e *Executor) laneOf(t *invocation) (*lane, *wire.Error) {
 	f := t.inv.Steps[0].Function
-	if f.GetConvention() != pb.Convention_CONVENTION_CLASS {
+	concurrent := t.concurrent()
+	if !concurrent && f.GetConvention() != pb.Convention_CONVENTION_CLASS {
 		return e.shared, nil
 	}
 	key := keyOf(f)
@@ -263,12 +272,18 @@ func (e *Executor) laneOf(t *invocation) (*lane, *wire.Error) {
 			}
 		}
 	}
+	if len(e.classes) >= classesMax && concurrent {
+		return e.shared, nil // where they run one at a time in each worker
+	}
 	if len(e.classes) >= classesMax {
 		return nil, wire.Errorf(pb.Code_CODE_NO_RESOURCES, "run %s: %d classes have an instance already, the limit; delete one that is not used (cloudburst fn rm NAME)", t.names(), classesMax)
 	}
 	l := newLane(e.cfg.QueueMax)
 	l.floor = 1
 	l.class = key
+	if concurrent {
+		l.perWorker = max(coroutinesMax, int(f.GetConcurrency()))
+	}
 	e.classes[key] = l
 	return l, nil
 }
@@ -281,7 +296,9 @@ func (e *Executor) retire(l *lane) {
 	}
 	e.forget(l)
 	for w := l.takeIdle(); w != nil; w = l.takeIdle() {
-		w.retire()
+		if !w.busy() { // else it comes here again with the end of what it runs
+			w.retire()
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 const levelShift = 48
 
 // slot is where a worker runs one invocation. Most of the time a worker has one at most. While the function in it waits for a run,
-// the worker may carry out an invocation of that run in a slot above it.
+// the worker may carry out an invocation of that run in a slot above it. Those of a coroutine function's worker are side by side.
 type slot struct {
 	level   int // from 0: how many are below it
 	t       *invocation
@@ -43,18 +44,16 @@ func (w *worker) freeSlot() *slot {
 	return s
 }
 
-// release empties the last slot, and returns the recvs that still wait there. Executor.mu is held.
-func (w *worker) release() waiters {
-	n := len(w.slots) - 1
-	s := w.slots[n]
-	w.slots[n] = nil
-	w.slots = w.slots[:n]
+// release empties a slot, and returns the recvs that still wait there. Executor.mu is held.
+func (w *worker) release(s *slot) waiters {
+	at := slices.Index(w.slots, s)
+	w.slots = slices.Delete(w.slots, at, at+1)
 	w.lane.exit(s.t)
 	w.e.waits.leave(s)
 	s.t = nil
 	cut := s.mail.clear()
-	if n > 0 {
-		w.running.Store(w.slots[n-1].running)
+	if last := w.last(); last != nil && !w.lane.shares() {
+		w.running.Store(last.running)
 	}
 	w.free = append(w.free, s)
 	return cut
@@ -67,6 +66,14 @@ func (w *worker) busy() bool { return len(w.slots) > 0 }
 func (w *worker) last() *slot {
 	if n := len(w.slots); n > 0 {
 		return w.slots[n-1]
+	}
+	return nil
+}
+
+// holder returns the slot of an invocation, or nil when it is not here any more. Executor.mu is held.
+func (w *worker) holder(t *invocation) *slot {
+	if s := t.slot; s != nil && s.t == t && slices.Contains(w.slots, s) {
+		return s
 	}
 	return nil
 }

@@ -51,8 +51,13 @@ func (e *Executor) Stats() Stats {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.Workers, s.Classes = len(e.workers), len(e.classes)
+	s.Workers = len(e.workers)
 	e.lanes(func(l *lane) { s.Queued += l.waiting() })
+	for _, l := range e.classes {
+		if !l.shares() {
+			s.Classes++
+		}
+	}
 	for _, w := range e.workers {
 		if w.busy() {
 			s.Busy++

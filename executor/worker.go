@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -42,6 +43,8 @@ type worker struct {
 	pid       int
 	idleSince time.Time
 
+	// dispatching is held by the goroutine that dispatches to a worker that runs several invocations at once.
+	dispatching sync.Mutex
 	// Owned by the goroutine that has reserved the last slot, which dispatches the invocation in it.
 	loaded map[functionKey]struct{}
 	frame  invokeFrame

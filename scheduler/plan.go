@@ -120,6 +120,9 @@ func (p *plan) steps() int {
 // separate reports whether a function is always an invocation of its own: since it says how often it may run, which is not said of
 // another, or when it may start, or since its instance lives in a worker of its own.
 func separate(f *pb.Function) bool {
+	if f.GetCoroutine() && !f.GetGenerator() {
+		return true // it shares a worker with others of its kind
+	}
 	return f.Retries != nil || f.GetConcurrency() > 0 || f.GetRateLimit() != nil || f.GetConvention() == pb.Convention_CONVENTION_CLASS
 }
 

@@ -22,7 +22,7 @@ from cloudburst.worker.invocation import locate
 
 Frame = Tuple[frame_pb2.Header, List[Buffer]]
 
-_ORDERS = frozenset(("invoke", "load", "unload"))
+_ORDERS = frozenset(("invoke", "load", "unload", "cancel"))
 _REPLIES = frozenset(("done", "error", "cells", "messages"))
 _REPLIES_MAX = 1 << 16
 _WAIT_SECONDS = 1.0  # how long a wait for another thread lasts before it looks again

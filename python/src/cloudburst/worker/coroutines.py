@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
-from cloudburst.codec import Buffer
-from cloudburst.v1 import frame_pb2
 from cloudburst.worker.channel import Channel, Frame
-from cloudburst.worker.invocation import Invocation
+from cloudburst.worker.invocation import Invocation, enter
 
 if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Loop"]
 
-Begin = Callable[[frame_pb2.Header, List[Buffer]], "Begun"]
 Order = Callable[[Frame], None]
 
 
@@ -91,7 +88,7 @@ class Loop:
         try:
             self.begin(first)
             loop.call_soon(self._readable)  # what has been received already is announced by no event
-            if self._tasks:
+            while self._tasks and self._ended is None:  # others may have begun when it was stopped
                 loop.run_forever()
         finally:
             self._channel.on_order = None
@@ -163,8 +160,6 @@ class Loop:
 
 
 def _made(loop: asyncio.AbstractEventLoop, begun: Begun) -> asyncio.Task[None]:
-    from cloudburst.worker.invocation import enter
-
     enter(begun.invocation)
     return loop.create_task(_answered(begun))
 

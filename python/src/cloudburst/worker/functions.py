@@ -25,6 +25,8 @@ class Function:
         """Whether it is called without the user library as its first argument."""
         self.runs_on = function.coroutine or function.generator
         """Whether a call of it returns something that has yet to run."""
+        self.concurrent = function.coroutine and not function.generator and function.convention != function_pb2.CONVENTION_CLASS
+        """Whether several invocations of it can run at once, in the event loop."""
         self._class = function.convention == function_pb2.CONVENTION_CLASS
         self.main: Optional[ModuleType] = None
         """The ``__main__`` of the program that registered it, as far as it travelled: there pickle looks for that name."""
@@ -77,6 +79,11 @@ class Functions:
 
     def unload(self, name: str, version: int) -> None:
         self._held.pop((name, version), None)
+
+    def runs_beside(self, name: str, version: int) -> bool:
+        """Report whether invocations of a function run beside each other in the event loop."""
+        function = self._held.get((name, version))
+        return function is not None and function.concurrent
 
     def get(self, name: str, version: int) -> Function:
         function = self._held.get((name, version))

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from cloudburst import codec
 from cloudburst.cells import ack_of, cells_of, few, milliseconds, value_of
 from cloudburst.codec import Buffer, Encoded
-from cloudburst.errors import FrameError, InvalidArgumentError
+from cloudburst.errors import FrameError, InvalidArgumentError, UnsupportedError
 from cloudburst.v1 import frame_pb2, store_pb2
 from cloudburst.worker.channel import Channel
 from cloudburst.worker.invocation import Invocation, current
@@ -36,6 +36,7 @@ class Host:
 
     def identity_of(self, invocation: Optional[Invocation]) -> Identity:
         """Return where a function can be sent messages."""
+        _check_mailbox(invocation)
         return self._member, self._number if invocation is None else invocation.address(self._number)
 
     def get(
@@ -103,6 +104,7 @@ class Host:
         )
 
     def recv(self, wait: float, limit: int, timeout: Optional[float]) -> List[Tuple[Identity, Any]]:
+        _check_mailbox(current())
         header = frame_pb2.Header()
         header.receive.wait_milliseconds = milliseconds(wait)
         header.receive.limit = limit
@@ -112,6 +114,14 @@ class Host:
         if not reply.HasField("messages") or len(senders) != len(values):
             raise FrameError(f"recv was answered with a {reply.WhichOneof('body')}")
         return [((sender.member, sender.number), codec.decode(value)) for sender, value in zip(senders, values)]
+
+
+def _check_mailbox(invocation: Optional[Invocation]) -> None:
+    if invocation is not None and invocation.beside:
+        raise UnsupportedError(
+            f"{invocation.function_name!r} is a coroutine function, which has no id that messages could be sent to, since many "
+            "invocations of it run in one worker; use a plain function for messages, or keys"
+        )
 
 
 def _number_of(invocation: Optional[Invocation]) -> int:

@@ -28,7 +28,7 @@ _LEVEL_SHIFT = 48
 class Invocation:
     """One invocation: the frame that has brought it, either as it is or parsed, and the function of it that runs."""
 
-    __slots__ = ("_context", "_end", "_id", "_invoke", "_level", "_raw", "_run_at", "function")
+    __slots__ = ("_context", "_end", "_id", "_invoke", "_level", "_raw", "_run_at", "beside", "function")
 
     def __init__(self, id: bytes, raw: bytes, run_at: int, end: int, invoke: Optional[frame_pb2.Invoke], level: int) -> None:
         """In the frame ``raw`` the run id begins at ``run_at`` and the header ends at ``end``, unless there is ``invoke``.
@@ -41,6 +41,7 @@ class Invocation:
         self._end = end
         self._invoke = invoke
         self._level = level
+        self.beside = False  # others run beside it, in the event loop
         self._context: Optional[Context] = None  # made when it is first asked for
         self.function: Optional[Function] = None
 

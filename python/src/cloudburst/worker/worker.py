@@ -6,6 +6,7 @@ what is read out of such a header once is kept, and the header is not parsed aga
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -21,12 +22,12 @@ from cloudburst.call import set_parent
 from cloudburst.codec import Buffer
 from cloudburst.errors import CodecError, Error, FrameError
 from cloudburst.frame import varint
-from cloudburst.v1 import frame_pb2
+from cloudburst.v1 import error_pb2, frame_pb2
 from cloudburst.worker import failure
 from cloudburst.worker.baseline import Baseline, stop_timers, stop_timers_surely
 from cloudburst.worker.channel import Channel, Frame
 from cloudburst.worker.context import set_host
-from cloudburst.worker.coroutines import Loop
+from cloudburst.worker.coroutines import Begun, Loop
 from cloudburst.worker.functions import Functions
 from cloudburst.worker.host import Host
 from cloudburst.worker.invocation import Invocation, begin, current, enter, locate, stack
@@ -118,7 +119,7 @@ class Worker:
             self._functions.unload(header.unload.name, header.unload.version)
         elif body == "credit":
             self._channel.grant(header.credit)
-        elif body not in ("done", "error", "cells", "messages"):  # the reply to a thread that has given up is let go
+        elif body not in ("cancel", "done", "error", "cells", "messages"):  # the reply to a thread that has given up is let go
             raise FrameError(f"the executor sent a {body}")
 
     def _carry_out(self, order: Union[bytes, Frame]) -> None:
@@ -159,6 +160,9 @@ class Worker:
         return True
 
     def _run_new(self, header: frame_pb2.Header, values: List[Buffer], whole: Optional[bytes]) -> None:
+        if not stack and self._runs_beside(header):
+            self._run_beside(header, values)
+            return
         invocation = Invocation(b"\x08" + varint(header.id), b"", 0, 0, header.invoke, len(stack))
         begin(invocation)
         try:
@@ -182,7 +186,7 @@ class Worker:
         for step in header.invoke.steps:
             function = invocation.function = self._functions.get(step.function, step.version)
             call = function.target(self._library)
-            if function.runs_on:
+            if function.runs_on and not invocation.beside:
                 last = len(steps) + 1 == len(header.invoke.steps)
                 call = self._running(call, invocation, header.invoke.stream_credit if last else 0)
             steps.append(Step(step, at, function, call, [] if function.plain else [self._library]))
@@ -215,7 +219,10 @@ class Worker:
             self._fail(invocation, e)
             return
         self._finish()
-        id = invocation.id
+        self._send_result(invocation.id, encoded)
+        self._leave()
+
+    def _send_result(self, id: bytes, encoded: codec.Encoded) -> None:
         if type(encoded) is bytes:
             size = len(encoded)
             head = id + (_DONE[size] if size < 256 else _done(size))
@@ -224,7 +231,6 @@ class Worker:
             size = codec.size_of(encoded)
             head = id + _done(size)
             self._channel.send_parts([_pack_prefix(len(head), size) + head, *encoded])
-        self._leave()
 
     def _run_steps(self, invocation: Invocation, steps: List[Step], values: List[Buffer]) -> Any:
         enter(invocation)
@@ -283,10 +289,69 @@ class Worker:
         error, values = failure.describe(exception, invocation.function_name, invocation.function_version)
         del exception
         self._finish()
-        header = frame_pb2.Header(error=error)
-        header.MergeFromString(invocation.id)
-        self._channel.send_parts(frame.pack(header, values))
+        self._send_error(invocation.id, error, values)
         self._leave()
+
+    def _send_error(self, id: bytes, error: error_pb2.Error, values: List[bytes]) -> None:
+        header = frame_pb2.Header(error=error)
+        header.MergeFromString(id)
+        self._channel.send_parts(frame.pack(header, values))
+
+    # Coroutine functions, of which many invocations run beside each other in the event loop.
+
+    def _runs_beside(self, header: frame_pb2.Header) -> bool:
+        steps = header.invoke.steps
+        return len(steps) == 1 and self._functions.runs_beside(steps[0].function, steps[0].version)
+
+    def _run_beside(self, header: frame_pb2.Header, values: List[Buffer]) -> None:
+        """Run an invocation, and those that come meanwhile, until none runs."""
+        first = self._begun(header, values)
+        if first is None:
+            return
+        self._baseline.take()
+        self._event_loop.serve(first, self._take_beside)
+        stop_timers_surely()
+        self._finish()
+        self._baseline.set_back()
+
+    def _take_beside(self, order: Frame) -> None:
+        header, values = order
+        if header.HasField("cancel"):
+            self._event_loop.cancel(header.cancel.id)
+        elif header.HasField("invoke") and self._runs_beside(header):
+            begun = self._begun(header, values)
+            if begun is not None:
+                self._event_loop.begin(begun)
+        else:
+            self._take(order, None)
+
+    def _begun(self, header: frame_pb2.Header, values: List[Buffer]) -> Optional[Begun]:
+        """Return an invocation that is to run in the event loop; None when it has been answered, since it cannot run."""
+        invocation = Invocation(b"\x08" + varint(header.id), b"", 0, 0, header.invoke, 0)
+        invocation.beside = True
+        try:
+            plan = self._plan(invocation, header)
+        except BaseException as e:
+            self._fail_beside(invocation, e)
+            return None
+        call = functools.partial(self._run_steps, invocation, plan.steps, values)
+        return Begun(invocation, call, self._answer_beside, self._fail_beside)
+
+    def _answer_beside(self, invocation: Invocation, result: Any) -> None:
+        try:
+            encoded = _encode(result)
+        except Error as e:
+            self._fail_beside(invocation, failure.ResultError(e))
+            return
+        self._finish()
+        self._send_result(invocation.id, encoded)
+
+    def _fail_beside(self, invocation: Invocation, exception: BaseException) -> None:
+        if self._forked:
+            _leave_child(exception)
+        error, values = failure.describe(exception, invocation.function_name, invocation.function_version)
+        self._finish()
+        self._send_error(invocation.id, error, values)
 
     def _leave(self) -> None:
         """Take the invocation that has been answered off the stack."""
