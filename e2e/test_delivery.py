@@ -264,3 +264,18 @@ def test_a_full_queue_says_when_to_come_back(own_node: Callable[..., Node]) -> N
     assert caught.value.retry_after >= 0.1
     app.put("go", True)
     assert [future.get() for future in futures] == [True] * 3
+
+
+def test_the_time_to_wait_counts_for_the_rate_limit_and_the_queue(own_node: Callable[..., Node]) -> None:
+    own_node(environment={"CLOUDBURST_EXECUTOR__WORKERS_MIN": "1", "CLOUDBURST_EXECUTOR__WORKERS_MAX": "1"})
+    app = cloudburst.connect()
+    wait = app.function(lambda: cloudburst.context().get("go", wait=60), name="wait")
+    busy = wait.remote()
+    limited = app.function(lambda: "done", name="limited", rate_limit=cloudburst.RateLimit(1, per=0.1), queue_timeout=0.5)
+    futures = [limited.remote() for _ in range(3)]
+    for future in futures:  # their turns come within the time, and the worker does not
+        with pytest.raises(errors.DeadlineExceededError, match="queue_timeout"):
+            future.get()
+    app.put("go", True)
+    assert busy.get() is True
+    assert limited.remote().get() == "done"

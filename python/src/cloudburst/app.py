@@ -201,7 +201,8 @@ class App:
         priority
             Of the invocations of one client that wait for a worker, those with a higher one go first. Default 0.
         queue_timeout
-            How many seconds it may wait until it starts; then the call raises NoResourcesError. Default: until its deadline.
+            How many seconds it may wait until it starts. A call that its rate limit would hold up for longer raises
+            NoResourcesError at once; one that waits for a worker until then, DeadlineExceededError. Default: its deadline.
         inline
             False: a worker whose function waits for it does not run it meanwhile, on the same thread; it waits for another one.
             For a function that takes a lock of its process which its callers may hold while they wait for it.
