@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cloudburst.worker.context import Context
     from cloudburst.worker.functions import Function
 
-__all__ = ["Invocation", "begin", "current", "enter", "hand_on_to_threads", "locate", "stack"]
+__all__ = ["Invocation", "begin", "beside", "current", "enter", "hand_on_to_threads", "locate", "stack"]
 
 _RUN_ID_BYTES = 16
 _TAIL_BYTES = 9  # of an Invoke: the deadline, a tag and six bytes; the attempt, a tag and one byte
@@ -119,6 +119,12 @@ def current() -> Optional[Invocation]:
     if found is not None:
         return found
     return stack[-1] if stack else _latest
+
+
+def beside() -> Optional[Invocation]:
+    """Return the invocation that the calling code belongs to if others run beside it, or None."""
+    found = _current.get(None)
+    return found if found is not None and found.beside else None
 
 
 def hand_on_to_threads() -> None:

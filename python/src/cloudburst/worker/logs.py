@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import os
 import threading
-from typing import Callable, List, Optional
+from typing import Callable, Dict, List, Optional, Tuple
 
 TEXT_MAX = 64 << 10
 """The longest text that is passed on at once, in characters; a longer line is cut."""
 
+Owner = Callable[[], object]
 Emit = Callable[[int, str], bool]
 """Passes a string on; False when that is not possible, and the string goes to the descriptor instead."""
 
@@ -22,12 +23,16 @@ Emit = Callable[[int, str], bool]
 class LogStream(io.TextIOBase):
     """A text stream that passes on what is written to it. Safe for concurrent use. User code cannot close it."""
 
-    def __init__(self, name: str, stream: int, fd: int, emit: Emit) -> None:
+    def __init__(self, name: str, stream: int, fd: int, emit: Emit, owner: Owner = lambda: None) -> None:
+        """``owner`` returns whose the calling code is, where several run beside each other: each has a line of its own."""
         super().__init__()
         self.name = name
         self.pending: List[str] = []
         """What has been written and not yet passed on, in pieces."""
         self._size = 0
+        self._owner = owner
+        self._of: object = None  # whose the pending pieces are
+        self._aside: Dict[object, Tuple[List[str], int]] = {}  # those of others
         self._stream = stream
         self._fd = fd
         self._emit: Optional[Emit] = emit
@@ -65,6 +70,7 @@ class LogStream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
+            self._turn_to_owner()
             lines, end, rest = text.rpartition("\n")
             if end:
                 self.pending.append(lines)
@@ -78,6 +84,7 @@ class LogStream(io.TextIOBase):
 
     def flush(self) -> None:
         with self._lock:
+            self._turn_to_owner()
             if self.pending:
                 self._pass_on_pending()
             if self._binary is not None:
@@ -88,6 +95,15 @@ class LogStream(io.TextIOBase):
         self._emit = None
         self._lock = threading.RLock()
         self.pending = []
+        self._aside = {}
+
+    def _turn_to_owner(self) -> None:
+        owner = self._owner()
+        if owner is not self._of:
+            if self.pending:
+                self._aside[self._of] = (self.pending, self._size)
+            self.pending, self._size = self._aside.pop(owner, ([], 0))
+            self._of = owner
 
     def _pass_on_pending(self) -> None:
         text = "".join(self.pending)

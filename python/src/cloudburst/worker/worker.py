@@ -30,7 +30,7 @@ from cloudburst.worker.context import set_host
 from cloudburst.worker.coroutines import Begun, Loop
 from cloudburst.worker.functions import Functions
 from cloudburst.worker.host import Host
-from cloudburst.worker.invocation import Invocation, begin, current, enter, locate, stack
+from cloudburst.worker.invocation import Invocation, begin, beside, current, enter, locate, stack
 from cloudburst.worker.library import UserLibrary
 from cloudburst.worker.logs import LogStream
 from cloudburst.worker.outlet import Outlet, streamed
@@ -69,8 +69,8 @@ class Worker:
         self._event_loop = Loop(self._channel)
         self._forked = False
         self._mask: Iterable[int] = ()  # of signals, while a fork holds one back
-        self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log)
-        self.stderr = LogStream("<stderr>", frame_pb2.STREAM_STDERR, 2, self._log)
+        self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log, beside)
+        self.stderr = LogStream("<stderr>", frame_pb2.STREAM_STDERR, 2, self._log, beside)
 
     # The loop.
 
@@ -343,15 +343,22 @@ class Worker:
         except Error as e:
             self._fail_beside(invocation, failure.ResultError(e))
             return
-        self._finish()
+        self._finish_beside()
         self._send_result(invocation.id, encoded)
 
     def _fail_beside(self, invocation: Invocation, exception: BaseException) -> None:
         if self._forked:
             _leave_child(exception)
         error, values = failure.describe(exception, invocation.function_name, invocation.function_version)
-        self._finish()
+        self._finish_beside()
         self._send_error(invocation.id, error, values)
+
+    def _finish_beside(self) -> None:
+        """Pass on what the invocation whose task calls has printed. In a child that it has forked: end that."""
+        if self._forked:
+            _leave_child(None)
+        self.stdout.flush()
+        self.stderr.flush()
 
     def _leave(self) -> None:
         """Take the invocation that has been answered off the stack."""
