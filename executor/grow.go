@@ -119,7 +119,11 @@ func (e *Executor) grow(now time.Time) {
 		o.finished, o.progress = finished, now
 	}
 	var workers []observed
-	if most := e.room(e.cfg.WorkersSpare); most > 0 && !now.Before(o.next) {
+	mayWait := 0
+	if len(e.waits.of) > 0 {
+		mayWait = e.cfg.WorkersSpare
+	}
+	if e.room(mayWait) > 0 && !now.Before(o.next) {
 		workers = e.observed()
 	}
 	e.mu.Unlock()
@@ -195,6 +199,7 @@ func (e *Executor) add(now time.Time) {
 		waiting: l.queue.count, size: l.size, blocked: o.blocked, polling: o.polling, cores: max(l.keep, runtime.NumCPU()),
 		room: e.room(o.waiting), still: now.Sub(o.progress), after: e.cfg.GrowAfter,
 	}
+	e.saturation.cores = p.room > 0 && p.size-p.blocked >= p.cores
 	added := 0
 	for range p.growth() {
 		w, err := e.spawn(l)

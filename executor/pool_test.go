@@ -145,6 +145,24 @@ func TestSpinnersDoNotStarveTheOneTheyWaitFor(t *testing.T) {
 	}
 }
 
+func TestWorkersThatUseTheCoresAreSaidToDoSo(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{WorkersMin: runtime.NumCPU()})
+	answers := make([]<-chan wire.Result, 4*runtime.NumCPU())
+	for i := range answers {
+		inv := n.invocation("spin")
+		inv.Deadline = time.Now().Add(3 * time.Second)
+		answers[i] = n.begin(inv)
+	}
+	line := n.logs.wait(t, "saturated: calls wait for workers")["why"].(string)
+	if !strings.Contains(line, "× spin@1 wait for a worker; ") || !strings.Contains(line, "use the cores, which more would only share, and run ") {
+		t.Error(line)
+	}
+	for _, answer := range answers {
+		wantError(t, n.failed(answer), wire.ErrDeadlineExceeded)
+	}
+}
+
 func TestFunctionsThatUseTheCPUGetFewWorkers(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{WorkersMin: runtime.NumCPU()})

@@ -30,6 +30,7 @@ type saturation struct {
 	calm      time.Time // since when no invocation has waited for long; zero while one has
 	text      string    // what waits for what
 	described time.Time // when that was so
+	cores     bool      // workers could be added, and are not since those that are up use the cores
 }
 
 // watchSaturation notices when invocations begin to wait for long, and when they do no more. Each of the two is one line of the log.
@@ -101,6 +102,9 @@ func (e *Executor) backlog() string {
 		running[name].count++
 	}
 	limit := fmt.Sprintf("%d of at most %d workers are up (executor.workers_max)", e.shared.size, e.cfg.WorkersMax)
+	if e.saturation.cores {
+		limit = fmt.Sprintf("%d workers are up and use the cores, which more would only share,", e.shared.size)
+	}
 	if beyond := e.shared.size - e.cfg.WorkersMax; beyond > 0 {
 		limit = fmt.Sprintf("%d workers are up, %d of at most %d beyond executor.workers_max (executor.workers_spare)", e.shared.size, beyond, e.cfg.WorkersSpare)
 	}
