@@ -76,10 +76,11 @@ soak: build ## every fuzz target for FUZZTIME (30s), long simulations, and tests
 	$(PY) -m pytest -q -m slow e2e
 
 ##@ Measure
-bench: build $(TOOLS)/nats-server ## calls, also with Ray and Dask, the store, its multicast: bench/results/ gets JSON and SVG
+bench: build $(TOOLS)/nats-server ## calls, calls inside calls, also with Ray and Dask, the store, its multicast: bench/results/ gets JSON and SVG
 	$(GO) build -trimpath -o bin/forwarder ./bench/forwarder
 	$(GO) build -trimpath -o bin/multicast ./bench/multicast
 	$(PY) -m bench --binary $(BINARY) --forwarder bin/forwarder
+	$(PY) -m bench.nested --binary $(BINARY)
 	$(PY) -m bench.peers --binary $(BINARY)
 	$(PY) -m bench.store --binary $(BINARY) --rounds 3 --only gets merges puts
 	$(PY) -m bench.multicast --binary $(BINARY) --rounds 1 --nodes 3

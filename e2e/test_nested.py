@@ -249,6 +249,24 @@ def test_threads_of_a_function_call(app: cloudburst.App, two: Node, leaf: Any) -
     assert threads.remote().get(PATIENCE) == [*range(20), *range(20)]
 
 
+def test_a_function_helps_while_its_threads_wait_for_something_else(app: cloudburst.App, leaf: Any) -> None:
+    """Whichever thread reads a socket of the worker, the one that waits for a call gets its orders and its answer."""
+
+    @app.function
+    def busy(key: str) -> int:
+        from concurrent.futures import ThreadPoolExecutor
+
+        state = cloudburst.context()
+        with ThreadPoolExecutor(2) as pool:
+            late = pool.submit(state.get, f"{key}/late", wait=90)
+            total = sum(leaf.remote(x).get() for x in range(50))
+            state.put(f"{key}/late", 1000)
+            return int(total) + int(late.result())
+
+    futures = [busy.remote(f"nested/busy/{n}") for n in range(8)]
+    assert [future.get(PATIENCE) for future in futures] == [sum(range(50)) + 1000] * 8
+
+
 def test_a_cycle_is_named(app: cloudburst.App) -> None:
     @app.function
     def inner(key: str) -> Any:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from struct import Struct
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from cloudburst.blocking import Awaited
 from cloudburst.channel import Channel as Client
@@ -44,6 +44,7 @@ def levels_max() -> int:
 
 
 _TICK_SECONDS = 1.0  # after which a thread that waits looks again
+_POLLS_MAX = 16
 _LEAVE_SECONDS = 60.0  # how long the executor may take to say that a wait is over
 
 Order = Union[bytes, Frame]
@@ -63,7 +64,7 @@ class Waiting:
         self._carry_out = carry_out
         self._thread = threading.get_ident()
         self._levels_max = levels_max()
-        self._waker: Optional[_Waker] = None
+        self._waker = _Waker()
         self._polls: Dict[Tuple[int, bool, bool], Any] = {}
 
     def wait(self, client: Client, waiter: Waiter, deadline: float, awaited: Awaited) -> None:
@@ -71,16 +72,21 @@ class Waiting:
         if invocation is None or not client.own or self._channel.left:
             client.wait(waiter, deadline)
             return
-        client.poll()  # what is here already is not waited for
-        if waiter.state != WAITING or client.failure is not None:
-            return
+        if self._arrived(client):  # what is here already is not waited for
+            client.poll()
+            if waiter.state != WAITING or client.failure is not None:
+                return
         runs = awaited.runs()
         if not runs:
             client.wait(waiter, deadline)
         elif awaited.patient and self._can_help(invocation):
-            self._help(invocation, client, waiter, deadline, awaited)
+            self._help(invocation, runs, client, waiter, deadline, awaited)
         else:
-            self._tell(invocation, client, waiter, deadline, awaited)
+            self._tell(invocation, runs, client, waiter, deadline, awaited)
+
+    def _arrived(self, client: Client) -> bool:
+        """Report whether there may be something to read."""
+        return threading.get_ident() != self._thread or bool(self._ready(client, True, False, 0))
 
     def _can_help(self, invocation: Invocation) -> bool:
         return (
@@ -91,21 +97,25 @@ class Waiting:
             and not _loop_runs()
         )
 
-    def _tell(self, invocation: Invocation, client: Client, waiter: Waiter, deadline: float, awaited: Awaited) -> None:
+    def _tell(
+        self, invocation: Invocation, runs: List[bytes], client: Client, waiter: Waiter, deadline: float, awaited: Awaited
+    ) -> None:
         id = self._channel.begin()
         self._channel.end(id)  # no answer is wanted
-        self._channel.send(_wait_frame(id, invocation, awaited, helps=False))
+        self._channel.send(_wait_frame(id, invocation, runs, helps=False, first=awaited.first))
         try:
             client.wait(waiter, deadline)
         finally:
             self._channel.send(_waited_frame(0, id))
 
-    def _help(self, invocation: Invocation, client: Client, waiter: Waiter, deadline: float, awaited: Awaited) -> None:
+    def _help(
+        self, invocation: Invocation, runs: List[bytes], client: Client, waiter: Waiter, deadline: float, awaited: Awaited
+    ) -> None:
         channel = self._channel
         id = channel.begin()
         over = False
         try:
-            channel.send(_wait_frame(id, invocation, awaited, helps=True))
+            channel.send(_wait_frame(id, invocation, runs, helps=True, first=False))
             while waiter.state == WAITING and client.failure is None:
                 order = self._next_order(id, client, waiter, deadline)
                 if order is not None:
@@ -121,8 +131,6 @@ class Waiting:
     def _next_order(self, id: int, client: Client, waiter: Waiter, deadline: float) -> Optional[Order]:
         """Read until the executor orders something, and return that; None when the wait is over or is to be looked at again."""
         channel = self._channel
-        if self._waker is None:
-            self._waker = _Waker()
         waker = self._waker
         leads = client.lead(waiter, waker)
         if leads is None:
@@ -141,7 +149,7 @@ class Waiting:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         return None
-                    ready = self._poll(client, leads, turn).poll(int(min(left, _TICK_SECONDS) * 1000) + 1)
+                    ready = self._ready(client, leads, turn, int(min(left, _TICK_SECONDS) * 1000) + 1)
                     if not ready:
                         return None
                     for fd, _ in ready:
@@ -164,21 +172,22 @@ class Waiting:
             else:
                 client.unfollow(waiter, waker)
 
-    def _poll(self, client: Client, leads: bool, turn: bool) -> Any:
+    def _ready(self, client: Client, leads: bool, turn: bool, milliseconds: int) -> List[Tuple[int, int]]:
+        """Wait until one of the sockets that this thread reads, or else the waker, has something to read."""
         key = client.fileno(), leads, turn
-        poll = self._polls.get(key)
+        poll = self._polls.pop(key, None)  # taken out, since a signal handler may come here meanwhile
         if poll is None:
-            if len(self._polls) > 16:  # connections that have ended
-                self._polls.clear()
-            poll = self._polls[key] = select.poll()
-            assert self._waker is not None
+            poll = select.poll()
             if not (leads and turn):
                 poll.register(self._waker.fd, select.POLLIN)
             if leads:
                 poll.register(client.fileno(), select.POLLIN)
             if turn:
                 poll.register(self._channel.fileno(), select.POLLIN)
-        return poll
+        ready: List[Tuple[int, int]] = poll.poll(milliseconds)
+        if len(self._polls) < _POLLS_MAX:
+            self._polls[key] = poll
+        return ready
 
     def _leave(self, id: int) -> None:
         """Tell the executor that a wait is over before all that it waits for has succeeded, and decline what it has ordered."""
@@ -238,12 +247,11 @@ def _loop_runs() -> bool:
     return events is not None and events._get_running_loop() is not None
 
 
-def _wait_frame(id: int, invocation: Invocation, awaited: Awaited, helps: bool) -> bytes:
-    runs = awaited.runs()
+def _wait_frame(id: int, invocation: Invocation, runs: List[bytes], helps: bool, first: bool) -> bytes:
     body = invocation.id + b"".join([_RUN_ID + run for run in runs])
     if helps:
         body += _HELPS
-    if awaited.first:
+    if first:
         body += _ANY
     header = b"\x08" + varint(id) + b"\xb2\x03" + varint(len(body)) + body  # field 54
     return _pack_prefix(len(header), 0) + header
