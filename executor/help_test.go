@@ -224,7 +224,7 @@ func TestTheLastResort(t *testing.T) {
 	h.waits(5, 1, run(2))
 	h.w.e.help()
 	h.nothing() // another worker could be added
-	h.w.e.cfg.WorkersMax = 1
+	h.w.e.cfg.WorkersMax, h.w.e.cfg.WorkersSpare = 1, 0
 	h.w.e.help()
 	equal(t, h.read().GetInvoke().GetRunId()[0], byte(2))
 }
