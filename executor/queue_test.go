@@ -259,3 +259,33 @@ func TestWhatRunsAgainGoesFirst(t *testing.T) {
 		equal(t, l.pop() == want, true)
 	}
 }
+
+// Of a function with a limit, the one that went back to the queue is taken out of it before it begins: the next parked one goes back for it.
+func TestWhatIsTakenLetsTheNextParkedOneBegin(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(*lane) []*invocation{
+		"by client": func(l *lane) []*invocation {
+			return l.takeIf(func(one *invocation) bool { return one.inv.Client == 2 })
+		},
+		"by run": func(l *lane) []*invocation { return l.takeRun(wire.RunID{2}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLane(10)
+			f := &pb.Function{Name: "f", Version: 1, Concurrency: 1}
+			invocations := make([]*invocation, 3)
+			for i := range invocations {
+				n := byte(i + 1)
+				invocations[i] = &invocation{inv: &wire.Invocation{RunID: wire.RunID{n}, Client: uint64(n), Steps: []wire.Step{{Function: f}}}}
+				equal(t, l.push(invocations[i]), true)
+			}
+			first, second, third := invocations[0], invocations[1], invocations[2]
+			equal(t, l.pop() == first, true)
+			equal(t, l.pop() == nil, true)
+			l.exit(first)
+			taken := take(l)
+			equal(t, len(taken) == 1 && taken[0] == second, true)
+			equal(t, l.pop() == third, true)
+		})
+	}
+}
