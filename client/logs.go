@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,8 @@ type LogLine struct {
 
 // LogsOf says which lines are meant: those that all of its fields fit. The zero value means the latest of all lines.
 type LogsOf struct {
-	// Run is the id of a run in hexadecimal: its lines, and those of the runs below it.
+	// Run is the id of a run in hexadecimal: its lines, and those of the runs below it. The beginning is enough when only one run that has
+	// printed begins so.
 	Run string
 	// Function is a name, for all versions, or a name and a version, "sq@3".
 	Function string
@@ -88,12 +90,14 @@ func (c *Client) Logs(ctx context.Context, of LogsOf) iter.Seq2[LogLine, error] 
 
 func (of LogsOf) request() (*request, error) {
 	get := &pb.GetLogs{Function: of.Function, Follow: of.Follow, Own: of.Own, Limit: uint32(max(of.Limit, 0))}
-	if of.Run != "" {
-		id, err := hex.DecodeString(of.Run)
-		if err != nil || len(id) != len(wire.RunID{}) {
-			return nil, invalid("logs: the id of a run is %d hexadecimal digits, got %q", 2*len(wire.RunID{}), of.Run)
-		}
+	digits := len(of.Run)
+	switch id, err := hex.DecodeString(of.Run + "0"[:digits%2]); {
+	case err != nil || digits > 2*len(wire.RunID{}):
+		return nil, invalid("logs: the id of a run is %d hexadecimal digits, got %q", 2*len(wire.RunID{}), of.Run)
+	case digits == 2*len(wire.RunID{}):
 		get.RunId = id
+	default:
+		get.Prefix = strings.ToLower(of.Run)
 	}
 	return &request{
 		verb: "logs", name: of.Run + of.Function, deadline: time.Now().Add(watchForever),

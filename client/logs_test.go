@@ -58,7 +58,7 @@ func TestLogs(t *testing.T) {
 		}
 		call("print", "new")
 	}
-	for _, of := range []client.LogsOf{{Run: "x"}, {Run: strings.Repeat("a", 30)}, {Function: "print@x"}, {Limit: 10_001}} {
+	for _, of := range []client.LogsOf{{Run: "x"}, {Run: strings.Repeat("a", 33)}, {Function: "print@x"}, {Limit: 10_001}} {
 		for _, err := range cloud.Logs(t.Context(), of) {
 			if !errors.Is(err, client.ErrInvalidArgument) {
 				t.Errorf("%+v: %v", of, err)

@@ -36,6 +36,9 @@ func (e *Executor) Follow(q printed.Query, limit int) *printed.Follower {
 	return e.printed.Follow(q, limit)
 }
 
+// PrintedRuns returns the runs that have printed and whose ids begin with hexadecimal digits, two at most.
+func (e *Executor) PrintedRuns(prefix string) []wire.RunID { return e.printed.Runs(prefix) }
+
 // Gather takes in what workers have written past Python's own streams until now.
 func (e *Executor) Gather() {
 	e.mu.Lock()

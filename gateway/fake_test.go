@@ -135,6 +135,8 @@ type lines struct{ *printed.Store }
 
 func (lines) Gather() {}
 
+func (l lines) PrintedRuns(prefix string) []wire.RunID { return l.Runs(prefix) }
+
 func number(n uint32) []byte { return binary.LittleEndian.AppendUint32([]byte{codec.KindBytes}, n) }
 
 func numberOf(value []byte) uint32 {

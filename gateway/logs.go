@@ -15,6 +15,8 @@ import (
 type Printed interface {
 	// Follow returns a follower of the lines that a query means. It has what has been printed until now.
 	Follow(q printed.Query, limit int) *printed.Follower
+	// PrintedRuns returns the runs that have printed and whose ids begin with hexadecimal digits, two at most.
+	PrintedRuns(prefix string) []wire.RunID
 	// Gather takes in what has been printed until now.
 	Gather()
 }
@@ -74,6 +76,16 @@ func (q *request) linesOf(get *pb.GetLogs) (query printed.Query, err error) {
 	copy(query.Run[:], get.GetRunId())
 	if len(get.GetRunId()) > 0 && query.Run == (wire.RunID{}) {
 		return invalid("no run has the id %s", query.Run)
+	}
+	if prefix := get.GetPrefix(); prefix != "" {
+		switch found := q.printed().PrintedRuns(prefix); len(found) {
+		case 0:
+			return query, wire.Errorf(pb.Code_CODE_RUN_NOT_FOUND, "logs: no run whose id begins with %.32q has printed anything that the node still has", prefix)
+		case 1:
+			query.Run = found[0]
+		default:
+			return invalid("the ids of several runs begin with %.32q; write more of it", prefix)
+		}
 	}
 	name, version, versioned := strings.Cut(get.GetFunction(), "@")
 	query.Function = name

@@ -64,6 +64,7 @@ func TestLogs(t *testing.T) {
 		"a function":      {&pb.GetLogs{Function: "echo"}, []string{"other"}},
 		"a version":       {&pb.GetLogs{Function: "hold@1"}, []string{"parent", "child"}},
 		"another version": {&pb.GetLogs{Function: "hold@2"}, nil},
+		"a short id":      {&pb.GetLogs{Prefix: second.RunID.String()}, []string{"child"}},
 		"own":             {&pb.GetLogs{Own: true}, []string{"parent", "child"}},
 	} {
 		if texts, dropped := c.lines(t, c.send(t, logsOf(test.get))); !slices.Equal(texts, test.texts) || dropped != 0 {
@@ -164,6 +165,9 @@ func TestLogsThatMakeNoSense(t *testing.T) {
 		if err := failure(c.do(t, logsOf(get))); !errors.Is(err, wire.ErrInvalidArgument) {
 			t.Errorf("%v: %v", get, err)
 		}
+	}
+	if err := failure(c.do(t, logsOf(&pb.GetLogs{Prefix: "ff"}))); !errors.Is(err, wire.ErrRunNotFound) {
+		t.Errorf("the beginning of no id: %v", err)
 	}
 	storing := &request{id: 1, stream: &stream{gateway: new(Gateway)}}
 	if _, err := storing.linesOf(&pb.GetLogs{}); !errors.Is(err, wire.ErrUnsupported) {

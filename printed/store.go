@@ -241,6 +241,21 @@ func (s *Store) release(r *run) {
 	}
 }
 
+// Runs returns the runs whose ids begin with hexadecimal digits, and of which there are lines; two at most, since more do not matter to
+// a caller who looks for one.
+func (s *Store) Runs(prefix string) (found []wire.RunID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.runs {
+		if strings.HasPrefix(id.String(), prefix) {
+			if found = append(found, id); len(found) == 2 {
+				break
+			}
+		}
+	}
+	return found
+}
+
 // functionOf returns the function of a name. s.mu is held.
 func (s *Store) functionOf(name string) *function {
 	f := s.functions[name]

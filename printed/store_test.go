@@ -100,6 +100,17 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+func TestRunsByTheBeginningOfTheirIds(t *testing.T) {
+	s := New(Config{})
+	s.Add(from(0x10, "f"), "a")
+	s.Add(from(0x11, "f"), "b")
+	for prefix, want := range map[string]int{"": 2, "01": 2, "011": 2, "0110": 1, id(0x11).String(): 1, "02": 0, "0112": 0} {
+		if found := s.Runs(prefix); len(found) != want {
+			t.Errorf("%q: %v", prefix, found)
+		}
+	}
+}
+
 // A parent is what a caller says.
 func TestRunsThatSayThatTheyAreBelowEachOther(t *testing.T) {
 	origins := tree{}

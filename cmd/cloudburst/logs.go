@@ -35,8 +35,9 @@ func (c *cli) runLogsCommand() *cobra.Command {
 	var of client.LogsOf
 	cmd := &cobra.Command{
 		Use: "logs ID", Short: "Show what a run and the runs below it have printed",
-		Long:    "Show what a run and the runs below it have printed. With -f, go on with what they print until the run has ended." + logsHelp,
-		Example: "  cloudburst runs logs 5f0c2a9e41d84c6f8a3b7d1e9c2f4a60 -f",
+		Long: "Show what a run and the runs below it have printed. With -f, go on with what they print until the run has ended. The beginning of\n" +
+			"the id is enough when only one run that has printed begins so." + logsHelp,
+		Example: "  cloudburst runs logs 5f0c2a9e -f",
 		Args:    between(1, 1, "the id of a run"), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			of.Run = args[0]

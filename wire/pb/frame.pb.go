@@ -1830,6 +1830,7 @@ type GetLogs struct {
 	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`    // and what they will print, until the run has ended or the request is unwatched
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`      // of the lines that are there already, the latest; 0 = 1,000; at most 10,000
 	Own           bool                   `protobuf:"varint,5,opt,name=own,proto3" json:"own,omitempty"`          // only of the runs that this connection has called, and of those below them
+	Prefix        string                 `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`     // instead of run_id: the hexadecimal digits that it begins with, which must be those of one run that has printed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1897,6 +1898,13 @@ func (x *GetLogs) GetOwn() bool {
 		return x.Own
 	}
 	return false
+}
+
+func (x *GetLogs) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
 }
 
 type LogLines struct {
@@ -4186,13 +4194,14 @@ const file_cloudburst_v1_frame_proto_rawDesc = "" +
 	"\x04Read\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1f\n" +
 	"\vanswered_by\x18\x02 \x01(\tR\n" +
-	"answeredBy\"|\n" +
+	"answeredBy\"\x94\x01\n" +
 	"\aGetLogs\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\fR\x05runId\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x10\n" +
-	"\x03own\x18\x05 \x01(\bR\x03own\"R\n" +
+	"\x03own\x18\x05 \x01(\bR\x03own\x12\x16\n" +
+	"\x06prefix\x18\x06 \x01(\tR\x06prefix\"R\n" +
 	"\bLogLines\x12,\n" +
 	"\x05lines\x18\x01 \x03(\v2\x16.cloudburst.v1.LogLineR\x05lines\x12\x18\n" +
 	"\adropped\x18\x02 \x01(\x04R\adropped\"\xda\x01\n" +

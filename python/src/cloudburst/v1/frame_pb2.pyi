@@ -302,18 +302,20 @@ class Read(_message.Message):
     def __init__(self, key: _Optional[str] = ..., answered_by: _Optional[str] = ...) -> None: ...
 
 class GetLogs(_message.Message):
-    __slots__ = ("run_id", "function", "follow", "limit", "own")
+    __slots__ = ("run_id", "function", "follow", "limit", "own", "prefix")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     OWN_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
     run_id: bytes
     function: str
     follow: bool
     limit: int
     own: bool
-    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., follow: bool = ..., limit: _Optional[int] = ..., own: bool = ...) -> None: ...
+    prefix: str
+    def __init__(self, run_id: _Optional[bytes] = ..., function: _Optional[str] = ..., follow: bool = ..., limit: _Optional[int] = ..., own: bool = ..., prefix: _Optional[str] = ...) -> None: ...
 
 class LogLines(_message.Message):
     __slots__ = ("lines", "dropped")
