@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 import cloudburst
-from cloudburst.errors import InvalidArgumentError
+from cloudburst.errors import InvalidArgumentError, RunNotFoundError
 from e2e.node import BINARY, Node
 
 Starter = Callable[..., Node]
@@ -146,7 +146,7 @@ def test_what_is_written_past_the_streams_belongs_to_its_run(app: cloudburst.App
 
 def test_threads_of_a_function(app: cloudburst.App, name: str) -> None:
     def spread() -> None:
-        threads = [threading.Thread(target=print, args=(f"thread {n}",)) for n in range(8)]
+        threads = [threading.Thread(target=sys.stdout.write, args=(f"thread {n}\n",)) for n in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -224,6 +224,9 @@ def test_the_future_of_another_process(app: cloudburst.App, name: str) -> None:
     future = app.function(lambda: print("here"), name=name).remote()
     future.get()
     assert texts(cloudburst.Future(future.key).logs()) == ["here"]
+    assert texts(list(app.logs(run=future.key.rpartition("/")[2][:15]))) == ["here"]
+    with pytest.raises(RunNotFoundError, match="has printed"):
+        list(app.logs(run="ab" * 15))
     with pytest.raises(InvalidArgumentError, match="does not say which run"):
         cloudburst.Future("a key").logs()
 
@@ -279,7 +282,7 @@ def test_lines_of_the_runs_of_one_program(app: cloudburst.App, name: str) -> Non
         {"function": 3},
         {"limit": 0},
         {"limit": 10_001},
-        {"run": "ab" * 15},
+        {"run": "ab" * 17},
     ],
 )
 def test_questions_that_make_no_sense(app: cloudburst.App, arguments: Any) -> None:

@@ -369,7 +369,8 @@ class App:
         function
             A function, or its name: "sq" for all versions, or "sq@3".
         run
-            A future, or the id of a run, for the lines of that run and those below it.
+            A future, or the id of a run, for the lines of that run and those below it. The beginning of the id is enough when
+            only one run that has printed begins so; RunNotFoundError is raised when none does.
         follow
             Whether to go on with the lines that come; those of a run until it has ended, others until the loop is left.
         limit
@@ -382,11 +383,24 @@ class App:
         name = function.name if isinstance(function, Function) else function
         if name is not None and (not isinstance(name, str) or not name):
             raise InvalidArgumentError(f"logs: a function, or its name, got {function!r:.100}")
-        run_id = b"" if run is None else run._known_run() if isinstance(run, Future) else run_id_of(run)
+        run_id, prefix = b"", ""
+        if isinstance(run, Future):
+            run_id = run._known_run()
+        elif run is not None:
+            run_id, prefix = run_id_of(run)
         own = name is None and run is None
         if limit < 1:
             raise InvalidArgumentError(f"logs: the limit is at least 1, got {limit!r:.100}")
-        return lines(self._connection, run_id=run_id, function=name or "", own=own, follow=follow, limit=limit, timeout=timeout)
+        return lines(
+            self._connection,
+            run_id=run_id,
+            prefix=prefix,
+            function=name or "",
+            own=own,
+            follow=follow,
+            limit=limit,
+            timeout=timeout,
+        )
 
     # The connection.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -84,21 +85,18 @@ class _Arrivals:
         )
 
 
-def run_id_of(text: str) -> bytes:
-    """Return the id of a run that is given in hexadecimal. Raises InvalidArgumentError."""
-    try:
-        run_id = bytes.fromhex(text)
-    except (TypeError, ValueError):
-        run_id = b""
-    if len(run_id) != _RUN_ID_BYTES:
+def run_id_of(text: str) -> Tuple[bytes, str]:
+    """Return the id of a run that is given in hexadecimal, or the digits that it begins with. Raises InvalidArgumentError."""
+    if not isinstance(text, str) or not re.fullmatch(f"[0-9a-fA-F]{{1,{2 * _RUN_ID_BYTES}}}", text):
         raise InvalidArgumentError(f"the id of a run is {2 * _RUN_ID_BYTES} hexadecimal digits, got {text!r:.100}")
-    return run_id
+    return (bytes.fromhex(text), "") if len(text) == 2 * _RUN_ID_BYTES else (b"", text.lower())
 
 
 def lines(
     connection: Connection,
     *,
     run_id: bytes = b"",
+    prefix: str = "",
     function: str = "",
     own: bool = False,
     follow: bool = False,
@@ -109,15 +107,16 @@ def lines(
     seconds = FOREVER_SECONDS if timeout is None and follow else connection.timeout
     if timeout is not None:
         seconds = duration(timeout, "timeout")
-    request, id = _new_request(run_id, function, own, follow, limit)
+    request, id = _new_request(run_id, prefix, function, own, follow, limit)
     return pushed(connection, request, id, _Arrivals(), seconds, "line")
 
 
-def _new_request(run_id: bytes, function: str, own: bool, follow: bool, limit: int) -> Tuple[Request, int]:
+def _new_request(run_id: bytes, prefix: str, function: str, own: bool, follow: bool, limit: int) -> Tuple[Request, int]:
     if not isinstance(limit, int) or not 0 <= limit <= LINES_MAX:
         raise InvalidArgumentError(f"logs: the limit is a number of lines up to {LINES_MAX}, got {limit!r:.100}")
     header = frame_pb2.Header()
     header.get_logs.run_id = run_id
+    header.get_logs.prefix = prefix
     header.get_logs.function = function
     header.get_logs.own = own
     header.get_logs.follow = follow
@@ -134,7 +133,7 @@ class Printer:
         self._connection = connection
         self._stopping = threading.Event()
         self._mu = threading.Lock()
-        self._request, self._id = _new_request(b"", "", True, True, 0)
+        self._request, self._id = _new_request(b"", "", "", True, True, 0)
         self._arrivals = _Arrivals()
         start(connection, self._request, self._arrivals)  # before the first call, so that no line is missed
         self._thread = threading.Thread(target=self._run, name="cloudburst-logs", daemon=True)
@@ -159,7 +158,7 @@ class Printer:
             if self._connection.transport.closed or self._stopping.wait(_AGAIN_SECONDS):
                 return
             with self._mu:
-                self._request, self._id = _new_request(b"", "", True, True, 0)
+                self._request, self._id = _new_request(b"", "", "", True, True, 0)
 
 
 def _show(line: LogLine) -> None:
