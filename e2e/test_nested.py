@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
 
@@ -22,18 +22,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node with two workers, for all tests here."""
     node = Node(tmp_path_factory.mktemp("two"), environment={**TWO_WORKERS, "CLOUDBURST_EXECUTOR__DEPTH_MAX": "450"})
     RUNNING.append(node)
-    before: Dict[str, str] = dict(os.environ)
     try:
         node.start()
-        os.environ.update(node.environment())
         yield node
     finally:
         RUNNING.remove(node)
         node.kill()
-        for name in node.environment():
-            os.environ.pop(name, None)
-            if name in before:
-                os.environ[name] = before[name]
 
 
 @pytest.fixture
