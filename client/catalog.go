@@ -84,6 +84,8 @@ type DAG struct {
 	Colocated []string `json:"colocated,omitempty"`
 	// Registered is set by the node.
 	Registered time.Time `json:"registered"`
+	// Anonymous is set for a pipeline of a Python program that its program gave no name.
+	Anonymous bool `json:"anonymous,omitempty"`
 }
 
 // Functions returns the latest version of every function whose name starts with prefix, by name.
@@ -160,7 +162,7 @@ func (c *Client) DAGs(ctx context.Context, prefix string) ([]DAG, error) {
 	for i, d := range found {
 		dags[i] = DAG{
 			Name: d.GetName(), Functions: d.GetFunctions(), Colocated: d.GetColocated(),
-			Links: make([]Link, len(d.GetLinks())), Registered: time.UnixMilli(d.GetRegisteredMilliseconds()),
+			Links: make([]Link, len(d.GetLinks())), Registered: time.UnixMilli(d.GetRegisteredMilliseconds()), Anonymous: d.GetAnonymous(),
 		}
 		for j, l := range d.GetLinks() {
 			dags[i].Links[j] = Link{Source: l.GetSource(), Sink: l.GetSink()}

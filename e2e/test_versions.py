@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import warnings
@@ -187,8 +188,54 @@ def test_pipelines_are_deployed_again_and_go(node: Node, name: str) -> None:
         assert (a >> b).remote(1).get() == 20
         node.cli("dag", "rm", name)
         node.cli("fn", "rm", f"{name}-a")
-        assert not [dag["name"] for dag in node.json("dag", "ls") if f"{name}-a" in dag["name"]]
+        assert not [dag["name"] for dag in node.json("dag", "ls", "--all") if f"{name}-a" in dag["name"]]
         a.register()
         (a >> b).named(name).register()
         node.cli("fn", "rm", "--force", f"{name}-a", f"{name}-b")
         assert not [dag for dag in node.json("dag", "ls") if dag["name"] == name]
+
+
+def test_pipelines_without_a_name_are_few_and_come_back(node: Node, name: str) -> None:
+    bound = 256  # registry.AnonymousDAGsMax
+    with cloudburst.connect() as app:
+        steps: List[Any] = [app.function(adder(n), name=f"{name}-{n}") for n in range(18)]
+        first = steps[0] >> steps[1]
+        assert first.remote(0).get() == 1
+        streamed = steps[0] >> app.function(squares, name=f"{name}-squares")
+        assert list(streamed.stream(3)) == [0, 1, 4]
+        others = [a >> b for a in steps for b in steps if a is not b][1 : bound + 40]
+        for pipeline in others[:50]:
+            pipeline.remote(0).get()
+        for n in range(100, 150):
+            (app.function(adder(n), name=f"{name}-0") >> steps[1]).remote(0).get()
+        for pipeline in others[50:]:
+            pipeline.register()
+
+        assert not [dag for dag in node.json("dag", "ls") if dag["name"].startswith(name)]
+        kept = {dag["name"] for dag in node.json("dag", "ls", "--all") if dag.get("anonymous")}
+        assert len(kept) == bound
+        assert first.name not in kept
+
+        # Waited for, and looked at: the future of a call finds out for itself.
+        assert first.remote(0).get(timeout=30) == 1
+        gone = [pipeline for pipeline in others if pipeline.name not in kept][:3]
+        futures = [pipeline.remote(1000) for pipeline in gone]
+        keys = [future.key for future in futures]
+        done, waiting = cloudburst.wait(futures, timeout=30)
+        assert (len(done), len(waiting)) == (3, 0)
+        assert [future.get() for future in futures] == [app.get(key) for key in keys]
+        assert list(streamed.stream(3)) == [0, 1, 4]
+        assert asyncio.run(awaited(others[3].remote(0))) == others[3](0)
+
+
+def adder(n: int) -> Any:
+    return lambda x: x + n
+
+
+def squares(n: int) -> Any:
+    for i in range(n):
+        yield i * i
+
+
+async def awaited(future: Any) -> Any:
+    return await future

@@ -75,7 +75,31 @@ func (r *Registry) registerDAG(ctx context.Context, d *pb.Dag, replace bool) err
 		}
 		return dagRecord(&DAG{Dag: kept, Graph: graph}), nil
 	})
+	if err == nil && kept.GetAnonymous() {
+		r.dropAnonymousDAGs(ctx, name)
+	}
 	return err
+}
+
+// dropAnonymousDAGs deletes the anonymous DAGs that were registered first, until there are no more than AnonymousDAGsMax. The one that has
+// just been registered stays. When it fails, the next registration does it.
+func (r *Registry) dropAnonymousDAGs(ctx context.Context, kept string) {
+	anonymous := r.DAGs("")
+	anonymous = slices.DeleteFunc(anonymous, func(d *pb.Dag) bool { return !d.GetAnonymous() || d.GetName() == kept })
+	over := len(anonymous) + 1 - AnonymousDAGsMax
+	if over <= 0 {
+		return
+	}
+	slices.SortStableFunc(anonymous, func(a, b *pb.Dag) int {
+		return cmp.Compare(a.GetRegisteredMilliseconds(), b.GetRegisteredMilliseconds())
+	})
+	names := make([]string, over)
+	for i, d := range anonymous[:over] {
+		names[i] = d.GetName()
+	}
+	if err := r.deleteDAGs(ctx, names); err != nil {
+		r.cfg.Logger.Warn("anonymous DAGs stay until the next one is registered", "dags", over, "error", err)
+	}
 }
 
 // DAG returns a registered composition. It answers from memory; ErrDAGNotFound suggests names that look alike.

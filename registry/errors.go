@@ -65,13 +65,15 @@ func (s *state) functionNotFound(ref string) error {
 
 func (s *state) dagNotFound(name string) error {
 	names := make([]string, 0, min(len(s.dags), suggestionsScanMax))
-	for candidate := range s.dags {
+	for candidate, d := range s.dags {
 		if len(names) == suggestionsScanMax {
 			break
 		}
-		names = append(names, candidate)
+		if !d.GetAnonymous() {
+			names = append(names, candidate)
+		}
 	}
-	return wire.Errorf(pb.Code_CODE_DAG_NOT_FOUND, "dag %q not found; %s", name, suggestion(name, names, len(s.dags), "cloudburst dag ls"))
+	return wire.Errorf(pb.Code_CODE_DAG_NOT_FOUND, "dag %q not found; %s", name, suggestion(name, names, len(names), "cloudburst dag ls"))
 }
 
 // ranges shows ascending versions as "1 to 3, 5".

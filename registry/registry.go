@@ -28,6 +28,9 @@ import (
 const (
 	// RecordBytesMax bounds what is stored about one function or DAG, its definition left out.
 	RecordBytesMax = 512 << 10
+	// AnonymousDAGsMax bounds the pipelines without a name. Of more, those that were registered first go; the client of one that is still
+	// called registers it again.
+	AnonymousDAGsMax = 256
 	// DefinitionCacheBytesMax bounds the definitions held in memory; the least recently used make room.
 	DefinitionCacheBytesMax = 16 << 20
 

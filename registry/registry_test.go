@@ -339,6 +339,34 @@ func TestDAGsThatAreReplacedAndGo(t *testing.T) {
 	}
 }
 
+func TestAnonymousDAGsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	register(t, r, "sq", "sq")
+	of := func(n int) *pb.Dag {
+		return &pb.Dag{Name: fmt.Sprintf("sq:%04d", n), Functions: []string{"sq"}, Anonymous: true}
+	}
+	if err := r.RegisterDAG(t.Context(), &pb.Dag{Name: "chosen", Functions: []string{"sq"}}); err != nil {
+		t.Fatal(err)
+	}
+	// The names are in the order of registration, which breaks ties of the clock.
+	for n := range registry.AnonymousDAGsMax + 3 {
+		if err := r.ReplaceDAG(t.Context(), of(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := r.DAGs("")
+	if len(left) != registry.AnonymousDAGsMax+1 || left[0].GetName() != "chosen" || left[1].GetName() != "sq:0003" {
+		t.Errorf("%d are left, from %v", len(left), left[:2])
+	}
+	if err := r.ReplaceDAG(t.Context(), of(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.DAG("sq:0000"); err != nil {
+		t.Errorf("the one that has just come: %v", err)
+	}
+}
+
 func TestDAGs(t *testing.T) {
 	t.Parallel()
 	r := start(t)

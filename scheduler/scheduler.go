@@ -145,7 +145,7 @@ func (s *Scheduler) start(q *submission, ask bool) {
 		return
 	}
 	s.tickSoon()
-	if result, ok := s.stored(r.key); ok && r.items == nil {
+	if result, ok := s.stored(r.key); ok && r.items == nil && !dagIsBack(result) {
 		s.stats.attached.Add(1)
 		r.resume(result)
 		return
@@ -158,6 +158,12 @@ func (s *Scheduler) start(q *submission, ask bool) {
 		return
 	}
 	r.begin()
+}
+
+// dagIsBack reports whether a call, for which there is a plan now, was refused before because its DAG was gone: an anonymous one, which
+// its client has registered again.
+func dagIsBack(stored wire.Result) bool {
+	return stored.Err != nil && stored.Err.Code == pb.Code_CODE_DAG_NOT_FOUND
 }
 
 // prepare returns the run of a submission, not yet in the table.

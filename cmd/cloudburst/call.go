@@ -43,7 +43,7 @@ What the run prints goes to stderr as it comes, with control characters shown as
   cloudburst call f 3
   cloudburst call f '{"incr": [3]}'`,
 		Args:              between(1, -1, "the name of a function or a DAG"),
-		ValidArgsFunction: c.completing(false, functionNames, dagNames),
+		ValidArgsFunction: c.completing(false, functionNames, chosenDAGNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i.name, i.args = args[0], args[1:]
 			return c.with(cmd.Context(), func(ctx context.Context, cloud *client.Client) error { return c.call(ctx, cloud, i) })
@@ -116,7 +116,9 @@ func (i *invocation) resolve(ctx context.Context, cloud *client.Client) (dag *cl
 		if dags[n].Name == i.name {
 			return &dags[n], nil
 		}
-		known = append(known, dags[n].Name)
+		if !dags[n].Anonymous {
+			known = append(known, dags[n].Name)
+		}
 	}
 	return nil, unknown(kind, i.name, known, list)
 }

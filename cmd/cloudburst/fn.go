@@ -89,7 +89,7 @@ func (c *cli) describeFunction(ref string) func(context.Context, *client.Client)
 			numbers = append(numbers, v.Version)
 		}
 		for _, d := range dags {
-			if slices.ContainsFunc(d.Functions, func(used string) bool { name, _, _ := strings.Cut(used, "@"); return name == f.Name }) {
+			if !d.Anonymous && slices.ContainsFunc(d.Functions, func(used string) bool { name, _, _ := strings.Cut(used, "@"); return name == f.Name }) {
 				users = append(users, d.Name)
 			}
 		}

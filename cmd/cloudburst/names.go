@@ -120,6 +120,18 @@ func dagNames(ctx context.Context, cloud *client.Client, prefix string) ([]strin
 	return names, err
 }
 
+// chosenDAGNames returns the names that programs have given: those of anonymous DAGs mean nothing to people.
+func chosenDAGNames(ctx context.Context, cloud *client.Client, prefix string) ([]string, error) {
+	dags, err := cloud.DAGs(ctx, prefix)
+	var names []string
+	for i := range dags {
+		if !dags[i].Anonymous {
+			names = append(names, dags[i].Name)
+		}
+	}
+	return names, err
+}
+
 func keyNames(ctx context.Context, cloud *client.Client, prefix string) ([]string, error) {
 	keys, _, err := cloud.Keys(ctx, prefix, "", 0)
 	return keys, err

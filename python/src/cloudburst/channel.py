@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterable, List, Op
 from cloudburst import frame
 from cloudburst.errors import UnavailableError
 from cloudburst.request import ANSWERED, DONE, LOST, WAITING, Callback, Request, Sleeper, Waiter, varint
-from cloudburst.v1 import frame_pb2
+from cloudburst.v1 import error_pb2, frame_pb2
 
 if TYPE_CHECKING:
     import asyncio
@@ -426,7 +426,8 @@ class Channel:
                 self.pending_bytes -= request.size
                 request.header = header
                 request.values = values
-                request.frame = None
+                if header is DONE or header.error.code != error_pb2.CODE_DAG_NOT_FOUND:  # else it may be called again
+                    request.frame = None
             request.state = ANSWERED
             if request.sleepers is not None:
                 self._wake(request)

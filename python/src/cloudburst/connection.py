@@ -72,6 +72,15 @@ class Connection:
             keep(request)
         return run_id, request
 
+    def call_again(self, request: Request, dag: bytes) -> Request:
+        """Register a DAG that a call did not find, and send the call, whose frame has been kept, again."""
+        self.register_dag(function_pb2.Dag.FromString(dag), replace=True)
+        assert request.frame is not None
+        another = Request(request.number, request.frame, request.size, request.deadline, request.what)
+        another.arrived, another.attempts = request.arrived, request.attempts
+        self.transport.start(another)
+        return another
+
     def stream(self, head: CallHead, values: Sequence[Encoded], seconds: float) -> Items[Any]:
         """Start a run that may take so many seconds, whose head asks for items, and return them."""
         request = head.request(new_run_id(), values, time.monotonic() + seconds + GRACE_SECONDS)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import sys
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple
 
@@ -17,6 +15,7 @@ from cloudburst.codec import sent_as
 from cloudburst.connection import RUN_SECONDS, Connection, address_of, connection_of
 from cloudburst.errors import FunctionNotFoundError, InvalidArgumentError, UnsupportedError
 from cloudburst.flow import Flow, checked_priority, checked_retries, checked_wait, patience_of
+from cloudburst.forklock import ForkLock
 from cloudburst.future import Future
 from cloudburst.items import AHEAD, Items
 from cloudburst.mentions import ITSELF, TOGETHER, definitions_of, loading, mention
@@ -327,18 +326,7 @@ def _callers() -> int:
     return level
 
 
-class _Lock:
-    """Keeps threads from registering one function several times. A forked child gets another."""
-
-    def __init__(self) -> None:
-        self.held = threading.RLock()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self.held = threading.RLock()
-
-
-_lock = _Lock()
+_lock = ForkLock()  # keeps threads from registering one function several times
 
 
 def call_head(

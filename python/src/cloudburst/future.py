@@ -11,7 +11,8 @@ from cloudburst.call import result_key, run_of_key
 from cloudburst.cells import cells_of, check_key, duration, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference, sent_as
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, address_of, connection_of, current_connection
-from cloudburst.errors import CodecError, DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.errors import CodecError, DagNotFoundError, DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.forklock import ForkLock
 from cloudburst.logs import LINES_MAX, LogLine, lines
 from cloudburst.request import ANSWERED, DONE, Request
 from cloudburst.transport import ArgumentsGoneError
@@ -55,6 +56,7 @@ class Future(_Awaited[T]):
         "_awaits",
         "_by_key",
         "_connection",
+        "_dag",
         "_error",
         "_key",
         "_request",
@@ -304,6 +306,8 @@ class Future(_Awaited[T]):
             return  # another thread was faster
         self._owner.arrived()
         failure = request.failure()
+        if isinstance(failure, DagNotFoundError) and request.frame is not None and self._called_again(request):
+            return
         if isinstance(failure, ArgumentsGoneError) and self._stored:
             # The run goes on without this client, and leaves its result in the store.
             self._request, self._by_key = None, True
@@ -317,6 +321,26 @@ class Future(_Awaited[T]):
             self._error = FrameError(f"{request.what}: the answer has {len(request.values)} values instead of one")
         else:
             self._take_value(request)
+
+    def of_dag(self: F, dag: bytes) -> F:
+        """Note which pipeline without a name the run is of, for the node may have dropped it."""
+        self._dag = dag
+        return self
+
+    def _called_again(self, request: Request) -> bool:
+        """Register the pipeline without a name that the node has dropped, and call it again; once."""
+        with _again.held:
+            if self._request is not request:
+                return True  # another thread was faster
+            dag = getattr(self, "_dag", None)
+            if dag is None:
+                return False
+            del self._dag
+            try:
+                self._request = self._owner.call_again(request, dag)
+            except Exception as e:
+                self._error = e
+            return True
 
     def _take_value(self, request: Request) -> None:
         value = request.values[0]
@@ -350,6 +374,9 @@ class Future(_Awaited[T]):
         if not self._stored or (self._value is not _UNSET and self._size <= _EMBED_BYTES_MAX):
             return encode_parts(self.get())
         return encode_reference(self.key)
+
+
+_again = ForkLock()  # held while a future's run is called again
 
 
 class _Wait:

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, AsyncIterator, Deque, Generic, Iterator, Optional, Sequence, TypeVar
 
 from cloudburst.codec import Buffer, decode
+from cloudburst.errors import DagNotFoundError
 from cloudburst.request import LOST, Request, new_request
 from cloudburst.v1 import frame_pb2
 
@@ -53,6 +54,12 @@ class Items(Iterator[T], AsyncIterator[T], Generic[T]):
         self._taken = 0  # items that the node has not been told of
         self._taken_bytes = 0
         self._ended = False
+        self._dag = b""
+
+    def of_dag(self, dag: bytes) -> Items[T]:
+        """Note which pipeline without a name the run is of, for the node may have dropped it."""
+        self._dag = dag
+        return self
 
     def __iter__(self) -> Items[T]:
         return self
@@ -140,6 +147,11 @@ class Items(Iterator[T], AsyncIterator[T], Generic[T]):
                 return decode(value)
         if answered:
             self._ended = True
+            if self._dag and request.frame is not None and isinstance(request.failure(), DagNotFoundError):
+                dag, self._dag = self._dag, b""  # once
+                self._request = self._connection.call_again(request, dag)
+                self._ended = False
+                return _NOTHING
             request.answer()
             return _NOTHING
         # Nothing is here, so the function may be waiting for the node to be told what has been taken.

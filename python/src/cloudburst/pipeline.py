@@ -77,6 +77,7 @@ class Pipeline(Stage[P, R]):
         self._name = name  # "" = made from the functions
         self._options = Options()
         self._registered = ""  # name under which the node has it
+        self._dag = b""  # what has been registered, if it has no name: the node may drop it
         self._given: List[_Given] = []
         self._seconds = RUN_SECONDS
         self._heads: Dict[Tuple[Shape, ...], CallHead] = {}
@@ -111,7 +112,7 @@ class Pipeline(Stage[P, R]):
         """Return the pipeline, to be called in another way; see :meth:`cloudburst.Function.options`."""
         other: Pipeline[P, R] = Pipeline(self._connection, self._graph, self._name)
         other._options = checked_options(self._options, timeout, key, store, consistency, retries, priority, queue_timeout)
-        other._registered, other._given = self._registered, self._given
+        other._registered, other._dag, other._given = self._registered, self._dag, self._given
         if self._graph is not None:
             other._seconds = patience_of(_descriptions(self._graph), other._options.retries, RUN_SECONDS)
         return other
@@ -120,8 +121,10 @@ class Pipeline(Stage[P, R]):
         """Register the pipeline, and its functions where that has not been done, and return its name.
 
         A pipeline that has the name already is replaced; its runs finish as they began. One without a name goes with any of
-        its functions. Raises InvalidArgumentError when it ends in several functions or is not a DAG, and UnpicklableError when
-        a function refers to something that cannot travel.
+        its functions, or when 256 others have been registered since; a call that does not find it registers it again.
+
+        Raises InvalidArgumentError when it ends in several functions or is not a DAG, and UnpicklableError when a function
+        refers to something that cannot travel.
         """
         graph = self._needed_graph()
         if len(graph.ends) > 1:
@@ -145,7 +148,7 @@ class Pipeline(Stage[P, R]):
         ]
         self._seconds = patience_of(_descriptions(graph), self._options.retries, RUN_SECONDS)
         self._heads = {}
-        self._registered = dag.name
+        self._registered, self._dag = dag.name, dag.SerializeToString() if dag.anonymous else b""
         return dag.name
 
     def _there(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Future[R]:
@@ -161,14 +164,16 @@ class Pipeline(Stage[P, R]):
         options = self._options
         connection = self._owner()
         run_id, request = connection.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
-        return Future.of_run(connection, run_id, request, options.key, options.store)
+        future: Future[R] = Future.of_run(connection, run_id, request, options.key, options.store)
+        return future.of_dag(self._dag) if self._dag else future
 
     def _streamed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Items[Any]:
         shape, encoded = self._encoded(args, kwargs)
         call = frame_pb2.Call(dag=self._registered, stream_credit=AHEAD)
         head = call_head(call, shape, self._options._replace(store=False), f"stream dag {self._registered}")
         timeout = self._options.timeout
-        return self._owner().stream(head, encoded, self._seconds if timeout is None else timeout)
+        items = self._owner().stream(head, encoded, self._seconds if timeout is None else timeout)
+        return items.of_dag(self._dag) if self._dag else items
 
     def _encoded(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Tuple[Tuple[Shape, ...], List[Encoded]]:
         """Return the shape of a call and its arguments. Registers the pipeline if it has not been yet."""
@@ -213,7 +218,7 @@ class Pipeline(Stage[P, R]):
         return _unpickled, (*self._pickled(), address_of(self._connection))
 
     def _pickled(self) -> Tuple[Any, ...]:
-        return self._graph, self._name, self._options, self._registered, self._given, self._seconds
+        return self._graph, self._name, self._options, self._registered, self._dag, self._given, self._seconds
 
 
 def run_to_end(result: Any) -> Any:
@@ -315,12 +320,14 @@ def _unpickled(
     name: str,
     options: Options,
     registered: str,
+    dag: bytes,
     given: List[_Given],
     seconds: float,
     address: Optional[str] = None,
 ) -> Pipeline[Any, Any]:
     pipeline: Pipeline[Any, Any] = Pipeline(connection_of(address), graph, name)
-    pipeline._options, pipeline._registered, pipeline._given, pipeline._seconds = options, registered, given, seconds
+    pipeline._options, pipeline._registered, pipeline._dag = options, registered, dag
+    pipeline._given, pipeline._seconds = given, seconds
     return pipeline
 
 
