@@ -171,6 +171,9 @@ class App:
         Called as before it runs here; ``f.remote(x)`` runs it on the node and returns a future. It is registered when it is
         first called there. Inside, :func:`cloudburst.context` gives access to state and messages.
 
+        Many calls of a coroutine function (``async def``) run at once, in one event loop. A generator function gives the list
+        of what it yields, or with ``f.stream(x)`` the items one by one.
+
         A class with a method ``run`` is a function with state: the node builds one object of it, and each call is one of
         ``run``, one after another. The object lives as long as the process that holds it; put into the store what must live
         longer. A program that a type checker reads writes ``account = app.function(Account, init=(100,))``, since checkers do
@@ -193,7 +196,7 @@ class App:
             How many seconds to wait before the first retry; doubled with each retry up to a minute, and made longer by a random
             part of up to a quarter. Default: 0.02, doubled up to a second.
         concurrency
-            How many invocations of it run at once on a node. Default: any number.
+            How many invocations of it run at once on a node. Default: any number; of a coroutine function 256 in one worker.
         rate_limit
             How often it may start on a node: "10/s", "100/min", "5/h", "1000/day", or a :class:`cloudburst.RateLimit`, which
             can hold for each value of an argument. A call that would have to wait for longer than it may raises
