@@ -19,15 +19,15 @@ type Keywords map[string]any
 // deadline of ctx is that of the run; that ctx is cancelled once Call has returned does not matter to it.
 func (c *Client) Call(ctx context.Context, function string, args ...any) (*Future, error) {
 	call := &pb.Call{Target: &pb.Call_Function{Function: function}}
-	return c.call(ctx, call, "call", function, map[string][]any{function: args})
+	return c.call(ctx, call, Calling{}, "call", function, map[string][]any{function: args})
 }
 
 // CallDAG runs a DAG. args maps its functions to their arguments; what upstream functions return is appended to them.
 func (c *Client) CallDAG(ctx context.Context, name string, args map[string][]any) (*Future, error) {
-	return c.call(ctx, &pb.Call{Target: &pb.Call_Dag{Dag: name}}, "call dag", name, args)
+	return c.call(ctx, &pb.Call{Target: &pb.Call_Dag{Dag: name}}, Calling{}, "call dag", name, args)
 }
 
-func (c *Client) call(ctx context.Context, call *pb.Call, verb, name string, args map[string][]any) (*Future, error) {
+func (c *Client) call(ctx context.Context, call *pb.Call, o Calling, verb, name string, args map[string][]any) (*Future, error) {
 	r := &request{verb: verb, name: name, again: true}
 	fail := func(err error) (*Future, error) { return nil, wrap(r, err) }
 	if err := ctx.Err(); err != nil {
@@ -40,6 +40,9 @@ func (c *Client) call(ctx context.Context, call *pb.Call, verb, name string, arg
 	}
 	f := &Future{client: c, request: r}
 	_, _ = rand.Read(f.id[:]) // never fails
+	if err := o.apply(call, &f.id); err != nil {
+		return fail(err)
+	}
 	call.RunId = f.id[:]
 	call.TimeoutMilliseconds = uint64(max(deadline.Sub(now).Milliseconds(), 1))
 	call.Store = true

@@ -74,6 +74,8 @@ func (e *Executor) dispatchTo(w *worker, t *invocation) {
 func (w *worker) expire(now time.Time) (overdue []*slot) {
 	for _, s := range w.slots {
 		switch {
+		case !s.t.giveUp.IsZero() && now.After(s.t.giveUp):
+			s.t.overdue, w.condemned = true, true
 		case !now.After(s.t.deadline):
 		case !s.t.overdue:
 			s.t.overdue = true

@@ -67,6 +67,8 @@ type Config struct {
 	DepthMax int
 	// Timeout bounds the running of a function that names no timeout of its own. Default 5m.
 	Timeout time.Duration
+	// CancelGrace is how long a function may go on after it has been cancelled, to clean up; then its worker is replaced. Default 5s.
+	CancelGrace time.Duration
 	// ReferenceWait is how long an invocation waits for the key of a reference to appear. Default 10s.
 	ReferenceWait time.Duration
 	// Expected reports whether a run that is under way will leave its result under a key: a reference to it is waited for as long as
@@ -100,6 +102,7 @@ func (c Config) WithDefaults() Config {
 	c.QueueMax = cmp.Or(c.QueueMax, 1<<16)
 	c.DepthMax = cmp.Or(c.DepthMax, 1000)
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
+	c.CancelGrace = cmp.Or(c.CancelGrace, 5*time.Second)
 	c.ReferenceWait = cmp.Or(c.ReferenceWait, 10*time.Second)
 	c.LogBytes = cmp.Or(c.LogBytes, printed.BytesDefault)
 	c.StartTimeout = cmp.Or(c.StartTimeout, 30*time.Second)
@@ -145,7 +148,7 @@ func (c Config) validate() error {
 		faults = append(faults, fmt.Errorf("depth_max %d: must be at least 1", c.DepthMax))
 	}
 	for name, d := range map[string]time.Duration{
-		"idle_timeout": c.IdleTimeout, "timeout": c.Timeout, "reference_wait": c.ReferenceWait, "start_timeout": c.StartTimeout,
+		"idle_timeout": c.IdleTimeout, "timeout": c.Timeout, "cancel_grace": c.CancelGrace, "reference_wait": c.ReferenceWait, "start_timeout": c.StartTimeout,
 	} {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("%s %v: must not be negative", name, d))

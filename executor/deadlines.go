@@ -89,6 +89,7 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 	var overdue []*worker
 	var cancelled []cancelling
 	var short []*lane
+	e.interruptCancelled(now)
 	e.mu.Lock()
 	for _, w := range e.workers {
 		switch {
@@ -125,13 +126,17 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 	return e.busy()
 }
 
-// condemn marks what runs past its deadline, and reports whether anything does; then the worker is given nothing else. Executor.mu is held.
+// condemn marks what runs past its deadline, or for too long after it was cancelled, and reports whether anything does; then the worker
+// is given nothing else. Executor.mu is held.
 func (w *worker) condemn(now time.Time) bool {
 	for _, s := range w.slots {
 		if now.After(s.t.deadline) {
 			s.t.overdue, w.condemned = true, true
 			w.e.stats.overdue.Add(1)
 		}
+	}
+	if s := w.last(); s != nil && !s.t.giveUp.IsZero() && now.After(s.t.giveUp) {
+		s.t.overdue, w.condemned = true, true
 	}
 	return w.condemned
 }

@@ -37,7 +37,7 @@ func (e *Executor) died(w *worker, cause error) {
 	w.lane.remove(w)
 	delete(e.workers, w.number)
 	stopping := e.stopped
-	if len(lost) > 0 && !w.condemned && !stopping {
+	if len(lost) > 0 && !w.condemned && !stopping && lost[0].cancelled() == nil {
 		e.leaving[w.number] = w
 	}
 	told := w.retired.Load() || w.condemned || stopping
@@ -64,9 +64,16 @@ func (e *Executor) died(w *worker, cause error) {
 		switch {
 		case stopping:
 			t.failStopping()
+		case t.cancelled() != nil:
+			if t.overdue {
+				e.stats.replaced.Add(1)
+				e.cfg.Logger.Warn("worker stopped: what it ran did not end after it was cancelled", "worker", w.number, "functions", t.names(),
+					"run", t.inv.RunID.String(), "grace", e.cfg.CancelGrace)
+			}
+			t.failCancelled(e)
 		case t.overdue:
 			t.finish(wire.Result{Err: t.late("so its worker was stopped")})
-		case w.condemned || i > 0 && !w.lane.shares():
+		case w.condemned || i > 0 && !w.lane.shares() || lost[0].cancelled() != nil && !w.lane.shares():
 			e.loseAlong(w, t)
 		default:
 			e.lose(w, t, how(), cause)

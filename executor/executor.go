@@ -38,6 +38,8 @@ type Executor struct {
 	workers map[uint64]*worker
 	leaving map[uint64]*worker // ended, and waiting for the zygote's word on how
 	numbers uint64
+	// resolving has what ends the wait of invocations for their references.
+	resolving map[*wire.Trace]func()
 
 	// goroutines of workers and invocations; added to only while not stopped.
 	goroutines sync.WaitGroup
@@ -70,6 +72,7 @@ func New(cfg Config, store Store, functions Functions) (*Executor, error) {
 		waits:     newWaits(),
 		workers:   make(map[uint64]*worker),
 		leaving:   make(map[uint64]*worker),
+		resolving: make(map[*wire.Trace]func()),
 		wake:      make(chan struct{}, 1),
 	}, nil
 }
@@ -97,6 +100,10 @@ func (e *Executor) PythonPath() []string {
 // worker; an invocation of several steps with a class among them is refused.
 func (e *Executor) Invoke(inv *wire.Invocation) {
 	t := &invocation{inv: inv, queued: time.Now(), limit: e.timeout(inv)}
+	if inv.Trace == nil {
+		inv.Trace = new(wire.Trace)
+	}
+	inv.Trace.Queue(t.queued)
 	err := t.check()
 	if err == nil && inv.Depth > e.cfg.DepthMax {
 		err = wire.Errorf(pb.Code_CODE_TOO_DEEP, "run %s: it is called by the %d runs above it, more than %d (executor.depth_max); a loop may do it with fewer",
@@ -132,6 +139,11 @@ func (e *Executor) submit(t *invocation) {
 	if e.stopped {
 		e.mu.Unlock()
 		t.failStopping()
+		return
+	}
+	if t.cancelled() != nil { // Cancel finds it from here on
+		e.mu.Unlock()
+		t.failCancelled(e)
 		return
 	}
 	l, err := e.laneOf(t)

@@ -18,9 +18,13 @@ import (
 func (w *worker) get(id uint64, get *pb.Get) {
 	keys, wait := get.GetKeys(), milliseconds(get.GetWaitMilliseconds())
 	entries := make([]cache.Entry, len(keys))
+	trace := w.trace()
 	for i, key := range keys {
 		entry, ok := w.e.store.Peek(key)
 		if !ok || (entry.Absent() && wait > 0) {
+			for _, key := range keys[i:] {
+				trace.Read(key, true)
+			}
 			w.wait(id, wait, func(ctx context.Context) error {
 				entries, err := w.e.store.Get(ctx, keys, wait)
 				if err != nil {
@@ -32,8 +36,17 @@ func (w *worker) get(id uint64, get *pb.Get) {
 			return
 		}
 		entries[i] = entry
+		trace.Read(key, false)
 	}
 	w.replyCells(id, keys, entries)
+}
+
+// trace returns that of the invocation that the worker runs. A function that calls the host has been invoked.
+func (w *worker) trace() *wire.Trace {
+	if r := w.running.Load(); r != nil {
+		return r.trace
+	}
+	return nil
 }
 
 func (w *worker) replyCells(id uint64, keys []string, entries []cache.Entry) {

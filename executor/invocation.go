@@ -22,7 +22,11 @@ type invocation struct {
 	// deadline is when it is stopped; set when a worker is reserved for it.
 	deadline time.Time
 	slot     *slot // in which a worker runs it; set when a worker is reserved for it
-	overdue  bool  // its worker was killed because it ran past its deadline
+	overdue  bool  // its worker was killed because it ran for too long
+
+	// Of one that is cancelled while it runs. Guarded by Executor.mu.
+	giveUp    time.Time // when its worker is replaced; zero before it is told
+	signalled bool      // its worker has been interrupted
 
 	// Of the queue that it is in.
 	place          uint64      // what it has instead of an arrival time; 0 before it is queued for the first time

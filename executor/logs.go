@@ -28,6 +28,7 @@ const (
 type running struct {
 	steps []wire.Step
 	run   wire.RunID
+	trace *wire.Trace
 }
 
 // Follow returns a follower of what functions print. What they have written until now is there.

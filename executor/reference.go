@@ -40,6 +40,7 @@ func (e *Executor) resolve(t *invocation) {
 			return
 		}
 		entries[i] = entry
+		t.inv.Trace.Read(r.Key, false)
 	}
 	e.submitResolved(t, references, entries)
 }
@@ -48,22 +49,34 @@ func (e *Executor) resolveSlowly(t *invocation, references []codec.Ref) {
 	keys := make([]string, len(references))
 	for i, r := range references {
 		keys[i] = r.Key
+		t.inv.Trace.Read(r.Key, true)
 	}
 	if err := e.blockBy(t, keys); err != nil {
 		t.finish(wire.Result{Err: err})
 		return
 	}
 	defer e.unblock(t)
+	life, stop := context.WithCancel(e.life)
+	defer stop()
+	if !e.resolvable(t, stop) {
+		t.failCancelled(e)
+		return
+	}
+	defer e.resolved(t)
 	var waited time.Duration
 	for {
 		expected := slices.ContainsFunc(keys, e.cfg.Expected)
 		wait := max(0, min(e.cfg.ReferenceWait, time.Until(t.expiry())))
-		ctx, cancel := context.WithTimeout(e.life, wait+hostCallMax)
+		ctx, cancel := context.WithTimeout(life, wait+hostCallMax)
 		entries, err := e.store.Get(ctx, keys, wait)
 		cancel()
 		if err != nil {
-			if e.life.Err() != nil {
+			switch {
+			case e.life.Err() != nil:
 				t.failStopping()
+				return
+			case t.cancelled() != nil:
+				t.failCancelled(e)
 				return
 			}
 			t.finish(wire.Result{Err: wire.AsError(fmt.Errorf("run %s: read the references %.200q: %w", t.names(), keys, err))})

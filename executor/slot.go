@@ -26,7 +26,9 @@ func (w *worker) address(s *slot) uint64 { return w.number | uint64(s.level)<<le
 
 // reserve puts an invocation into a slot above those of the worker. Executor.mu is held.
 func (w *worker) reserve(t *invocation) {
-	t.reserved(time.Now())
+	now := time.Now()
+	t.reserved(now)
+	t.inv.Trace.Start(now, w.number, t.inv.Attempt)
 	s := w.freeSlot()
 	s.level, s.t = len(w.slots), t
 	s.id.Store(0)

@@ -12,6 +12,8 @@ type counters struct {
 	waited      atomic.Uint64
 	lost        atomic.Uint64
 	overdue     atomic.Uint64
+	cancelled   atomic.Uint64
+	replaced    atomic.Uint64
 	undelivered atomic.Uint64
 }
 
@@ -28,6 +30,8 @@ type Stats struct {
 	Waited      uint64 // invocations that found no idle worker
 	Lost        uint64 // invocations whose worker ended while it had them
 	Overdue     uint64 // invocations stopped at their deadline
+	Cancelled   uint64 // invocations that were cancelled before they ended
+	Replaced    uint64 // workers stopped because what they ran did not end after it was cancelled
 	Undelivered uint64 // messages to functions that had ended
 }
 
@@ -47,7 +51,8 @@ func (e *Executor) Stats() Stats {
 		WorkersMax: e.cfg.WorkersMax,
 		Started:    e.stats.started.Load(), Died: e.stats.died.Load(),
 		Finished: e.stats.finished.Load(), Waited: e.stats.waited.Load(),
-		Lost: e.stats.lost.Load(), Overdue: e.stats.overdue.Load(), Undelivered: e.stats.undelivered.Load(),
+		Lost: e.stats.lost.Load(), Overdue: e.stats.overdue.Load(),
+		Cancelled: e.stats.cancelled.Load(), Replaced: e.stats.replaced.Load(), Undelivered: e.stats.undelivered.Load(),
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

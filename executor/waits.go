@@ -51,6 +51,7 @@ func (ws *waits) add(x *wait) {
 		x.slot.helps = x
 	}
 	x.slot.waits = append(x.slot.waits, x)
+	x.slot.t.inv.Trace.Wait(x.runs)
 	run := x.slot.t.inv.RunID
 	ws.by[run] = append(ws.by[run], x)
 	for _, r := range x.runs {
@@ -59,6 +60,7 @@ func (ws *waits) add(x *wait) {
 }
 
 func (ws *waits) remove(x *wait) {
+	x.slot.t.inv.Trace.Wait(nil)
 	if x.slot.helps == x {
 		x.slot.helps = nil
 	}

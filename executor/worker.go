@@ -38,7 +38,7 @@ type worker struct {
 	// Guarded by Executor.mu.
 	slots     []*slot // of what it runs: each but the last waits for the one after it. Empty while the worker is idle
 	free      []*slot // that have been used and are kept
-	condemned bool    // killed because one of its invocations ran past its deadline
+	condemned bool    // killed because one of its invocations ran for too long
 	gone      bool
 	pid       int
 	idleSince time.Time
@@ -146,10 +146,13 @@ func (w *worker) load(t *invocation, f *pb.Function, definition []byte) error {
 
 // invoke sends an invocation.
 func (w *worker) invoke(t *invocation) error {
-	t.slot.running = &running{steps: t.inv.Steps, run: t.inv.RunID}
+	t.slot.running = &running{steps: t.inv.Steps, run: t.inv.RunID, trace: t.inv.Trace}
 	w.running.Store(t.slot.running)
 	id := w.frame.nextID()
 	t.slot.id.Store(id)
+	if err := t.cancelled(); err != nil { // looked at after the id is there, as Cancel looks for the id after that is noted
+		return err
+	}
 	header := w.frame.header(id, t)
 	if t.inv.Items != nil {
 		var err error

@@ -36,7 +36,7 @@ const (
 //	zygote: {"ready": true, "python": "3.11", "path": ["/srv/lib"], "pid": 12}
 //	us:     {"fork": 7, "member": "5HqX…"} with three descriptors: the worker's socket, its log pipe, and what it sends connections over
 //	zygote: {"forked": 7, "pid": 34}, later {"exited": 7, "pid": 34, "signal": 9} or {… "code": 1} or {… "error": "…"}
-//	us:     {"kill": 7}
+//	us:     {"kill": 7} or {"interrupt": 7}
 //
 // The end of the socket ends the zygote and all its workers.
 type zygote struct {
@@ -65,6 +65,8 @@ type zygoteOrder struct {
 	Fork   uint64 `json:"fork,omitempty"`
 	Member string `json:"member,omitempty"`
 	Kill   uint64 `json:"kill,omitempty"`
+	// Interrupt is a worker that is to look at its socket.
+	Interrupt uint64 `json:"interrupt,omitempty"`
 }
 
 // startZygote starts the process and waits until it is ready.
@@ -194,6 +196,11 @@ func (z *zygote) fork(number uint64, member string, socket, logs, clients *os.Fi
 func (z *zygote) killWorker(number uint64) {
 	// When this cannot be said the zygote has ended, and the worker with it.
 	_ = z.send(zygoteOrder{Kill: number}, nil)
+}
+
+// interruptWorker has the main thread of a worker look at its socket.
+func (z *zygote) interruptWorker(number uint64) {
+	_ = z.send(zygoteOrder{Interrupt: number}, nil)
 }
 
 func (z *zygote) send(order zygoteOrder, rights []byte) error {

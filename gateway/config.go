@@ -133,6 +133,12 @@ func (c Config) tls() (*tls.Config, error) {
 
 // Scheduler runs what clients call.
 type Scheduler interface {
+	// Cancel ends a run and those below it; by and reason are for people. ErrRunNotFound: no run of that id is known.
+	Cancel(id wire.RunID, by, reason string) error
+	// Runs returns the runs that match, under way or ended lately, the newest first.
+	Runs(list *pb.ListRuns) (*pb.Runs, error)
+	// Tree returns a run with its steps, and those below it after it.
+	Tree(get *pb.GetRun) (*pb.Runs, error)
 	// Call starts a run for a client, which is one connection.
 	Call(client uint64, call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
 	// WhenEnded calls ended, which must not block, once a run has ended, or at once when it is not under way.

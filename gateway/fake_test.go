@@ -104,6 +104,9 @@ func open(t testing.TB, cfg Config) *house {
 	return h
 }
 
+// Cancel answers what is cancelled, unless it is held.
+func (h *house) Cancel([]*wire.Invocation) {}
+
 // Invoke runs the functions of the house.
 func (h *house) Invoke(inv *wire.Invocation) {
 	h.taken.Add(1)

@@ -27,6 +27,9 @@ const switchingProtocols = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgr
 func (g *Gateway) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/stream", g.upgrade)
+	mux.HandleFunc("GET /v1/runs", g.authorizing(g.httpRuns))
+	mux.HandleFunc("GET /v1/runs/{id}", g.authorizing(g.httpRun))
+	mux.HandleFunc("DELETE /v1/runs/{id}", g.authorizing(g.httpCancel))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", g.readiness)
 	mux.HandleFunc("GET /version", g.version)
@@ -37,7 +40,7 @@ func (g *Gateway) routes() http.Handler {
 		Timeout:             scrapeTimeout,
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		text(w, http.StatusNotFound, fmt.Sprintf("nothing is at %.128q; this port has /v1/stream for clients, and /healthz, /readyz, /metrics and /version", r.URL.Path))
+		text(w, http.StatusNotFound, fmt.Sprintf("nothing is at %.128q; this port has /v1/stream and /v1/runs for clients, and /healthz, /readyz, /metrics and /version", r.URL.Path))
 	})
 	return mux
 }
@@ -73,12 +76,7 @@ func (g *Gateway) version(w http.ResponseWriter, _ *http.Request) {
 
 // upgrade makes a connection a stream. The token is looked at before anything else of the request.
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
-	if !g.authorized(r) {
-		g.metrics.unauthenticated.Add(1)
-		g.cfg.Logger.Warn("client refused: token missing or wrong", "remote", r.RemoteAddr)
-		w.Header().Set("WWW-Authenticate", `Bearer realm="cloudburst"`)
-		w.Header().Set("Connection", "close")
-		text(w, http.StatusUnauthorized, `the token is missing or wrong; it is in the file "token" of the node's data directory (CLOUDBURST_TOKEN)`)
+	if g.refused(w, r) {
 		return
 	}
 	if !strings.EqualFold(r.Header.Get("Upgrade"), protocol) || !connectionHas(r.Header, "upgrade") || r.ProtoMajor != 1 {
@@ -101,6 +99,19 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	defer g.connections.Add(-1)
 	defer conn.Close()
 	g.stream(conn, buffered.Reader)
+}
+
+// refused answers a request that does not bear the token.
+func (g *Gateway) refused(w http.ResponseWriter, r *http.Request) bool {
+	if g.authorized(r) {
+		return false
+	}
+	g.metrics.unauthenticated.Add(1)
+	g.cfg.Logger.Warn("client refused: token missing or wrong", "remote", r.RemoteAddr)
+	w.Header().Set("WWW-Authenticate", `Bearer realm="cloudburst"`)
+	w.Header().Set("Connection", "close")
+	text(w, http.StatusUnauthorized, `the token is missing or wrong; it is in the file "token" of the node's data directory (CLOUDBURST_TOKEN)`)
+	return true
 }
 
 // authorized reports whether a request bears the token. The comparison takes the same time wherever the two differ.

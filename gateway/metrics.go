@@ -38,13 +38,16 @@ const (
 	kindUnwatch
 	kindGetAnnaStatus
 	kindGetLogs
+	kindCancelRun
+	kindListRuns
+	kindGetRun
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"none", "unknown", "call", "get", "put", "delete", "list_keys", "register_function", "register_dag",
 	"delete_function", "delete_dag", "list_functions", "list_dags", "get_status", "watch", "unwatch",
-	"get_anna_status", "get_logs",
+	"get_anna_status", "get_logs", "cancel_run", "list_runs", "get_run",
 }
 
 func (k kind) String() string { return kindNames[k] }
@@ -87,6 +90,12 @@ func kindOf(h *pb.Header) kind {
 		return kindGetAnnaStatus
 	case *pb.Header_GetLogs:
 		return kindGetLogs
+	case *pb.Header_CancelRun:
+		return kindCancelRun
+	case *pb.Header_ListRuns:
+		return kindListRuns
+	case *pb.Header_GetRun:
+		return kindGetRun
 	default:
 		return kindNone
 	}

@@ -68,6 +68,12 @@ func (q *request) handle(ctx context.Context, frame wire.Frame) {
 		q.watch(ctx, body.Watch)
 	case *pb.Header_GetLogs:
 		q.logs(ctx, body.GetLogs)
+	case *pb.Header_CancelRun:
+		q.cancelRun(body.CancelRun)
+	case *pb.Header_ListRuns:
+		q.listRuns(ctx, body.ListRuns)
+	case *pb.Header_GetRun:
+		q.getRun(ctx, body.GetRun)
 	case *pb.Header_Unwatch:
 		q.stream.unwatch(body.Unwatch.GetId())
 		q.reply(nil)
@@ -108,15 +114,22 @@ func (q *request) call(call *pb.Call, values [][]byte) {
 			return
 		}
 	}
+	if call.GetCancelOnDisconnect() && len(call.GetRunId()) == len(wire.RunID{}) {
+		q.tied = new(wire.RunID(call.GetRunId()))
+		q.stream.tie(*q.tied)
+	}
 	if call.GetStreamCredit() > 0 {
 		q.streamed(call, values)
 		return
 	}
-	q.stream.gateway.backend.Scheduler.Call(q.stream.number, call, values, q.called)
+	q.scheduler().Call(q.stream.number, call, values, q.called)
 }
 
 // called takes the result of a run to the client.
 func (q *request) called(result wire.Result) bool {
+	if q.tied != nil {
+		q.stream.untie(*q.tied)
+	}
 	if result.Err != nil {
 		return q.fail(result.Err)
 	}

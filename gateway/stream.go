@@ -27,6 +27,7 @@ type stream struct {
 	background  sync.WaitGroup // requests that wait for the store or the registry, and watches
 
 	mu      sync.Mutex
+	tied    map[wire.RunID]struct{}       // runs that end with the connection
 	watches map[uint64]context.CancelFunc // by the id of the request
 	items   map[uint64]*wire.Items        // of the runs that stream their results, likewise
 	left    bool                          // the client has
@@ -35,6 +36,7 @@ type stream struct {
 // serve reads requests until the client leaves, breaks the protocol or is cut off.
 func (s *stream) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
+	defer s.cancelTied()
 	defer s.background.Wait()
 	defer cancel()
 	defer s.close()
@@ -112,6 +114,7 @@ type request struct {
 	id     uint64
 	kind   kind
 	began  time.Time
+	tied   *wire.RunID // the run that it calls, if that ends with the connection
 }
 
 var (

@@ -151,9 +151,21 @@ func (s noScheduler) Stream(client uint64, call *pb.Call, values [][]byte, _ *wi
 
 // Call implements gateway.Scheduler.
 func (s noScheduler) Call(_ uint64, _ *pb.Call, _ [][]byte, done func(wire.Result) bool) {
-	done(wire.Result{Err: wire.Errorf(pb.Code_CODE_UNSUPPORTED,
-		"this node runs no functions (--role %s); call one that does", strings.Join(s.roles, ","))})
+	done(wire.Result{Err: s.absent()})
 }
+
+func (s noScheduler) absent() *wire.Error {
+	return wire.Errorf(pb.Code_CODE_UNSUPPORTED, "this node runs no functions (--role %s); call one that does", strings.Join(s.roles, ","))
+}
+
+// Cancel implements gateway.Scheduler.
+func (s noScheduler) Cancel(wire.RunID, string, string) error { return s.absent() }
+
+// Runs implements gateway.Scheduler.
+func (s noScheduler) Runs(*pb.ListRuns) (*pb.Runs, error) { return nil, s.absent() }
+
+// Tree implements gateway.Scheduler.
+func (s noScheduler) Tree(*pb.GetRun) (*pb.Runs, error) { return nil, s.absent() }
 
 // WhenEnded implements gateway.Scheduler.
 func (noScheduler) WhenEnded(_ wire.RunID, ended func()) (stop func()) {

@@ -29,6 +29,10 @@ const (
 	plansMax = 4096
 	// pendingMax bounds the calls that wait for the registry to say whether their function exists.
 	pendingMax = 4096
+	// labelBytesMax bounds the label of a run.
+	labelBytesMax = 200
+	// recentBytesMin has room for a run that failed with the longest texts that an error has.
+	recentBytesMin = 1 << 20
 	// syncTimeout bounds the wait for the registry after a name was not found.
 	syncTimeout = 2 * time.Second
 	// retryDelayMin is the pause before the first retry of a function that says nothing of it; it doubles up to retryDelayMax.
@@ -65,6 +69,9 @@ type Config struct {
 	ResultsMax, ResultsBytesMax int
 	// RunsMax bounds the runs in flight; one more is refused. Default 65,536.
 	RunsMax int
+	// RecentRuns bounds the runs that have ended and are still shown, and RecentBytes the memory that they take; the oldest make
+	// room. Runs that failed or were cancelled have as much room of their own. Default 8,192 and 16 MiB.
+	RecentRuns, RecentBytes int
 	// Policy places invocations when there is a choice. Default: Locality.
 	Policy Policy
 	// Logger gets what goes wrong in the background. Default: discarded.
@@ -79,6 +86,8 @@ func (c Config) WithDefaults() Config {
 	c.ResultsMax = cmp.Or(c.ResultsMax, 1<<16)
 	c.ResultsBytesMax = cmp.Or(c.ResultsBytesMax, 1<<30)
 	c.RunsMax = cmp.Or(c.RunsMax, 1<<16)
+	c.RecentRuns = cmp.Or(c.RecentRuns, 1<<13)
+	c.RecentBytes = cmp.Or(c.RecentBytes, 16<<20)
 	if c.Policy == nil {
 		c.Policy = Locality{}
 	}
@@ -108,6 +117,12 @@ func (c Config) validate() error {
 	if c.RunsMax < 1 {
 		faults = append(faults, fmt.Errorf("runs_max %d: must be at least 1", c.RunsMax))
 	}
+	if c.RecentRuns < 1 {
+		faults = append(faults, fmt.Errorf("recent_runs %d: must be at least 1", c.RecentRuns))
+	}
+	if c.RecentBytes < recentBytesMin {
+		faults = append(faults, fmt.Errorf("recent_bytes %d: must be at least %d", c.RecentBytes, recentBytesMin))
+	}
 	return errors.Join(faults...)
 }
 
@@ -119,9 +134,11 @@ type Functions interface {
 	Sync(ctx context.Context) error
 }
 
-// Executor runs invocations. Invoke does not block, and the invocation's Done is called exactly once.
+// Executor runs invocations. Invoke does not block, and the invocation's Done is called exactly once. Cancel ends
+// invocations whose traces say that they are cancelled; those that the executor does not have, or no more, do not matter to it.
 type Executor interface {
 	Invoke(inv *wire.Invocation)
+	Cancel(invs []*wire.Invocation)
 }
 
 // Store is where results are kept: the node's cache. PutAsync and Peek do not block.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 const (
@@ -18,7 +19,8 @@ const (
 	errorBytesMax = 1 << 10
 )
 
-// failures writes a line into the node's log for each run that fails. Safe for concurrent use.
+// failures writes a line into the node's log for each run that fails or is cancelled; those that end with a run above them have none.
+// Safe for concurrent use.
 type failures struct {
 	logger *slog.Logger
 
@@ -29,8 +31,8 @@ type failures struct {
 
 // tally is what has been made of the failures of one target in a second.
 type tally struct {
-	lines    int
-	unlisted uint64
+	lines               int
+	unlisted, cancelled uint64
 }
 
 // note logs that a run has failed, or counts it.
@@ -50,9 +52,12 @@ func (f *failures) note(now time.Time, r *run, err *wire.Error) {
 		}
 	}
 	listed := t.lines < failureLinesMax
-	if listed {
+	switch {
+	case listed:
 		t.lines++
-	} else {
+	case err.Code == pb.Code_CODE_CANCELLED:
+		t.cancelled++
+	default:
 		t.unlisted++
 	}
 	f.mu.Unlock()
@@ -61,10 +66,24 @@ func (f *failures) note(now time.Time, r *run, err *wire.Error) {
 		return
 	}
 	attributes := []any{"target", r.plan.String(), "run", r.id.String()}
-	if e := err.Exception; e != nil && e.GetFunction() != "" {
+	switch e := err.Exception; {
+	case e != nil && e.GetFunction() != "":
 		attributes = append(attributes, "function", e.GetFunction(), "version", e.GetVersion())
+	case r.plan.dag == nil:
+		attributes = append(attributes, "function", r.plan.functions[0].GetName(), "version", r.plan.functions[0].GetVersion())
 	}
-	f.logger.Warn("a run failed", append(attributes, "after", now.Sub(r.started).Round(time.Microsecond), "error", shorten(err.Error()))...)
+	if label := r.call.GetLabel(); label != "" {
+		attributes = append(attributes, "label", label)
+	}
+	if r.parent != (wire.RunID{}) {
+		attributes = append(attributes, "parent", r.parent.String())
+	}
+	attributes = append(attributes, "after", now.Sub(r.started).Round(time.Microsecond), "error", shortenTo(err.Error(), errorBytesMax))
+	if err.Code == pb.Code_CODE_CANCELLED {
+		f.logger.Info("a run was cancelled", attributes...)
+		return
+	}
+	f.logger.Warn("a run failed", attributes...)
 }
 
 // flush logs how many failed runs have no line, once their second is over.
@@ -93,14 +112,16 @@ func (f *failures) summarize(ended map[string]*tally) {
 		if t.unlisted > 0 {
 			f.logger.Warn("more runs failed, which are not listed", "target", target, "runs", t.unlisted)
 		}
+		if t.cancelled > 0 {
+			f.logger.Info("more runs were cancelled, which are not listed", "target", target, "runs", t.cancelled)
+		}
 	}
 }
 
-func shorten(message string) string { return shortenTo(message, errorBytesMax) }
-
-func shortenTo(message string, bytesMax int) string {
-	if len(message) <= bytesMax {
-		return message
+// shortenTo returns the beginning of a text that is longer than so many bytes.
+func shortenTo(text string, bytesMax int) string {
+	if len(text) <= bytesMax {
+		return text
 	}
-	return strings.ToValidUTF8(message[:bytesMax], "") + "…"
+	return strings.ToValidUTF8(text[:bytesMax], "") + "…"
 }

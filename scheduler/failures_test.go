@@ -52,7 +52,24 @@ func TestEveryFailureIsLoggedOrCounted(t *testing.T) {
 	}
 
 	log.Reset()
-	f.note(at.Add(3*time.Second), r, wire.Errorf(pb.Code_CODE_WORKER_DIED, "%s", strings.Repeat("é", errorBytesMax)))
+	labelled := &run{
+		plan: newPlanOf("divide", &pb.Function{Name: "divide", Version: 3}), started: at, parent: wire.RunID{2}, call: &pb.Call{Label: "nightly"},
+	}
+	for range failureLinesMax + 3 {
+		f.note(at.Add(3*time.Second), labelled, wire.Errorf(pb.Code_CODE_CANCELLED, "cancelled by a test"))
+	}
+	f.flush(at.Add(5 * time.Second))
+	for _, line := range []string{
+		`level=INFO msg="a run was cancelled" target="function \"divide\"" run=00000000000000000000000000000000 function=divide version=3 label=nightly parent=02000000000000000000000000000000`,
+		`level=INFO msg="more runs were cancelled, which are not listed" target="function \"divide\"" runs=3`,
+	} {
+		if !strings.Contains(log.String(), line) {
+			t.Errorf("%s is not in the lines:\n%s", line, &log)
+		}
+	}
+
+	log.Reset()
+	f.note(at.Add(6*time.Second), r, wire.Errorf(pb.Code_CODE_WORKER_DIED, "%s", strings.Repeat("é", errorBytesMax)))
 	if n := log.Len(); n > 2*errorBytesMax || n < errorBytesMax {
 		t.Errorf("a long error makes a line of %d bytes", n)
 	}

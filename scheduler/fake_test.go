@@ -142,6 +142,8 @@ type executorFunc func(*wire.Invocation)
 
 func (f executorFunc) Invoke(inv *wire.Invocation) { f(inv) }
 
+func (f executorFunc) Cancel([]*wire.Invocation) {}
+
 // text is a value of this package's tests: bytes that spell an expression. A tuple is a sequence.
 func text(s string) []byte { return append([]byte{codec.KindBytes}, s...) }
 

@@ -16,6 +16,7 @@ type pending struct {
 
 	mu          sync.Mutex
 	submissions []*submission
+	asked       []*submission // taken, and started once the registry has answered
 	closed      bool
 }
 
@@ -43,9 +44,40 @@ func (p *pending) add(q *submission) bool {
 func (p *pending) take() []*submission {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	taken := p.submissions
-	p.submissions = nil
-	return taken
+	p.asked, p.submissions = p.submissions, nil
+	return p.asked
+}
+
+// started forgets the calls that were taken.
+func (p *pending) started() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = nil
+}
+
+// cancel marks a call that waits: it is refused when its turn comes. It reports false when none of that run waits.
+func (p *pending) cancel(id wire.RunID, by, reason string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := false
+	for _, waiting := range [][]*submission{p.submissions, p.asked} {
+		for _, q := range waiting {
+			if q.id == id && q.cancelled == nil {
+				q.cancelled, found = cancelled(id, targetOf(q.call), by, reason), true
+			}
+		}
+	}
+	return found
+}
+
+// refusal returns why a call has been cancelled, or nil.
+func (p *pending) refusal(q *submission) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q.cancelled == nil {
+		return nil
+	}
+	return q.cancelled
 }
 
 // close returns what waits and lets nothing more in.
@@ -74,11 +106,16 @@ func (s *Scheduler) ask(ctx context.Context) {
 			s.startAsked(q, err)
 			s.leave()
 		}
+		s.missing.started()
 	}
 }
 
 // startAsked starts a call again after the registry was asked, with or without success.
 func (s *Scheduler) startAsked(q *submission, failed error) {
+	if err := s.missing.refusal(q); err != nil {
+		s.refuse(q, err)
+		return
+	}
 	if failed == nil {
 		s.start(q, false)
 		return

@@ -16,6 +16,7 @@ type slot struct {
 }
 
 func (s *slot) Invoke(inv *wire.Invocation) { s.invoked = append(s.invoked, inv) }
+func (s *slot) Cancel([]*wire.Invocation)   {}
 func (s *slot) Holds(key string) bool       { return slices.Contains(s.keys, key) }
 
 func reference(key string) []byte { return codec.EncodeReference(codec.Ref{Key: key}) }

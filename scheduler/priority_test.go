@@ -13,6 +13,8 @@ type waitingExecutor struct {
 	got chan *wire.Invocation
 }
 
+func (e waitingExecutor) Cancel([]*wire.Invocation) {}
+
 func (e waitingExecutor) Invoke(inv *wire.Invocation) {
 	e.t.Cleanup(func() { inv.Done(wire.Result{Value: text("late")}) })
 	e.got <- inv

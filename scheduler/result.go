@@ -11,20 +11,38 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// end gives the run its result, unless it has one. A result that is to be kept is in the store before any caller is told of
-// it, so that a reference to it can be read at once.
+// end gives the run its result, unless it has one. A run that does not succeed ends those below it.
 func (r *run) end(result wire.Result) {
-	r.mu.Lock()
-	if r.ended {
-		r.mu.Unlock()
+	now := time.Now()
+	if !r.conclude(result, nil, now) {
 		return
 	}
-	r.ended, r.result = true, result
-	r.mu.Unlock()
-	r.leaveGates()
-	now := time.Now()
-	r.s.stats.ended(result, now.Sub(r.started))
 	if result.Err != nil {
+		r.endBelow(now)
+	}
+	r.finish(result, now)
+}
+
+// conclude makes a result that of the run, unless it has one. Nothing of the run starts from then on, and nothing below it if
+// the result is an error. endedBy is the run whose end causes this one, or nil.
+func (r *run) conclude(result wire.Result, endedBy *run, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return false
+	}
+	r.ended, r.endedAt, r.result, r.tree.endedBy = true, now, result, endedBy
+	return true
+}
+
+// finish takes note of the end of a run, and delivers its result. A result that is to be kept is in the store before any caller
+// is told of it, so that a reference to it can be read at once.
+func (r *run) finish(result wire.Result, now time.Time) {
+	r.leave()
+	r.leaveGates()
+	r.s.stats.ended(result, now.Sub(r.started))
+	r.s.recent.add(r)
+	if result.Err != nil && r.tree.endedBy == nil {
 		r.s.failures.note(now, r, result.Err)
 	}
 	if !r.store {
@@ -57,6 +75,7 @@ func (r *run) resume(result wire.Result) {
 	}
 	r.ended, r.resumed, r.result = true, true, result
 	r.mu.Unlock()
+	r.leave()
 	r.deliver()
 }
 
@@ -79,7 +98,7 @@ func (r *run) deliver() {
 		(*ended)()
 	}
 	if next := r.call.GetContinuation(); next != nil && !resumed {
-		r.s.proceed(r.client, next, r.after, result)
+		r.s.proceed(r.client, r.parent, next, r.after, result)
 	}
 	r.s.table.remove(r)
 	r.s.leave()
@@ -160,10 +179,10 @@ func (s *Scheduler) stored(own string) (wire.Result, bool) {
 
 // proceed starts the continuation of a run that has ended. No client waits for it, so its result, or the reason why it never
 // came to be, is always stored.
-func (s *Scheduler) proceed(client uint64, call *pb.Call, values [][]byte, before wire.Result) {
+func (s *Scheduler) proceed(client uint64, parent wire.RunID, call *pb.Call, values [][]byte, before wire.Result) {
 	split := given(call)
 	q := submission{
-		client: client, call: call, id: wire.RunID(call.GetRunId()), values: values[:split:split], after: values[split:], before: before.Value,
+		client: client, parent: parent, call: call, id: wire.RunID(call.GetRunId()), values: values[:split:split], after: values[split:], before: before.Value,
 		started: time.Now(), continues: true, done: func(wire.Result) bool { return true },
 	}
 	if before.Err != nil {

@@ -44,6 +44,7 @@ func (r *run) failed(inv *invocation, result wire.Result) {
 	again, counts := r.mayRunAgain(inv, f, result)
 	if !again {
 		result.Err = r.final(inv, f, result)
+		inv.running, inv.failed = false, true
 		r.mu.Unlock()
 		r.end(result)
 		return

@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 
 	"cloudburst/session"
 	"cloudburst/wire"
@@ -16,10 +18,33 @@ func check(call *pb.Call) (wire.RunID, error) {
 	if len(call.GetRunId()) != len(wire.RunID{}) {
 		return wire.RunID{}, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call %s: its run id has %d bytes; it must have %d, chosen at random", targetOf(call), len(call.GetRunId()), len(wire.RunID{}))
 	}
+	switch id := wire.RunID(call.GetRunId()); {
+	case len(call.GetParent()) != 0 && len(call.GetParent()) != len(id):
+		return id, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call %s: the id of its parent has %d bytes; it must have %d", targetOf(call), len(call.GetParent()), len(id))
+	case len(call.GetParent()) != 0 && wire.RunID(call.GetParent()) == id:
+		return id, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call %s: run %s cannot be its own parent", targetOf(call), id)
+	case len(call.GetLabel()) > labelBytesMax:
+		return id, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call %s: its label has %d bytes; the limit is %d", targetOf(call), len(call.GetLabel()), labelBytesMax)
+	case !printable(call.GetLabel()):
+		return id, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call %s: its label %+q has characters that cannot be printed", targetOf(call), call.GetLabel())
+	}
 	if level := session.Level(call.GetLevel()); !level.Supported() {
 		return wire.RunID{}, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "call %s: consistency level %s is not supported yet; use %s", targetOf(call), level, session.LWW)
 	}
 	return wire.RunID(call.GetRunId()), nil
+}
+
+// printable reports whether a text can be shown as it is.
+func printable(text string) bool {
+	if !utf8.ValidString(text) {
+		return false
+	}
+	for _, r := range text {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
 }
 
 // given returns how many values the arguments of a call take, those of its continuations left out.

@@ -30,6 +30,7 @@ type run struct {
 	parent   wire.RunID  // zero for a call of a client
 	depth    int         // runs above this one
 	priority int32       // that its invocations have at least, since the run above it waits for them
+	tree     place       // where it stands among other runs
 	alarm    alarm       // guarded by the table
 	key      string      // of the result, unless the call names one
 	store    bool        // keep the result in the store
@@ -41,6 +42,7 @@ type run struct {
 	observers   []*func()  // called when the run has ended
 	colocated   *Candidate // where the first of the functions was placed that must share a node
 	ended       bool
+	endedAt     time.Time
 	resumed     bool // the result is that of an earlier run of the same id
 	delivered   bool // the waiters have been called
 	result      wire.Result
@@ -68,12 +70,15 @@ type invocation struct {
 	chain   int
 	missing int // upstream results that are not there yet
 	running bool
+	failed  bool
 	since   time.Time // when it was first invoked
+	ended   time.Time
 	result  []byte
 	on      *Candidate
 	sent    *wire.Invocation // what the executor gets
 	past    *past            // nil before the first failure
 	turn    *turn            // nil unless it waits, or has waited, for its turn
+	trace   wire.Trace
 }
 
 // newRun returns a run of a plan whose arguments have been routed, or the reason why the call cannot be run.
@@ -92,7 +97,9 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 	}
 	r.deadline = r.started.Add(timeout)
 	r.client, r.priority = q.client, math.MinInt32
-	s.inherit(r)
+	if err := s.inherit(r, q); err != nil {
+		return nil, err
+	}
 	if n := len(p.functions); n <= len(r.steps2) {
 		r.steps, r.spans = r.steps2[:n], r.spans2[:n]
 	} else {
@@ -116,25 +123,6 @@ func (s *Scheduler) newRun(q *submission, p *plan) (*run, error) {
 	r.waiters = append(r.waiter1[:0], q.done)
 	r.alarm.run = r
 	return r, nil
-}
-
-// inherit gives a run what it has from the run whose function called it: whose call it is, and no more time.
-func (s *Scheduler) inherit(r *run) {
-	if len(r.call.GetParent()) != len(r.parent) {
-		return
-	}
-	r.parent = wire.RunID(r.call.GetParent())
-	above := s.table.find(r.parent)
-	if above == nil {
-		return // it has ended, and this run was started by a thread that it left behind
-	}
-	r.client, r.depth = above.client, above.depth+1
-	for i := range above.plan.chains {
-		r.priority = max(r.priority, above.priorityOf(&above.plan.chains[i]))
-	}
-	if !r.call.GetDetached() && above.deadline.Before(r.deadline) {
-		r.deadline = above.deadline
-	}
 }
 
 // timeout returns how long a run may take.
@@ -175,7 +163,7 @@ func (r *run) launch(inv *invocation, now time.Time) {
 	}
 	if inv.sent == nil {
 		inv.sent = r.assemble(chain)
-		inv.sent.Done = inv.done
+		inv.sent.Done, inv.sent.Trace = inv.done, &inv.trace
 		if inv.chain == r.plan.sink {
 			inv.sent.Items = r.items
 		}
@@ -317,12 +305,14 @@ func (inv *invocation) done(result wire.Result) {
 		r.failed(inv, result)
 		return
 	}
+	inv.running = false
 	if inv.chain == r.plan.sink {
 		r.mu.Unlock()
 		r.end(result)
 		return
 	}
-	inv.running, inv.result, inv.sent = false, result.Value, nil
+	now := time.Now()
+	inv.ended, inv.result, inv.sent = now, result.Value, nil
 	var ready []*invocation
 	for _, down := range r.plan.chains[inv.chain].downstream {
 		next := &r.invocations[down]
@@ -331,7 +321,6 @@ func (inv *invocation) done(result wire.Result) {
 		}
 	}
 	r.mu.Unlock()
-	now := time.Now()
 	for _, next := range ready {
 		r.launch(next, now)
 	}
@@ -410,7 +399,9 @@ func (r *run) names(inv *invocation) string {
 	chain := &r.plan.chains[inv.chain]
 	names := make([]string, 0, chain.end-chain.first)
 	for _, f := range r.plan.functions[chain.first:chain.end] {
-		names = append(names, fmt.Sprintf("%s@%d", f.GetName(), f.GetVersion()))
+		names = append(names, nameOf(f))
 	}
 	return strings.Join(names, " → ")
 }
+
+func nameOf(f *pb.Function) string { return fmt.Sprintf("%s@%d", f.GetName(), f.GetVersion()) }

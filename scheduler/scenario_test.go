@@ -24,12 +24,17 @@ import (
 //
 //	register NAME [retries=N] [retry_on=A,B] [backoff=D] [rate=N/D[/KEY]] [queue=D] [timeout=D] [class]   a new version of a function
 //	dag NAME f,g,h [f>g] [g>h] [colocated=f,g]
-//	call run=N function=REF|dag=NAME [timeout=D] [retries=N] [store] [key=K] [gone] [resent] [level=N]; a line of arguments for each function, and
-//	     after a line "then run=N function=REF|dag=NAME [store] [key=K]" those of the continuation
+//	call run=N function=REF|dag=NAME [timeout=D] [retries=N] [store] [key=K] [gone] [resent] [level=N] [parent=N] [detached]
+//	     [label=L]; a line of arguments for each function, and after a line "then run=N function=REF|dag=NAME [store] [key=K]" those
+//	     of the continuation
 //	answer NAME [VALUE]     the oldest invocation that begins with the function returns, by default what apply says
 //	raise NAME [TEXT]       … or raises a ValueError, which derives from Exception
 //	lose NAME running|unstarted|along   … or its worker ends
 //	fail NAME CODE          … or fails otherwise
+//	cancel run=N [REASON]
+//	runs [state=S] [function=F] [label=L] [parent=N] [limit=N]    lists them
+//	tree run=N | tree prefix=P                                    shows one with its steps, and those below it
+//	read NAME KEY cache|store    the oldest invocation that begins with the function reads a key
 //	advance D               time passes
 //	hide                    what is registered from here on is known only after the registry was asked
 //	broken log|store        from here on
@@ -79,7 +84,7 @@ func newScenario(t *testing.T, cfg Config) *scenario {
 		}
 		s.events <- fmt.Sprintf("store %s = %s (%s, %s)", trimID(w.Key), show(w.Values[0]), kept, strings.ToLower(strings.TrimPrefix(ack.String(), "ACK_")))
 	}
-	scheduler, err := New(cfg, s.registry, []Executor{s}, s.store)
+	scheduler, err := New(cfg, s.registry, []Executor{scenarioExecutor{s}}, s.store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +100,11 @@ func newScenario(t *testing.T, cfg Config) *scenario {
 	return s
 }
 
-func (s *scenario) Invoke(inv *wire.Invocation) {
+type scenarioExecutor struct{ *scenario }
+
+func (s scenarioExecutor) Invoke(inv *wire.Invocation) {
+	inv.Trace.Queue(time.Now())
+	inv.Trace.Start(time.Now(), 7, inv.Attempt)
 	s.invoked <- inv
 	attempt := ""
 	if inv.Again {
@@ -105,6 +114,13 @@ func (s *scenario) Invoke(inv *wire.Invocation) {
 		attempt += fmt.Sprintf(", to start within %v", inv.QueueTimeout)
 	}
 	s.events <- "invoke " + describe(inv) + attempt
+}
+
+func (s scenarioExecutor) Cancel(invs []*wire.Invocation) {
+	for _, inv := range invs {
+		reason, _ := inv.Trace.Cancelled()
+		s.events <- fmt.Sprintf("interrupt %s: %s", describe(inv), reason)
+	}
 }
 
 // trimID shows run 7 as run 7.
@@ -151,6 +167,15 @@ func (s *scenario) command(t *testing.T, d *datadriven.TestData) string {
 		s.call(t, d)
 	case "answer", "raise", "fail", "lose":
 		s.answer(t, d)
+	case "cancel":
+		direct = s.cancelRun(t, d)
+	case "runs":
+		direct = s.list(t, d)
+	case "tree":
+		direct = s.tree(t, d)
+	case "read":
+		at := slices.IndexFunc(s.held, func(inv *wire.Invocation) bool { return inv.Steps[0].Function.GetName() == d.CmdArgs[0].Key })
+		s.held[at].Trace.Read(d.CmdArgs[1].Key, d.CmdArgs[2].Key == "store")
 	case "advance":
 		pause, err := time.ParseDuration(d.CmdArgs[0].Key)
 		if err != nil {
@@ -176,8 +201,8 @@ func (s *scenario) command(t *testing.T, d *datadriven.TestData) string {
 		s.stop()
 	case "stats":
 		stats := s.Stats()
-		direct = fmt.Sprintf("in flight %d, started %d, finished %d, failed %d, refused %d, attached %d, retried %d, undelivered %d, lost %d",
-			stats.InFlight, stats.Started, stats.Finished, stats.Failed, stats.Refused, stats.Attached, stats.Retried,
+		direct = fmt.Sprintf("in flight %d, started %d, finished %d, failed %d, cancelled %d, refused %d, attached %d, retried %d, undelivered %d, lost %d",
+			stats.InFlight, stats.Started, stats.Finished, stats.Failed, stats.Cancelled, stats.Refused, stats.Attached, stats.Retried,
 			stats.Undelivered, stats.Lost)
 	default:
 		t.Fatalf("%s: no such command", d.Cmd)
@@ -300,6 +325,12 @@ func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
 			}
 			id := runID(n)
 			call.RunId = id[:]
+		case "parent":
+			call.Parent = runNumbered(t, value)
+		case "detached":
+			call.Detached = true
+		case "label":
+			call.Label = strings.ReplaceAll(value, "bell", "\a")
 		case "function":
 			call.Target = &pb.Call_Function{Function: value}
 		case "dag":

@@ -27,6 +27,7 @@ type Scheduler struct {
 	table      *table
 	missing    *pending
 	results    *results
+	recent     *recent
 	stats      counters
 	failures   failures
 	rates      *rates
@@ -43,7 +44,8 @@ type Scheduler struct {
 
 // submission is a call that has not become a run yet.
 type submission struct {
-	client    uint64 // whose call it is
+	client    uint64     // whose call it is
+	parent    wire.RunID // the run above a continuation whose call names none
 	call      *pb.Call
 	id        wire.RunID
 	values    [][]byte
@@ -52,6 +54,7 @@ type submission struct {
 	continues bool        // it is a continuation: its result is stored
 	admitted  bool        // it has been let in before
 	items     *wire.Items // where what it yields goes, if its result is streamed
+	cancelled *wire.Error // while it waits for the registry; guarded by pending.mu
 	started   time.Time
 	done      Done
 }
@@ -72,6 +75,7 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 		table:    newTable(time.Now()),
 		missing:  newPending(functions),
 		results:  newResults(cfg),
+		recent:   newRecent(cfg.RecentRuns, cfg.RecentBytes),
 		failures: failures{logger: cfg.Logger},
 		quiet:    make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
@@ -157,6 +161,16 @@ func (s *Scheduler) start(q *submission, ask bool) {
 				"is not run; whether it took effect before is not known: find out before you call it again", r.plan)})
 		return
 	}
+	if err := r.join(); err != nil {
+		r.end(wire.Result{Err: err})
+		return
+	}
+	if q.admitted {
+		if err := s.missing.refusal(q); err != nil {
+			r.end(wire.Result{Err: wire.AsError(err)})
+			return
+		}
+	}
 	r.begin()
 }
 
@@ -236,7 +250,7 @@ func (s *Scheduler) refuse(q *submission, reason error) {
 	}
 	q.done(result)
 	if next := q.call.GetContinuation(); next != nil && q.continues {
-		s.proceed(q.client, next, q.after, result)
+		s.proceed(q.client, q.parent, next, q.after, result)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 // latencyBuckets is how many buckets a histogram has: bucket i counts what took less than 2^i microseconds, the last one
@@ -16,6 +17,7 @@ type counters struct {
 	started     atomic.Uint64
 	finished    atomic.Uint64
 	failed      atomic.Uint64
+	cancelled   atomic.Uint64
 	refused     atomic.Uint64
 	attached    atomic.Uint64
 	retried     atomic.Uint64
@@ -28,10 +30,13 @@ type counters struct {
 }
 
 func (c *counters) ended(result wire.Result, took time.Duration) {
-	if result.Err != nil {
-		c.failed.Add(1)
-	} else {
+	switch {
+	case result.Err == nil:
 		c.finished.Add(1)
+	case result.Err.Code == pb.Code_CODE_CANCELLED:
+		c.cancelled.Add(1)
+	default:
+		c.failed.Add(1)
 	}
 	micros := uint64(max(took.Microseconds(), 0))
 	c.latencySum.Add(micros)
@@ -43,7 +48,8 @@ type Stats struct {
 	InFlight    int       // runs under way
 	Started     uint64    // runs begun
 	Finished    uint64    // runs that gave a result
-	Failed      uint64    // runs that ended with an error
+	Failed      uint64    // runs that ended with an error, cancelled ones left out
+	Cancelled   uint64    // runs that were cancelled, or ended with a run above them
 	Refused     uint64    // calls that did not become a run
 	Attached    uint64    // calls that joined a run under way, or took the stored result of one
 	Retried     uint64    // invocations run again because a function raised or a worker was lost
@@ -83,7 +89,7 @@ func (s *Scheduler) Stats() Stats {
 	c := &s.stats
 	out := Stats{
 		InFlight: int(s.inFlight.Load()),
-		Started:  c.started.Load(), Finished: c.finished.Load(), Failed: c.failed.Load(), Refused: c.refused.Load(),
+		Started:  c.started.Load(), Finished: c.finished.Load(), Failed: c.failed.Load(), Cancelled: c.cancelled.Load(), Refused: c.refused.Load(),
 		Attached: c.attached.Load(), Retried: c.retried.Load(), Delayed: c.delayed.Load(), Undelivered: c.undelivered.Load(), Lost: c.lost.Load(),
 	}
 	out.Forgotten = c.forgotten.Load()

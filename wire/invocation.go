@@ -48,6 +48,8 @@ type Invocation struct {
 	Along bool
 	// Items takes what the last step yields, if its result is streamed; then the Result of Done has no value to speak of.
 	Items *Items
+	// Trace is where the executor notes how it goes, and sees that it has been cancelled.
+	Trace *Trace
 	// Done is called exactly once, on any goroutine, and must not block.
 	Done func(Result)
 }

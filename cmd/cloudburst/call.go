@@ -12,6 +12,8 @@ import (
 
 	"cloudburst/client"
 	"cloudburst/codec"
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 // invocation is a command line of `cloudburst call`.
@@ -21,6 +23,7 @@ type invocation struct {
 	dag     bool
 	timeout time.Duration
 	quiet   bool
+	with    client.Calling
 }
 
 func (c *cli) callCommand() *cobra.Command {
@@ -32,6 +35,8 @@ func (c *cli) callCommand() *cobra.Command {
 
 Each argument is JSON, and NAME=JSON is a keyword argument. A DAG takes the arguments of the function that it begins with, or
 one object that maps names of its functions to lists of arguments. NAME is the whole name; NAME@3 calls version 3.
+
+Ctrl-C cancels the run, and says so; a second one leaves at once. When the connection to the node ends the run is cancelled too.
 
 What the run prints goes to stderr as it comes, with control characters shown as \x1b; not with --quiet or -o json.
 
@@ -51,6 +56,8 @@ What the run prints goes to stderr as it comes, with control characters shown as
 	})
 	cmd.Flags().BoolVar(&i.dag, "dag", false, "call the DAG of this name, even if there is a function of the same name")
 	cmd.Flags().DurationVar(&i.timeout, "timeout", 5*time.Minute, "how long the run may take, such as 500ms or 2m")
+	cmd.Flags().StringVar(&i.with.Label, "label", "", "a text that is shown with the run and can be searched for: cloudburst runs ls --label")
+	cmd.Flags().StringVar(&i.with.RunID, "run-id", "", "the id of the run, 32 hexadecimal digits; a second call with it gets the result of the first (default: a random one)")
 	cmd.Flags().BoolVarP(&i.quiet, "quiet", "q", false, "do not show what the run prints")
 	return cmd
 }
@@ -63,6 +70,8 @@ func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) erro
 	if err != nil {
 		return err
 	}
+	i.with.CancelOnDisconnect = true
+	interrupted := ctx
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
 	defer cancel()
 	var future *client.Future
@@ -71,7 +80,7 @@ func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) erro
 		if err != nil {
 			return err
 		}
-		if future, err = cloud.CallDAG(ctx, i.name, args); err != nil {
+		if future, err = cloud.CallDAGWith(ctx, i.with, i.name, args); err != nil {
 			return err
 		}
 	} else {
@@ -79,7 +88,7 @@ func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) erro
 		if err != nil {
 			return err
 		}
-		if future, err = cloud.Call(ctx, i.name, args...); err != nil {
+		if future, err = cloud.CallWith(ctx, i.with, i.name, args...); err != nil {
 			return err
 		}
 	}
@@ -88,12 +97,31 @@ func (c *cli) call(ctx context.Context, cloud *client.Client, i invocation) erro
 		wait = c.printing(ctx, cloud, future.ID())
 	}
 	result, err := client.Get[client.Ordered](ctx, future)
+	if err != nil && interrupted.Err() != nil {
+		return c.interrupted(interrupted, future)
+	}
 	wait()
 	if err != nil {
 		return err
 	}
 	return c.show(result.Value)
 }
+
+// interrupted cancels the run of a call that Ctrl-C has ended, and returns what to say.
+func (c *cli) interrupted(ctx context.Context, future *client.Future) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	defer cancel()
+	if err := future.Cancel(ctx, "interrupted at the command line"); err != nil {
+		return fmt.Errorf("run %s could not be cancelled: %w", future.ID(), err)
+	}
+	if _, err := client.Get[client.Ordered](ctx, future); err == nil {
+		return fmt.Errorf("run %s had ended before it could be cancelled; its result is under key %q for a while", future.ID(), future.Key())
+	}
+	return wire.Errorf(pb.Code_CODE_CANCELLED, "interrupted; run %s is cancelled", future.ID())
+}
+
+// cancelTimeout is how long Ctrl-C waits for the node to cancel a run.
+const cancelTimeout = 5 * time.Second
 
 // resolve finds out whether the name is a function's or a DAG's; dag is nil when it is a function's.
 func (i *invocation) resolve(ctx context.Context, cloud *client.Client) (dag *client.DAG, err error) {

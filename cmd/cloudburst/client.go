@@ -57,6 +57,7 @@ func (c *cli) with(ctx context.Context, do func(context.Context, *client.Client)
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends the program
 	cloud, err := c.connect(ctx)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from cloudburst.app import App, connect
 from cloudburst.argument import Ref
-from cloudburst.errors import Error
+from cloudburst.errors import Cancelled, Error
 from cloudburst.flow import RateLimit
 from cloudburst.function import Function
 from cloudburst.future import Future
@@ -30,6 +30,7 @@ __all__ = [
     "FIRST_COMPLETED",
     "FIRST_EXCEPTION",
     "App",
+    "Cancelled",
     "Context",
     "Error",
     "Function",

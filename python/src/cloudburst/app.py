@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import atexit
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Type, TypeVar, Union, overload
+import uuid
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Type,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from cloudburst.argument import Ref
 from cloudburst.cells import new_cell, several, value_of
@@ -16,6 +31,7 @@ from cloudburst.function import Function, new_function
 from cloudburst.future import Future
 from cloudburst.logs import LogLine, Printer, lines, run_id_of
 from cloudburst.pipeline import Pipeline, described
+from cloudburst.runs import Run, cancel, checked_run_id, run, runs
 from cloudburst.session import Session
 from cloudburst.stage import P, R
 from cloudburst.v1 import store_pb2
@@ -241,6 +257,47 @@ class App:
         if found is None:
             raise DagNotFoundError(f"dag {name!r} not found (cloudburst dag ls lists all)")
         return described(self._connection, found)
+
+    # Runs.
+
+    def cancel(self, run_id: Union[str, bytes, uuid.UUID], reason: str = "", *, timeout: Optional[float] = None) -> None:
+        """Cancel a run and those below it, as :meth:`cloudburst.Future.cancel` does; nothing happens when it has ended.
+
+        Raises RunNotFoundError (a LookupError) for a run that the node does not know.
+        """
+        cancel(self._connection, checked_run_id(run_id), reason, timeout)
+
+    def runs(
+        self,
+        state: Union[None, str, Iterable[str]] = None,
+        *,
+        function: str = "",
+        label: str = "",
+        parent: Optional[str] = None,
+        limit: int = 100,
+        timeout: Optional[float] = None,
+    ) -> List[Run]:
+        """Return the runs that are under way or ended lately, the newest first.
+
+        Parameters
+        ----------
+        state
+            One or several of "queued", "running", "waiting", "done", "failed" and "cancelled".
+        function
+            A function, with or without its version ("sq", "sq@3"), or a DAG.
+        label, parent
+            The label of the runs, and the id of the run that has called them.
+        limit
+            How many at most, up to 10,000.
+        """
+        return runs(self._connection, state, function, label, parent, limit, timeout)
+
+    def run(self, id: str, *, timeout: Optional[float] = None) -> Run:
+        """Return a run with its steps and the runs below it. The beginning of the id is enough if no other run begins so.
+
+        Raises RunNotFoundError (a LookupError) for a run that the node does not know, or not any more.
+        """
+        return run(self._connection, id, timeout)
 
     # State.
 

@@ -60,9 +60,12 @@ class Connection:
         """Note that what this thread unpickles next has come over this connection, and so belongs to its node."""
         _arrived.over = self._reference
 
-    def call(self, head: CallHead, values: Sequence[Encoded], seconds: float) -> Tuple[bytes, Request]:
+    def call(
+        self, head: CallHead, values: Sequence[Encoded], seconds: float, run_id: Optional[bytes] = None
+    ) -> Tuple[bytes, Request]:
         """Start a run that may take so many seconds, and return its id and the request that its result answers."""
-        run_id = new_run_id()
+        if run_id is None:
+            run_id = new_run_id()
         request = head.request(run_id, values, time.monotonic() + seconds + GRACE_SECONDS)
         if head.once:
             # Sent into a channel whose end has not been noticed yet, nothing would be known of it.

@@ -19,6 +19,7 @@ from cloudburst.v1 import error_pb2
 
 __all__ = [
     "AuthenticationError",
+    "Cancelled",
     "CancelledError",
     "CodecError",
     "CycleError",
@@ -193,6 +194,24 @@ class CancelledError(Error, concurrent.futures.CancelledError):
     """The caller gave up."""
 
     code = error_pb2.CODE_CANCELLED
+
+
+class Cancelled(BaseException):
+    """Raised in a function whose run is cancelled, so that it can clean up; what it returns after that is dropped.
+
+    It derives from BaseException, as KeyboardInterrupt does, so that ``except Exception`` lets it pass. ``run_id`` is the run,
+    32 hexadecimal digits, ``function`` the function in which it is raised, as in "sq@3", and ``reason`` says who has cancelled
+    the run, and why. The caller that waits for the run gets a :class:`CancelledError`.
+    """
+
+    def __init__(self, run_id: str = "", function: str = "", reason: str = "") -> None:
+        super().__init__(run_id, function, reason)
+        self.run_id = run_id
+        self.function = function
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason or f"run {self.run_id} of {self.function} is cancelled"
 
 
 class InternalError(Error, RuntimeError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import uuid
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Union
 
 from cloudburst.argument import encode_argument
 from cloudburst.call import CallHead, Shape
@@ -19,6 +20,7 @@ from cloudburst.forklock import ForkLock
 from cloudburst.future import Future
 from cloudburst.items import AHEAD, Items
 from cloudburst.mentions import ITSELF, TOGETHER, definitions_of, loading, mention
+from cloudburst.runs import checked_label, checked_run_id
 from cloudburst.stage import P, R, Stage
 from cloudburst.stateful import LocalObject, Stateful
 from cloudburst.v1 import frame_pb2, function_pb2
@@ -44,6 +46,10 @@ class Options(NamedTuple):
     retries: Optional[int] = None  # of each function, in place of what it says
     priority: Optional[int] = None  # in place of the functions'
     queue_timeout: Optional[float] = None  # seconds; in place of the functions'
+    label: str = ""
+    run_id: Optional[bytes] = None
+    detached: bool = False
+    cancel_on_disconnect: bool = False
 
 
 def checked_options(
@@ -55,6 +61,10 @@ def checked_options(
     retries: Optional[int],
     priority: Optional[int],
     queue_timeout: Optional[float],
+    label: Optional[str],
+    run_id: Any,
+    detached: Optional[bool],
+    cancel_on_disconnect: Optional[bool],
 ) -> Options:
     if consistency is not None:
         if consistency not in LEVELS:
@@ -75,6 +85,10 @@ def checked_options(
     if queue_timeout is not None:
         checked_wait(queue_timeout)
     given: Dict[str, Any] = {
+        "label": None if label is None else checked_label(label),
+        "run_id": None if run_id is None else checked_run_id(run_id),
+        "detached": None if detached is None else bool(detached),
+        "cancel_on_disconnect": None if cancel_on_disconnect is None else bool(cancel_on_disconnect),
         "timeout": timeout,
         "key": key,
         "retries": retries,
@@ -140,7 +154,7 @@ class Function(Stage[P, R]):
         if seconds is None:
             seconds = self._patience
         connection = self._owner()
-        run_id, request = connection.call(head, values, seconds)
+        run_id, request = connection.call(head, values, seconds, options.run_id)
         return Future.of_run(connection, run_id, request, options.key, options.store)
 
     def _streamed(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Items[Any]:
@@ -245,6 +259,10 @@ class Function(Stage[P, R]):
         retries: Optional[int] = None,
         priority: Optional[int] = None,
         queue_timeout: Optional[float] = None,
+        label: Optional[str] = None,
+        run_id: Union[None, str, bytes, uuid.UUID] = None,
+        detached: Optional[bool] = None,
+        cancel_on_disconnect: Optional[bool] = None,
     ) -> Function[P, R]:
         """Return the function, to be called in another way. What is left out stays as it was.
 
@@ -260,11 +278,34 @@ class Function(Stage[P, R]):
             "lww": the last writer wins. Other levels raise UnsupportedError.
         retries, priority, queue_timeout
             In place of what the function says; see :meth:`cloudburst.App.function`.
+        label
+            A text of at most 200 bytes, shown with the run and to be searched for: see :meth:`cloudburst.App.runs`.
+        run_id
+            The id of the run: 32 hexadecimal digits, 16 bytes, or a UUID. A second call with the same id waits for the run of
+            the first, or gets its result as long as that is kept. Default: a random one for each call.
+        detached
+            True: called in a function, the run goes on when the function's own run is cancelled, fails or runs out of time, and
+            may take longer than that one.
+        cancel_on_disconnect
+            True: the run is cancelled when the connection to the node that it was called over ends.
 
         Raises InvalidArgumentError for anything else, and for a key together with ``store=False``.
         """
         other: Function[P, R] = self._copy()
-        other._options = checked_options(self._options, timeout, key, store, consistency, retries, priority, queue_timeout)
+        other._options = checked_options(
+            self._options,
+            timeout,
+            key,
+            store,
+            consistency,
+            retries,
+            priority,
+            queue_timeout,
+            label,
+            run_id,
+            detached,
+            cancel_on_disconnect,
+        )
         other._patience = patience_of((self._description,), other._options.retries, RUN_SECONDS)
         return other
 
@@ -351,6 +392,7 @@ def call_head(
         call.priority = options.priority
     if options.queue_timeout is not None:
         call.queue_timeout_milliseconds = checked_wait(options.queue_timeout)
+    call.label, call.detached, call.cancel_on_disconnect = options.label, options.detached, options.cancel_on_disconnect
     return CallHead(call, what, once)
 
 

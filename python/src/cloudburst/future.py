@@ -11,10 +11,19 @@ from cloudburst.call import result_key, run_of_key
 from cloudburst.cells import cells_of, check_key, duration, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference, sent_as
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, address_of, connection_of, current_connection
-from cloudburst.errors import CodecError, DagNotFoundError, DeadlineExceededError, FrameError, InvalidArgumentError
+from cloudburst.errors import (
+    CancelledError,
+    CodecError,
+    DagNotFoundError,
+    DeadlineExceededError,
+    FrameError,
+    InvalidArgumentError,
+    RunNotFoundError,
+)
 from cloudburst.forklock import ForkLock
 from cloudburst.logs import LINES_MAX, LogLine, lines
 from cloudburst.request import ANSWERED, DONE, Request
+from cloudburst.runs import cancel as cancel_run
 from cloudburst.transport import ArgumentsGoneError
 from cloudburst.v1 import store_pb2
 
@@ -113,6 +122,40 @@ class Future(_Awaited[T]):
     def key(self) -> str:
         """The key under which the node keeps the result."""
         return self._key if self._key is not None else result_key(self._run_id)
+
+    @property
+    def run_id(self) -> Optional[str]:
+        """The id of the run, 32 hexadecimal digits; None when nothing but the key of the result is known."""
+        run_id = self._run_id or run_of_key(self.key)
+        return run_id.hex() if run_id else None
+
+    def cancel(self, reason: str = "", *, timeout: Optional[float] = None) -> bool:
+        """Cancel the run and those below it, and report whether it is cancelled; False when it has ended already.
+
+        What has not started never starts. In a function that runs :class:`cloudburst.Cancelled` is raised; its worker is
+        replaced when the function goes on for longer than the node grants (``executor.cancel_grace``). :meth:`get` raises
+        CancelledError then. ``reason`` is for people.
+        """
+        if self.done():
+            return self.cancelled()
+        run_id = self._run_id or run_of_key(self.key)
+        if not run_id:
+            raise InvalidArgumentError(
+                f"cancel: the run whose result is under key {self.key!r:.100} is not known to this process"
+            )
+        try:
+            cancel_run(self._owner, run_id, reason, timeout)
+        except RunNotFoundError:
+            return False
+        try:
+            self.exception(self._owner.timeout if timeout is None else timeout)
+        except DeadlineExceededError:  # another run of the same id has begun
+            return False
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Report whether the run has been cancelled, as far as is known here. Does not wait."""
+        return self.done() and isinstance(self._error, CancelledError)
 
     def get(self, timeout: Optional[float] = None) -> T:
         """Return the result, or raise what the function raised, with the traceback there as its cause.

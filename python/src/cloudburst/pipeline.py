@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import uuid
 from typing import Any, AsyncIterator, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from cloudburst.argument import encode_argument
@@ -108,10 +109,27 @@ class Pipeline(Stage[P, R]):
         retries: Optional[int] = None,
         priority: Optional[int] = None,
         queue_timeout: Optional[float] = None,
+        label: Optional[str] = None,
+        run_id: Union[None, str, bytes, uuid.UUID] = None,
+        detached: Optional[bool] = None,
+        cancel_on_disconnect: Optional[bool] = None,
     ) -> Pipeline[P, R]:
         """Return the pipeline, to be called in another way; see :meth:`cloudburst.Function.options`."""
         other: Pipeline[P, R] = Pipeline(self._connection, self._graph, self._name)
-        other._options = checked_options(self._options, timeout, key, store, consistency, retries, priority, queue_timeout)
+        other._options = checked_options(
+            self._options,
+            timeout,
+            key,
+            store,
+            consistency,
+            retries,
+            priority,
+            queue_timeout,
+            label,
+            run_id,
+            detached,
+            cancel_on_disconnect,
+        )
         other._registered, other._dag, other._given = self._registered, self._dag, self._given
         if self._graph is not None:
             other._seconds = patience_of(_descriptions(self._graph), other._options.retries, RUN_SECONDS)
@@ -163,7 +181,8 @@ class Pipeline(Stage[P, R]):
             )
         options = self._options
         connection = self._owner()
-        run_id, request = connection.call(head, encoded, self._seconds if options.timeout is None else options.timeout)
+        seconds = self._seconds if options.timeout is None else options.timeout
+        run_id, request = connection.call(head, encoded, seconds, options.run_id)
         future: Future[R] = Future.of_run(connection, run_id, request, options.key, options.store)
         return future.of_dag(self._dag) if self._dag else future
 

@@ -7,6 +7,7 @@ put where that thread looks for it, so threads of user code may ask while the lo
 from __future__ import annotations
 
 import itertools
+import select
 import socket
 import threading
 import time
@@ -47,6 +48,12 @@ class Channel:
         self.orders: Deque[Frame] = deque()
         self._asked: Set[int] = set()
         self._replies: Dict[int, Frame] = {}
+        self.beside = False  # invocations run beside each other in an event loop, which takes the orders to cancel them
+        self._looks = False  # a signal handler could not look at the socket, or not act on what it has seen
+        self.cancelled: Callable[[frame_pb2.Cancel], None] = lambda _: None
+        """Takes note that an invocation is cancelled; called by the thread that has read it."""
+        self.interrupt: Callable[[], None] = lambda: None
+        """Has the signal handler called again."""
         self._sleeper: Optional[Sleeper] = None  # of the thread that takes the orders, while it waits for the turn and for more
         self.on_order: Optional[Callable[[], object]] = None  # called when an order has been put into orders
         self.outlets: Dict[int, Credited] = {}  # of the invocations whose results are streamed, by their numbers
@@ -166,17 +173,55 @@ class Channel:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("the executor did not answer")
 
+    def look(self) -> None:
+        """Take what has been received, unless a thread reads. For a signal handler: it waits for nothing, and takes no lock
+        that the interrupted code may hold.
+        """
+        if not self._turn.acquire(False):
+            self._looks = True
+            return
+        try:
+            while self._reader.buffered or select.select([self._sock], (), (), 0)[0]:
+                self._keep(self._reader.read(time.monotonic() + _WAIT_SECONDS), False)
+        except (EOFError, OSError):
+            pass  # the thread that reads next sees it
+        finally:
+            self._turn.release()
+            if self._sleeper is not None:
+                self._sleeper.release()
+
+    def wake(self) -> None:
+        """Have the thread that takes the orders look at what it waits for."""
+        if self._sleeper is not None:
+            self._sleeper.release()
+
+    @property
+    def sending(self) -> bool:
+        """Whether a thread sends; if so, the signal handler is called again after it."""
+        if not self._sending.locked():
+            return False
+        self._looks = True
+        return True
+
+    def _look_again(self) -> None:
+        self._looks = False
+        self.interrupt()
+
     def send(self, data: bytes) -> None:
         """Send a frame that is in one piece."""
         with self._sending:
             sent = self._sock.send(data)
             if sent != len(data):
                 self._sock.sendall(memoryview(data)[sent:])
+        if self._looks:
+            self._look_again()
 
     def send_parts(self, parts: Sequence[Buffer]) -> None:
         """Send a frame that is in pieces."""
         with self._sending:
             frame.send(self._sock, parts)
+        if self._looks:
+            self._look_again()
 
     def try_send(self, header: frame_pb2.Header) -> bool:
         """Send a frame that wants no reply, and report whether that was possible. Never raises, nor waits for another thread
@@ -190,6 +235,8 @@ class Channel:
             return False
         finally:
             self._sending.release()
+            if self._looks:
+                self._look_again()
         return True
 
     def call_host(self, head: bytes, values: Sequence[Encoded], timeout: float, what: Callable[[], str]) -> Frame:
@@ -206,8 +253,7 @@ class Channel:
         parts = frame.pack_raw(b"\x08" + frame.varint(id) + head, values)
         self._asked.add(id)
         try:
-            with self._sending:
-                frame.send(self._sock, parts)
+            self.send_parts(parts)
             reply = self._await(id, deadline)
         except (TimeoutError, socket.timeout):
             reply = None
@@ -278,10 +324,12 @@ class Channel:
         if outlet is not None:
             outlet.grant(credit.items)
 
-    def _keep(self, received: Frame) -> None:
+    def _keep(self, received: Frame, notify: bool = True) -> None:
         header, _ = received
         body = header.WhichOneof("body")
-        if body in _ORDERS:
+        if body == "cancel" and not self.beside:
+            self.cancelled(header.cancel)
+        elif body in _ORDERS:
             self.orders.append(received)
             if self.on_order is not None:
                 self.on_order()
@@ -297,12 +345,14 @@ class Channel:
             raise FrameError(f"the executor sent a {body}")
         if self._sleeper is not None:
             self._sleeper.release()
-        if self._waiting:
+        if self._waiting and notify:
             with self._changed:
                 self._changed.notify_all()
 
     def _pass_turn(self) -> None:
         self._turn.release()
+        if self._looks:
+            self._look_again()
         sleeper = self._sleeper
         if sleeper is not None:
             sleeper.release()

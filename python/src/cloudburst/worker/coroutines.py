@@ -85,6 +85,7 @@ class Loop:
         descriptor = self._channel.fileno()
         loop.add_reader(descriptor, self._readable)
         self._channel.on_order = self._wake
+        self._channel.beside = True
         try:
             self.begin(first)
             loop.call_soon(self._readable)  # what has been received already is announced by no event
@@ -92,6 +93,7 @@ class Loop:
                 loop.run_forever()
         finally:
             self._channel.on_order = None
+            self._channel.beside = False
             loop.remove_reader(descriptor)
             self._end_tasks()
         if self._ended is not None:

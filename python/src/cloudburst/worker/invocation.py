@@ -28,7 +28,7 @@ _LEVEL_SHIFT = 48
 class Invocation:
     """One invocation: the frame that has brought it, either as it is or parsed, and the function of it that runs."""
 
-    __slots__ = ("_context", "_end", "_id", "_invoke", "_level", "_raw", "_run_at", "beside", "function")
+    __slots__ = ("_context", "_end", "_id", "_invoke", "_level", "_raw", "_run_at", "beside", "function", "interruptible")
 
     def __init__(self, id: bytes, raw: bytes, run_at: int, end: int, invoke: Optional[frame_pb2.Invoke], level: int) -> None:
         """In the frame ``raw`` the run id begins at ``run_at`` and the header ends at ``end``, unless there is ``invoke``.
@@ -44,6 +44,7 @@ class Invocation:
         self.beside = False  # others run beside it, in the event loop
         self._context: Optional[Context] = None  # made when it is first asked for
         self.function: Optional[Function] = None
+        self.interruptible = False  # whether Cancelled may be raised in it
 
     @property
     def id(self) -> bytes:
@@ -107,6 +108,11 @@ def begin(invocation: Invocation) -> None:
     global _latest
     stack.append(invocation)
     _latest = invocation
+
+
+def ended(number: int) -> bool:
+    """Report whether the invocation whose frame had an id has run here, and runs no more. Ids rise."""
+    return _latest is not None and number <= _latest.number and all(each.number != number for each in list(stack))
 
 
 def current() -> Optional[Invocation]:

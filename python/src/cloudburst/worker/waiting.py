@@ -23,6 +23,7 @@ from cloudburst.frame import varint
 from cloudburst.request import WAITING, Waiter
 from cloudburst.v1 import error_pb2, frame_pb2
 from cloudburst.worker.baseline import timers_armed
+from cloudburst.worker.cancel import Cancels
 from cloudburst.worker.channel import Channel, Frame
 from cloudburst.worker.invocation import Invocation, current, stack
 
@@ -58,9 +59,10 @@ _ANY = b"\x20\x01"
 class Waiting:
     """The strategy of a worker; see ``cloudburst.blocking``."""
 
-    def __init__(self, channel: Channel, carry_out: Callable[[Order], None]) -> None:
+    def __init__(self, channel: Channel, cancels: Cancels, carry_out: Callable[[Order], None]) -> None:
         """``carry_out`` carries out an order while another invocation waits. Made by the thread that runs invocations."""
         self._channel = channel
+        self._cancels = cancels
         self._carry_out = carry_out
         self._thread = threading.get_ident()
         self._levels_max = levels_max()
@@ -114,9 +116,10 @@ class Waiting:
         channel = self._channel
         id = channel.begin()
         over = False
+        held = self._cancels.hold(invocation)  # an order that has been read must be carried out
         try:
             channel.send(_wait_frame(id, invocation, runs, helps=True, first=False))
-            while waiter.state == WAITING and client.failure is None:
+            while waiter.state == WAITING and client.failure is None and not self._cancels.due(invocation, held):
                 order = self._next_order(id, client, waiter, deadline)
                 if order is not None:
                     self._carry_out(order)
@@ -125,8 +128,11 @@ class Waiting:
             over = awaited.succeeded()
         finally:
             channel.end(id)
-            if not over:
-                self._leave(id)
+            try:
+                if not over:
+                    self._leave(id)
+            finally:
+                self._cancels.let_go(invocation, held)
 
     def _next_order(self, id: int, client: Client, waiter: Waiter, deadline: float) -> Optional[Order]:
         """Read until the executor orders something, and return that; None when the wait is over or is to be looked at again."""
@@ -163,7 +169,7 @@ class Waiting:
                             if order is not None:
                                 return order
                             channel.failed(id)
-                if waiter.state != WAITING or client.failure is not None:
+                if waiter.state != WAITING or client.failure is not None or self._cancels.told:
                     return None
         finally:
             channel.give_turn(turn)

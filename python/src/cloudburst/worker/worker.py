@@ -19,12 +19,13 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 from cloudburst import codec, frame
 from cloudburst.blocking import set_strategy
 from cloudburst.call import set_parent
-from cloudburst.codec import Buffer
-from cloudburst.errors import CodecError, Error, FrameError
+from cloudburst.codec import Buffer, Encoded
+from cloudburst.errors import Cancelled, CodecError, Error, FrameError
 from cloudburst.frame import varint
 from cloudburst.v1 import error_pb2, frame_pb2
 from cloudburst.worker import failure
 from cloudburst.worker.baseline import Baseline, stop_timers, stop_timers_surely
+from cloudburst.worker.cancel import SIGNAL, Cancels
 from cloudburst.worker.channel import Channel, Frame
 from cloudburst.worker.context import set_host
 from cloudburst.worker.coroutines import Begun, Loop
@@ -67,6 +68,7 @@ class Worker:
         self._host = Host(self._channel, (member, number))
         self._library = UserLibrary(self._host)
         self._event_loop = Loop(self._channel)
+        self._cancels = Cancels(self._channel)
         self._forked = False
         self._mask: Iterable[int] = ()  # of signals, while a fork holds one back
         self.stdout = LogStream("<stdout>", frame_pb2.STREAM_STDOUT, 1, self._log, beside)
@@ -80,10 +82,11 @@ class Worker:
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._forked_child)
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc,assignment]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc,assignment]
+        signal.signal(SIGNAL, self._cancels.handle)
         self._baseline = Baseline()
         self._baseline.keep_what_imports_change()
         self._fresh = copy_context()  # that of no function, with what loading functions has changed in it
-        set_strategy(Waiting(self._channel, self._carry_out))
+        set_strategy(Waiting(self._channel, self._cancels, self._carry_out))
         set_parent(_current_run)
         try:
             self._loop()
@@ -119,7 +122,7 @@ class Worker:
             self._functions.unload(header.unload.name, header.unload.version)
         elif body == "credit":
             self._channel.grant(header.credit)
-        elif body not in ("cancel", "done", "error", "cells", "messages"):  # the reply to a thread that has given up is let go
+        elif body not in ("done", "error", "cells", "messages", "cancel"):  # what comes too late is let go
             raise FrameError(f"the executor sent a {body}")
 
     def _carry_out(self, order: Union[bytes, Frame]) -> None:
@@ -207,16 +210,18 @@ class Worker:
 
     def _answer(self, invocation: Invocation, plan: Plan, values: List[Buffer]) -> None:
         """Run the steps and send what comes of it."""
+        failed: Optional[BaseException] = None
         try:
-            context = copy_context() if len(stack) == 1 else self._fresh.copy()
-            result = context.run(self._run_steps, invocation, plan.steps, values)
             try:
-                encoded = _encode(result)
-            except Error as e:
-                raise failure.ResultError(e)
-            stop_timers()
-        except BaseException as e:
-            self._fail(invocation, e)
+                encoded = self._run(invocation, plan, values)
+            except BaseException as e:
+                failed = e
+            invocation.interruptible = False
+        except Cancelled as e:  # it came at this very moment; it does not come twice
+            failed = e
+        if failed is not None:
+            self._fail(invocation, failed)
+            del failed  # which refers to this frame
             return
         self._finish()
         self._send_result(invocation.id, encoded)
@@ -231,6 +236,20 @@ class Worker:
             size = codec.size_of(encoded)
             head = id + _done(size)
             self._channel.send_parts([_pack_prefix(len(head), size) + head, *encoded])
+
+    def _run(self, invocation: Invocation, plan: Plan, values: List[Buffer]) -> Encoded:
+        """Run the steps, and return the encoded result."""
+        invocation.interruptible = True
+        if self._cancels.told:
+            self._cancels.check()
+        context = copy_context() if len(stack) == 1 else self._fresh.copy()
+        result = context.run(self._run_steps, invocation, plan.steps, values)
+        try:
+            encoded = _encode(result)
+        except Error as e:
+            raise failure.ResultError(e)
+        stop_timers()
+        return encoded
 
     def _run_steps(self, invocation: Invocation, steps: List[Step], values: List[Buffer]) -> Any:
         enter(invocation)
@@ -365,6 +384,7 @@ class Worker:
         invocation = stack.pop()
         if self._channel.outlets:
             self._channel.outlets.pop(invocation.number, None)
+        self._cancels.ended(invocation)
         if not stack:
             self._baseline.set_back()
 

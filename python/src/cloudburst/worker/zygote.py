@@ -29,6 +29,7 @@ from typing import Any, Dict, List, NoReturn
 
 from cloudburst import codec, connection, endpoint, function
 from cloudburst.worker.baseline import notice_changes
+from cloudburst.worker.cancel import SIGNAL
 from cloudburst.worker.clients import Clients
 from cloudburst.worker.invocation import hand_on_to_threads
 from cloudburst.worker.worker import Worker, ignore_termination
@@ -98,6 +99,8 @@ class Zygote:
                 self._fork(int(order["fork"]), str(order["member"]), *fds)
             elif "kill" in order:
                 self._kill(int(order["kill"]))
+            elif "interrupt" in order:
+                self._interrupt(int(order["interrupt"]))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -123,6 +126,12 @@ class Zygote:
         for pid, other in self._workers.items():
             if other == number:  # not reaped yet, so the pid is still its own
                 _kill_group(pid)
+
+    def _interrupt(self, number: int) -> None:
+        for pid, other in self._workers.items():
+            if other == number:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, SIGNAL)
 
     def _reap(self) -> None:
         while True:
