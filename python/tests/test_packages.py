@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import types
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from cloudburst import codec, errors
+from cloudburst.codec._versions import compared
 
 
 class Frame:
@@ -44,3 +46,23 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "frames")
     with pytest.raises(errors.CodecError, match=f"'frames'.*`{sys.executable} -m pip install frames`"):
         codec.decode(encoded)
+
+
+@pytest.mark.parametrize(
+    ("message", "package"),
+    [
+        ("a value cannot be loaded: KeyError: 1 (where it is loaded there is frames 2.1, in /python; a value", "frames 3.0"),
+        ("a pickled value needs the module 'frames.table', which is not installed", "frames 3.0"),
+        (
+            "a pickled value needs the module 'protobuf', which is not installed",
+            f"protobuf {importlib.metadata.version('protobuf')}",
+        ),
+    ],
+)
+def test_the_version_of_this_side(monkeypatch: pytest.MonkeyPatch, message: str, package: str) -> None:
+    frames = types.ModuleType("frames")
+    frames.__version__ = "3.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "frames", frames)
+    assert compared(message) == f"{message}; this program has {package}"
+    assert compared(compared(message)) == compared(message)
+    assert compared("it is not a number") == "it is not a number"

@@ -10,6 +10,7 @@ from cloudburst.argument import Argument
 from cloudburst.call import result_key, run_of_key
 from cloudburst.cells import cells_of, check_key, duration, value_of
 from cloudburst.codec import Encoded, decode, encode_parts, encode_reference, sent_as
+from cloudburst.codec._versions import compared
 from cloudburst.connection import GRACE_SECONDS, RUN_SECONDS, Connection, address_of, connection_of, current_connection
 from cloudburst.errors import (
     CancelledError,
@@ -355,6 +356,9 @@ class Future(_Awaited[T]):
             # The run goes on without this client, and leaves its result in the store.
             self._request, self._by_key = None, True
         elif failure is not None:
+            if isinstance(failure, InvalidArgumentError):
+                failure.message = compared(failure.message)
+                failure.args = (failure.message,)
             self._error = failure
         elif self._by_key:
             self._take_cell(request)

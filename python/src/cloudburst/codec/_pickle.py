@@ -12,7 +12,6 @@ import copyreg
 import importlib
 import io
 import pickle
-import pickletools
 import platform
 import sys
 import types
@@ -28,11 +27,10 @@ from cloudburst.codec._exceptions import reduce_exception
 from cloudburst.codec._functions import make_function, set_function
 from cloudburst.codec._identity import identify, is_identified, purpose
 from cloudburst.codec._modules import Needed, SentModule, add_to_module, make_module, policy
+from cloudburst.codec._versions import loaded_with
 from cloudburst.errors import CodecError, Error, UnpicklableError
 
 PROTOCOL = 5
-
-_SEARCHED_BYTES_MAX = 1 << 20  # of a pickle that cannot be loaded, for the packages that it names
 
 _NO_FILE = "<dynamic-code>"  # what cloudpickle writes instead of the name of a file
 
@@ -289,23 +287,4 @@ def _loaded(load: Callable[[], Any], data: Any) -> Any:
     except MemoryError as e:
         raise CodecError("a pickled value does not fit into memory") from e
     except Exception as e:
-        raise CodecError(f"a pickled value cannot be loaded: {type(e).__name__}: {e}{_versions(data)}") from e
-
-
-def _versions(data: Any) -> str:
-    """Return which versions of the packages that a pickle names are here, for people: the pickle may be of others."""
-    tops: Dict[str, None] = {}
-    try:
-        for _, argument, _ in pickletools.genops(bytes(memoryview(data)[:_SEARCHED_BYTES_MAX])):
-            top = argument.partition(".")[0].partition(" ")[0] if isinstance(argument, str) else ""
-            if isinstance(getattr(sys.modules.get(top), "__version__", None), str):
-                tops[top] = None
-    except Exception:  # it is cut off
-        pass
-    if not tops:
-        return ""
-    here = ", ".join(f"{top} {sys.modules[top].__version__}" for top in tops)
-    return (
-        f" (here is {here}, in {sys.executable}; a value that another version has made may not be readable: compare "
-        f"`{', '.join(f'{top}.__version__' for top in tops)}` where it was made, and install the same on both sides)"
-    )
+        raise CodecError(f"a pickled value cannot be loaded: {type(e).__name__}: {e}{loaded_with(data)}") from e
