@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,9 @@ func TestRecent(t *testing.T) {
 				t.Fatalf("ring %d counts %d bytes, want %d", which, q.rings[which].bytes, bytes)
 			}
 			for _, id := range want {
+				if slices.Contains(kept[1-which], id) {
+					continue // the record of the run that ended last may be forgotten before that of another run of the same id
+				}
 				if found, ok := q.find(id); !ok || found.id != id {
 					t.Fatalf("run %v is not found", id)
 				}
@@ -96,5 +100,20 @@ func TestCancelWhileTheRegistryIsAsked(t *testing.T) {
 	}
 	if err := s.Cancel(runID(2), "a test", ""); wire.CodeOf(err) != pb.Code_CODE_RUN_NOT_FOUND {
 		t.Errorf("a run that is not known: %v", err)
+	}
+}
+
+// What it costs to remember a run that has ended.
+func BenchmarkRecent(b *testing.B) {
+	q := newRecent(1<<13, 16<<20)
+	r := &run{
+		s: &Scheduler{recent: q}, plan: newPlanOf("f", &pb.Function{Name: "f", Version: 1}), call: new(pb.Call), started: time.Unix(1, 0), ended: true,
+		endedAt: time.Unix(2, 0),
+	}
+	r.invocations = r.invocation1[:1]
+	b.ReportAllocs()
+	for n := range b.N {
+		binary.LittleEndian.PutUint64(r.id[:], uint64(n)*0x9e3779b97f4a7c15)
+		q.add(r)
 	}
 }
