@@ -66,6 +66,7 @@ def numbers(app: cloudburst.App) -> Any:
 
 def test_items_come_in_order(producer: Producer, numbers: Any, server: FrameServer) -> None:
     items = numbers.stream(3)
+    server.wait_for(lambda: bool(server.calls()), "the call")
     call = server.calls()[0]
     assert (call.stream_credit, call.store) == (64, False)
     producer.send(0, 1)
