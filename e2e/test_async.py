@@ -203,6 +203,45 @@ def test_closing_ends_the_run(app: cloudburst.App, node: Node, name: str) -> Non
     assert app.get(f"{name}-lost") < 1000
 
 
+@pytest.mark.parametrize("kind", ["sleeps", "computes", "async"])
+def test_closing_interrupts_a_function_between_two_items(app: cloudburst.App, name: str, kind: str) -> None:
+    def sleeps(key: str) -> Iterator[int]:
+        yield 1
+        try:
+            cloudburst.context().put(f"{key}-between", True)
+            threading.Event().wait(3600)
+        except cloudburst.Cancelled as e:
+            cloudburst.context().put(key, e.reason)
+            raise
+
+    def computes(key: str) -> Iterator[int]:
+        yield 1
+        try:
+            cloudburst.context().put(f"{key}-between", True)
+            while True:
+                pass
+        except cloudburst.Cancelled as e:
+            cloudburst.context().put(key, e.reason)
+            raise
+
+    async def waits(key: str) -> AsyncIterator[int]:
+        yield 1
+        try:
+            cloudburst.context().put(f"{key}-between", True)
+            await asyncio.sleep(3600)
+        finally:
+            cloudburst.context().put(key, "takes no more items")
+
+    yields: Any = {"sleeps": sleeps, "computes": computes, "async": waits}[kind]
+    with app.function(yields, name=name).stream(name) as items:
+        assert next(items) == 1
+        assert app.get(f"{name}-between", wait=20)
+    assert "takes no more items" in app.get(name, wait=20)
+    (run,) = app.runs(function=name)
+    assert run.state == "cancelled"
+    assert "takes no more items" in str(run.error)
+
+
 def test_an_error_after_items(app: cloudburst.App, name: str) -> None:
     @app.function(name=name, retries=3)
     def fails(key: str) -> Iterator[Any]:

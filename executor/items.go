@@ -8,16 +8,12 @@ import (
 )
 
 // connect makes the worker the one that the client's credit for the items of an invocation goes to, and returns how many may come
-// before more credit does. It returns an error when the client takes none any more.
-func (w *worker) connect(t *invocation, id uint64) (credit uint32, err error) {
-	credit, wanted := t.inv.Items.Connect(func(items uint32) {
+// before more credit does.
+func (w *worker) connect(t *invocation, id uint64) (credit uint32) {
+	return t.inv.Items.Connect(func(items uint32) {
 		// A failed send shows again at the next one, and as the end of the worker.
 		_ = w.sender.Send(&pb.Header{Body: &pb.Header_Credit{Credit: &pb.Credit{Id: id, Items: items}}}, nil)
 	})
-	if !wanted {
-		return 0, wire.Errorf(pb.Code_CODE_CANCELLED, "run %s: its client takes no more items", t.names())
-	}
-	return credit, nil
 }
 
 // item passes on what a function has yielded.

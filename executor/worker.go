@@ -155,10 +155,7 @@ func (w *worker) invoke(t *invocation) error {
 	}
 	header := w.frame.header(id, t)
 	if t.inv.Items != nil {
-		var err error
-		if w.frame.order.StreamCredit, err = w.connect(t, id); err != nil {
-			return err
-		}
+		w.frame.order.StreamCredit = w.connect(t, id)
 	}
 	return w.sender.Send(header, t.inv.Values)
 }

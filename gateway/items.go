@@ -1,9 +1,18 @@
 package gateway
 
 import (
+	"maps"
+	"slices"
+
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
 )
+
+// streaming is a run whose items go to a client.
+type streaming struct {
+	run   wire.RunID
+	items *wire.Items
+}
 
 // streamed starts a run whose result goes to the client item by item, as far as the client's credit goes.
 func (q *request) streamed(call *pb.Call, values [][]byte) {
@@ -16,7 +25,11 @@ func (q *request) streamed(call *pb.Call, values [][]byte) {
 		return
 	}
 	items := wire.NewItems(call.GetStreamCredit(), q.item)
-	if err := q.stream.addItems(q.id, items); err != nil {
+	way := streaming{items: items}
+	if len(call.GetRunId()) == len(way.run) { // if not, the scheduler refuses the call
+		way.run = wire.RunID(call.GetRunId())
+	}
+	if err := q.stream.addItems(q.id, way); err != nil {
 		q.fail(err)
 		return
 	}
@@ -32,21 +45,21 @@ func (q *request) item(value []byte) {
 	_ = q.stream.sender.Send(&pb.Header{Id: q.id, Body: &pb.Header_Item{Item: &pb.Item{}}}, [][]byte{value})
 }
 
-func (s *stream) addItems(id uint64, items *wire.Items) error {
+func (s *stream) addItems(id uint64, way streaming) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.left:
 		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the connection has ended")
-	case s.items[id] != nil:
+	case s.items[id].items != nil:
 		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call: the request %d of this connection has no answer yet", id)
 	case len(s.items) >= streamedMax:
 		return wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d runs stream their results over this connection, the limit; take or close some of them", streamedMax)
 	}
 	if s.items == nil {
-		s.items = make(map[uint64]*wire.Items)
+		s.items = make(map[uint64]streaming)
 	}
-	s.items[id] = items
+	s.items[id] = way
 	return nil
 }
 
@@ -59,14 +72,14 @@ func (s *stream) removeItems(id uint64) {
 // credit takes the client's word that it has taken items of a run, or that it wants no more of them.
 func (s *stream) credit(credit *pb.Credit) {
 	s.mu.Lock()
-	items := s.items[credit.GetId()]
+	way, there := s.items[credit.GetId()]
 	s.mu.Unlock()
 	switch {
-	case items == nil: // the run has ended meanwhile
+	case !there: // the run has ended meanwhile
 	case credit.GetItems() == 0:
-		items.Close()
+		s.cancelStreaming(way, "it takes no more items")
 	default:
-		items.Grant(credit.GetItems())
+		way.items.Grant(credit.GetItems())
 	}
 }
 
@@ -74,12 +87,16 @@ func (s *stream) credit(credit *pb.Credit) {
 func (s *stream) closeItems() {
 	s.mu.Lock()
 	s.left = true
-	left := make([]*wire.Items, 0, len(s.items))
-	for _, items := range s.items {
-		left = append(left, items)
-	}
+	left := slices.Collect(maps.Values(s.items))
 	s.mu.Unlock()
-	for _, items := range left {
-		items.Close()
+	for _, way := range left {
+		s.cancelStreaming(way, "its connection was closed while it took items")
 	}
+}
+
+// cancelStreaming ends a run whose items the client does not want any more.
+func (s *stream) cancelStreaming(way streaming, reason string) {
+	way.items.Close()
+	// One that has ended meanwhile does not matter.
+	_ = s.gateway.backend.Scheduler.Cancel(way.run, s.client(), reason)
 }

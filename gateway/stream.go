@@ -29,7 +29,7 @@ type stream struct {
 	mu      sync.Mutex
 	tied    map[wire.RunID]struct{}       // runs that end with the connection
 	watches map[uint64]context.CancelFunc // by the id of the request
-	items   map[uint64]*wire.Items        // of the runs that stream their results, likewise
+	items   map[uint64]streaming          // runs that stream their results, likewise
 	left    bool                          // the client has
 }
 

@@ -27,13 +27,12 @@ func NewItems(credit uint32, send func(value []byte)) *Items {
 	return &Items{send: send, granted: uint64(min(credit, ItemsAheadMax))}
 }
 
-// Connect has credit told to the worker that runs the function from now on, and returns how much there is. It reports false when
-// the client takes no items any more.
-func (i *Items) Connect(credit func(items uint32)) (items uint32, wanted bool) {
+// Connect has credit told to the worker that runs the function from now on, and returns how much there is.
+func (i *Items) Connect(credit func(items uint32)) (items uint32) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.credit = credit
-	return uint32(i.granted - i.sent), !i.closed
+	return uint32(i.granted - i.sent)
 }
 
 // Disconnect has credit told to no worker any more: the one that ran the function has answered.
@@ -57,17 +56,11 @@ func (i *Items) Grant(items uint32) {
 	}
 }
 
-// Close says that the client takes no more items. The function is told, and ends where it yields the next one.
+// Close says that the client takes no more items: those that still come are dropped. To end the function, cancel its run.
 func (i *Items) Close() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.closed {
-		return
-	}
 	i.closed = true
-	if i.credit != nil {
-		i.credit(0)
-	}
 }
 
 // Item passes an item on. It returns an error wrapping ErrFrame for one that there is no credit for.

@@ -16,9 +16,9 @@ func TestItems(t *testing.T) {
 		first := rapid.Uint32Range(1, 8).Draw(t, "credit")
 		items := NewItems(first, func(value []byte) { got = append(got, value...) })
 		room, sent := uint32(0), 0
-		credit, wanted := items.Connect(func(n uint32) { room += n })
-		if credit != first || !wanted {
-			t.Fatalf("connected with %d, %v", credit, wanted)
+		credit := items.Connect(func(n uint32) { room += n })
+		if credit != first {
+			t.Fatalf("connected with %d", credit)
 		}
 		room += credit
 		for range rapid.IntRange(0, 50).Draw(t, "steps") {
@@ -55,16 +55,12 @@ func TestItemsAreClosed(t *testing.T) {
 	items := NewItems(2, func([]byte) { got++ })
 	items.Connect(func(n uint32) { told = append(told, n) })
 	items.Close()
-	items.Close()
 	items.Grant(1)
 	if err := items.Item([]byte{1}); err != nil || got != 0 {
 		t.Errorf("an item that crosses the end: %v, %d were passed on", err, got)
 	}
-	if !slices.Equal(told, []uint32{0}) {
+	if len(told) > 0 {
 		t.Errorf("the worker was told %v", told)
-	}
-	if _, wanted := items.Connect(func(uint32) { t.Error("told again") }); wanted {
-		t.Error("items are wanted after the end")
 	}
 	items.Disconnect()
 	items.Grant(1)

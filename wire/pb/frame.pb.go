@@ -2092,7 +2092,7 @@ func (*Item) Descriptor() ([]byte, []int) {
 type Credit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`       // of the Call, or of the Invoke
-	Items         uint32                 `protobuf:"varint,2,opt,name=items,proto3" json:"items,omitempty"` // 0 = no more are wanted: the function ends where it yields the next one
+	Items         uint32                 `protobuf:"varint,2,opt,name=items,proto3" json:"items,omitempty"` // from a client: 0 = no more are wanted, and the run is cancelled
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -43,8 +43,8 @@ class Items(Iterator[T], AsyncIterator[T], Generic[T]):
     """What a generator function yields on the node, as it is yielded: ``for item in f.stream(x)``, or ``async for``.
 
     The function runs ahead of the program by 64 items, or 16 MiB of them if that is less, and then waits where it yields until
-    more are taken. What it raises is raised here after the items before it. ``close``, or the end of a ``with``, ends the
-    function where it yields; so does dropping the iterator, and losing the connection. One thread or task may use it at a time.
+    more are taken. What it raises is raised here after the items before it. ``close``, or the end of a ``with``, cancels the
+    run; so does dropping the iterator, and losing the connection. One thread or task may use it at a time.
     """
 
     def __init__(self, connection: Connection, request: Request, inbox: Inbox) -> None:
@@ -87,7 +87,7 @@ class Items(Iterator[T], AsyncIterator[T], Generic[T]):
             await _Answer(self)
 
     def close(self) -> None:
-        """Take no more items: the function ends where it yields the next one. A second call does nothing."""
+        """Take no more items, and cancel the run if it has not ended. A second call does nothing."""
         if not self._ended:
             self._ended = True
             self._connection.transport.forget(self._request)

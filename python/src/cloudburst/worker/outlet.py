@@ -26,42 +26,35 @@ class Outlet:
         self._invocation = invocation
         self._head = invocation.id + frame_pb2.Header(item=frame_pb2.Item()).SerializeToString()
         self._sizes: Deque[int] = deque()  # of the items that the client has not taken
-        self.closed = False  # the client takes no more
         # Each is changed by one thread at a time: by the one that puts, or by the one that reads the socket.
         self._sent = 0
         self._sent_bytes = 0
         self._granted = credit
         self._taken_bytes = 0
 
-    def put(self, item: Any) -> bool:
-        """Send an item, once there is room for it at the client; False when the client takes no more."""
+    def put(self, item: Any) -> None:
+        """Send an item, once there is room for it at the client."""
         try:
             encoded = codec.encode_parts(item)
         except Error as e:
             raise failure.ResultError(e, "an item")
-        self._channel.poll()  # for the client's word that it takes no more
         if not self._ready():
             self._channel.read_until(self._ready)
-        if self.closed:
-            return False
         size = codec.size_of(encoded)
         self._sizes.append(size)
         self._sent += 1
         self._sent_bytes += size
         self._channel.send_parts(frame.pack_raw(self._head, (encoded,)))
-        return True
 
     def grant(self, items: int) -> None:
-        """Take note that the client has taken so many items, or that it takes no more: 0."""
-        if items == 0:
-            self.closed = True
+        """Take note that the client has taken so many items."""
         for _ in range(min(items, len(self._sizes))):
             self._taken_bytes += self._sizes.popleft()
         self._granted += items
 
     def _ready(self) -> bool:
         ahead = self._sent_bytes - self._taken_bytes
-        return self.closed or (self._sent < self._granted and (ahead < BYTES_AHEAD_MAX or not self._sizes))
+        return self._sent < self._granted and (ahead < BYTES_AHEAD_MAX or not self._sizes)
 
 
 def streamed(call: Callable[..., Any], outlet: Outlet, to_end: Callable[[Any], Any]) -> Callable[..., None]:
@@ -80,9 +73,8 @@ def streamed(call: Callable[..., Any], outlet: Outlet, to_end: Callable[[Any], A
 def _put(items: Iterator[Any], outlet: Outlet) -> None:
     try:
         for item in items:
-            if not outlet.put(item):
-                return
-    finally:
+            outlet.put(item)
+    finally:  # Cancelled may come while an item waits for room; the generator does not see that, and is closed
         close = getattr(items, "close", None)
         if close is not None:
             close()
@@ -91,8 +83,7 @@ def _put(items: Iterator[Any], outlet: Outlet) -> None:
 async def _put_async(items: AsyncIterator[Any], outlet: Outlet) -> None:
     try:
         async for item in items:
-            if not outlet.put(item):
-                return
+            outlet.put(item)
     finally:
         close = getattr(items, "aclose", None)
         if close is not None:
