@@ -203,7 +203,7 @@ func TestCompaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.untilRecords(t, 40)
+	s.untilRecords(t, 80) // of 400; up to a kilobyte of small ones stays in each stream
 	s.stop()
 	s = startServer(t, anna.Config{}, dir)
 	if got := s.get(t, "k"); got != "199" {
