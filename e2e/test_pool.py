@@ -13,7 +13,7 @@ from e2e.node import Node, until
 
 Starter = Callable[..., Node]
 CORES = os.cpu_count() or 1
-FEW = 2  # workers beyond the cores that functions get that use the CPU
+FEW = 6  # workers beyond the cores that functions get that use the CPU: 2, and more where others keep them from the cores
 ONE_WORKER = {"CLOUDBURST_EXECUTOR__WORKERS_MIN": "1", "CLOUDBURST_EXECUTOR__WORKERS_MAX": "1"}
 
 

@@ -63,7 +63,7 @@ func BenchmarkSpawn(b *testing.B) {
 		}
 		inv := n.invocation("incr", 1)
 		answers := make(chan wire.Result, 1)
-		inv.Done = func(r wire.Result) { answers <- r }
+		inv.Trace, inv.Done = new(wire.Trace), func(r wire.Result) { answers <- r }
 		t := &invocation{inv: inv, queued: began, limit: time.Minute}
 		fresh.reserve(t)
 		n.mu.Unlock()

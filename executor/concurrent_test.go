@@ -13,7 +13,7 @@ func coroutine(concurrency uint32) *pb.Function {
 }
 
 func invocationOf(f *pb.Function) *invocation {
-	return &invocation{inv: &wire.Invocation{Steps: []wire.Step{{Function: f}}}, limit: time.Second}
+	return &invocation{inv: &wire.Invocation{Steps: []wire.Step{{Function: f}}, Trace: new(wire.Trace)}, limit: time.Second}
 }
 
 // What shares a worker with others of its kind: coroutine functions, not classes, generators, or functions in a row with others.

@@ -198,6 +198,7 @@ func TestALostInvocationThatHasNotStarted(t *testing.T) {
 	w, theirs := strangeWorker(t)
 	answers := make(chan wire.Result, 1)
 	inv := &wire.Invocation{Steps: []wire.Step{{Function: &pb.Function{Name: "f", Version: 1}}}, Attempt: 1, Done: func(r wire.Result) { answers <- r }}
+	inv.Trace = new(wire.Trace)
 	w.e.mu.Lock()
 	w.reserve(&invocation{queued: time.Now(), limit: time.Hour, inv: inv})
 	w.e.mu.Unlock()

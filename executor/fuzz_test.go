@@ -77,6 +77,7 @@ func strangeWorker(t testing.TB) (*worker, net.Conn) {
 }
 
 func (w *worker) give(t *invocation) {
+	t.inv.Trace = new(wire.Trace) // Invoke would have done it
 	w.e.mu.Lock()
 	w.reserve(t)
 	w.e.mu.Unlock()

@@ -175,7 +175,8 @@ func TestFunctionsThatUseTheCPUGetFewWorkers(t *testing.T) {
 	for _, s := range spinners {
 		within(t, s, "a spinner")
 	}
-	if started := n.Stats().Started; started > uint64(few) {
+	// A worker that others keep from the cores for long looks blocked, so a loaded machine may have more than a few.
+	if started := n.Stats().Started; started > 2*uint64(few) {
 		t.Errorf("%d workers for %d cores", started, runtime.NumCPU())
 	}
 }
