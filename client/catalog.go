@@ -35,6 +35,8 @@ type Function struct {
 	Priority int `json:"priority,omitempty"`
 	// QueueTimeout is how long it may wait until it starts; 0 = until its deadline.
 	QueueTimeout time.Duration `json:"queue_timeout_nanoseconds,omitempty"`
+	// Inline says whether a worker whose function waits for it may run it meanwhile.
+	Inline bool `json:"inline"`
 	// Timeout bounds one invocation; 0 = the node's default.
 	Timeout    time.Duration `json:"timeout_nanoseconds"`
 	Registered time.Time     `json:"registered"`
@@ -220,7 +222,7 @@ func (c *Client) functions(ctx context.Context, list *pb.ListFunctions) ([]Funct
 			Name: f.GetName(), Version: f.GetVersion(), Doc: f.GetDoc(),
 			Convention:    strings.ToLower(strings.TrimPrefix(f.GetConvention().String(), "CONVENTION_")),
 			PythonVersion: f.GetPythonVersion(), RetryOn: f.GetRetryOn(),
-			Concurrency: int(f.GetConcurrency()), Priority: int(f.GetPriority()),
+			Concurrency: int(f.GetConcurrency()), Priority: int(f.GetPriority()), Inline: !f.GetAlone(),
 			Timeout:      time.Duration(f.GetTimeoutMilliseconds()) * time.Millisecond,
 			Backoff:      time.Duration(f.GetBackoffMilliseconds()) * time.Millisecond,
 			QueueTimeout: time.Duration(f.GetQueueTimeoutMilliseconds()) * time.Millisecond,

@@ -229,7 +229,15 @@ def test_a_call_that_would_wait_too_long_for_its_turn(app: cloudburst.App, name:
 
 def test_settings_are_shown(node: Node, app: cloudburst.App, name: str) -> None:
     limit = cloudburst.RateLimit(3, per=0.5, key="x")
-    settings = {"retries": 2, "retry_on": ValueError, "backoff": 1.5, "concurrency": 4, "priority": 7, "queue_timeout": 9}
+    settings = {
+        "retries": 2,
+        "retry_on": ValueError,
+        "backoff": 1.5,
+        "concurrency": 4,
+        "priority": 7,
+        "queue_timeout": 9,
+        "inline": False,
+    }
     app.function(lambda x: x, name=name, rate_limit=limit, **settings).register()  # type: ignore[call-overload]
     shown = [" ".join(line.split()) for line in node.cli("fn", "describe", name).stdout.splitlines()]
     assert {
@@ -239,13 +247,14 @@ def test_settings_are_shown(node: Node, app: cloudburst.App, name: str) -> None:
         "rate limit 3/500ms for each x",
         "priority 7",
         "queue timeout 9s",
+        "inline no: it runs in a worker that waits for nothing",
     } <= set(shown)
     (listed,) = node.json("fn", "ls", name)
     assert listed["rate_limit"] == {"starts": 3, "period_nanoseconds": 500_000_000, "key": "x"}
-    assert (listed["retries"], listed["concurrency"], listed["priority"]) == (2, 4, 7)
+    assert (listed["retries"], listed["concurrency"], listed["priority"], listed["inline"]) == (2, 4, 7, False)
     app.function(lambda: 1, name=f"{name}-plain").register()
     (plain,) = node.json("fn", "ls", f"{name}-plain")
-    assert plain["retries"] is None
+    assert (plain["retries"], plain["inline"]) == (None, True)
 
 
 def test_a_full_queue_says_when_to_come_back(own_node: Callable[..., Node]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
@@ -172,28 +172,7 @@ def test_a_child_that_outlives_its_deadline(app: cloudburst.App) -> None:
 
 
 def test_a_lock_of_the_process_held_across_a_wait(app: cloudburst.App, tmp_path: Path) -> None:
-    """On the thread that holds it the child can never have it: the deadline says so, or another worker runs the child."""
-
-    @app.function(timeout=2)
-    def wants() -> str:
-        import builtins
-
-        with builtins.lock:  # type: ignore[attr-defined]
-            return "had it"
-
-    @app.function
-    def holds() -> str:
-        import builtins
-        import threading
-
-        lock = builtins.__dict__.setdefault("lock", threading.Lock())
-        with lock:
-            try:
-                return str(wants.remote().get())
-            except Exception as e:
-                return type(e).__name__
-
-    assert holds.remote().get(PATIENCE) in ("had it", "DeadlineExceededError", "AttributeError")
+    """On the thread that holds it the child can never have it: the deadline says so, unless another worker runs the child."""
 
     @app.function(inline=False)
     def apart() -> int:
@@ -225,6 +204,37 @@ def test_a_lock_of_the_process_held_across_a_wait(app: cloudburst.App, tmp_path:
                 return str(e)
 
     assert "locks@1" in across.remote(str(tmp_path / "lock")).get(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("child_options", "parent_options", "runs"),
+    [({"timeout": 2}, {}, 2), ({"inline": False}, {}, 1), ({}, {"retries": 0}, 1)],
+    ids=["helps", "inline=False", "retries=0"],
+)
+def test_a_lock_of_the_only_worker(own_node: Callable[..., Node], child_options: Any, parent_options: Any, runs: int) -> None:
+    """A nested child waits for the lock of its own thread until it is stopped. Its parent then runs again, without helping."""
+    own_node(environment={"CLOUDBURST_EXECUTOR__WORKERS_MIN": "1", "CLOUDBURST_EXECUTOR__WORKERS_MAX": "1"})
+    app = cloudburst.connect()
+
+    @app.function(**child_options)
+    def wants() -> int:
+        import builtins
+        import threading
+
+        with builtins.__dict__.setdefault("lock", threading.Lock()):
+            return os.getpid()
+
+    @app.function
+    def holds() -> bool:
+        import builtins
+        import threading
+
+        cloudburst.context().increment("runs")
+        with builtins.__dict__.setdefault("lock", threading.Lock()):
+            return bool(wants.remote().get() != os.getpid())
+
+    assert holds.options(**parent_options).remote().get(PATIENCE)
+    assert app.get("runs") == runs
 
 
 def test_threads_of_a_function_call(app: cloudburst.App, two: Node, leaf: Any) -> None:

@@ -22,17 +22,7 @@ func (t *invocation) nests() bool {
 
 // precious reports whether an invocation should not share the fate of another one: it may run at most once, or has lost a worker to one
 // before.
-func (t *invocation) precious() bool {
-	if t.inv.Along {
-		return true
-	}
-	for i := range t.inv.Steps {
-		if f := t.inv.Steps[i].Function; f.Retries != nil && f.GetRetries() == 0 {
-			return true
-		}
-	}
-	return false
-}
+func (t *invocation) precious() bool { return t.inv.Once || t.inv.Along }
 
 // helping returns the wait in which a worker can carry out invocations, or nil. One that runs something precious does so only as a
 // last resort. Executor.mu is held.

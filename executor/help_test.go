@@ -30,6 +30,11 @@ func stepOf(f *pb.Function) []wire.Step { return []wire.Step{{Function: f}} }
 
 // startHost returns a worker that runs a function of run 1.
 func startHost(t *testing.T, f *pb.Function) *host {
+	return startHostOf(t, &wire.Invocation{Steps: stepOf(f)})
+}
+
+// startHostOf returns a worker that runs an invocation as that of run 1.
+func startHostOf(t *testing.T, inv *wire.Invocation) *host {
 	w, socket := strangeWorker(t)
 	h := &host{t: t, w: w, socket: socket, frames: wire.NewFrameReader(socket)}
 	for _, name := range []string{"parent", "child"} {
@@ -37,9 +42,8 @@ func startHost(t *testing.T, f *pb.Function) *host {
 	}
 	ended := make(chan wire.Result, 2)
 	h.ended = ended
-	w.give(&invocation{queued: time.Now(), limit: time.Hour, inv: &wire.Invocation{
-		RunID: run(1), Steps: stepOf(f), Attempt: 1, Done: func(r wire.Result) { ended <- r },
-	}})
+	inv.RunID, inv.Attempt, inv.Done = run(1), 1, func(r wire.Result) { ended <- r }
+	w.give(&invocation{queued: time.Now(), limit: time.Hour, inv: inv})
 	w.exited <- "was a test"
 	done := make(chan struct{})
 	go func() { w.read(); close(done) }()
@@ -195,18 +199,21 @@ func TestAWaitThatEndsWithoutAnOrder(t *testing.T) {
 
 func TestWhatIsNotNested(t *testing.T) {
 	t.Parallel()
-	never := uint32(0)
-	for name, c := range map[string]struct{ host, guest *pb.Function }{
-		"alone":         {parent(), &pb.Function{Name: "child", Version: 1, Alone: true}},
-		"a coroutine":   {parent(), &pb.Function{Name: "child", Version: 1, Coroutine: true}},
-		"a generator":   {parent(), &pb.Function{Name: "child", Version: 1, Generator: true}},
-		"at most once":  {&pb.Function{Name: "parent", Version: 1, Retries: &never}, child()},
-		"and its twin":  {&pb.Function{Name: "parent", Version: 1, Retries: &never}, &pb.Function{Name: "child", Version: 1, Retries: &never}},
-		"a class there": {parent(), &pb.Function{Name: "child", Version: 1, Convention: pb.Convention_CONVENTION_CLASS}},
+	for name, c := range map[string]struct {
+		host  wire.Invocation
+		guest *pb.Function
+	}{
+		"alone":            {guest: &pb.Function{Name: "child", Version: 1, Alone: true}},
+		"a coroutine":      {guest: &pb.Function{Name: "child", Version: 1, Coroutine: true}},
+		"a generator":      {guest: &pb.Function{Name: "child", Version: 1, Generator: true}},
+		"a class":          {guest: &pb.Function{Name: "child", Version: 1, Convention: pb.Convention_CONVENTION_CLASS}},
+		"at most once":     {host: wire.Invocation{Once: true}, guest: child()},
+		"lost with others": {host: wire.Invocation{Along: true}, guest: child()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := startHost(t, c.host)
+			c.host.Steps = stepOf(parent())
+			h := startHostOf(t, &c.host)
 			h.call(2, c.guest)
 			h.waits(5, 1, run(2))
 			h.nothing()
@@ -218,8 +225,7 @@ func TestWhatIsNotNested(t *testing.T) {
 
 func TestTheLastResort(t *testing.T) {
 	t.Parallel()
-	never := uint32(0)
-	h := startHost(t, &pb.Function{Name: "parent", Version: 1, Retries: &never})
+	h := startHostOf(t, &wire.Invocation{Steps: stepOf(parent()), Once: true})
 	h.call(2, child())
 	h.waits(5, 1, run(2))
 	h.w.e.help()

@@ -30,9 +30,9 @@ func (r *run) retries(f *pb.Function) (n uint32, said bool) {
 	return 0, false
 }
 
-// atMostOnce reports whether one of the run's functions may run at most once.
-func (r *run) atMostOnce() bool {
-	return slices.ContainsFunc(r.plan.functions, func(f *pb.Function) bool {
+// atMostOnce reports whether one of these functions of the run may run at most once.
+func (r *run) atMostOnce(functions []*pb.Function) bool {
+	return slices.ContainsFunc(functions, func(f *pb.Function) bool {
 		n, said := r.retries(f)
 		return said && n == 0
 	})

@@ -68,6 +68,9 @@ func TestAttemptsAreBounded(t *testing.T) {
 			if want := counted[f.GetName()] + 1; inv.Attempt != want {
 				t.Fatalf("%s: attempt %d, want %d", f.GetName(), inv.Attempt, want)
 			}
+			if once := said && bound == 0; inv.Once != once {
+				t.Fatalf("%s: said to run at most once: %v, want %v", f.GetName(), inv.Once, once)
+			}
 			what := rapid.SampledFrom([]string{"returns", "returns", "raises", "is lost", "is lost", "is not started", "is lost along"}).Draw(t, f.GetName())
 			if what != "is not started" {
 				executed[f.GetName()]++

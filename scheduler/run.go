@@ -229,7 +229,7 @@ func (r *run) assemble(chain *chain) *wire.Invocation {
 	steps := r.steps[chain.first:chain.end:chain.end]
 	out := &wire.Invocation{
 		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth, Attempt: 1,
-		Priority: r.priorityOf(chain), QueueTimeout: r.queueTimeout(chain),
+		Priority: r.priorityOf(chain), QueueTimeout: r.queueTimeout(chain), Once: r.atMostOnce(r.plan.functions[chain.first:chain.end]),
 	}
 	upstream := r.upstream(chain)
 	if len(upstream) == 0 {

@@ -44,6 +44,8 @@ type Invocation struct {
 	// ahead of others, into a full queue too.
 	Attempt uint32
 	Again   bool
+	// Once says that it may run at most once.
+	Once bool
 	// Along says that it has lost a worker to another invocation in it.
 	Along bool
 	// Items takes what the last step yields, if its result is streamed; then the Result of Done has no value to speak of.

@@ -114,6 +114,7 @@ func (c *cli) describeFunction(ref string) func(context.Context, *client.Client)
 			"rate limit", settings.rateLimit,
 			"priority", fmt.Sprint(f.Priority),
 			"queue timeout", settings.queueTimeout,
+			"inline", settings.inline,
 			"size", bytesText(f.SizeBytes),
 			"registered", moment(f.Registered),
 			"versions", strings.Trim(fmt.Sprint(numbers), "[]"),
@@ -124,13 +125,14 @@ func (c *cli) describeFunction(ref string) func(context.Context, *client.Client)
 
 // settings is what a function says of how often it may run, and when, for people.
 type settings struct {
-	timeout, retries, backoff, concurrency, rateLimit, queueTimeout string
+	timeout, retries, backoff, concurrency, rateLimit, queueTimeout, inline string
 }
 
 func settingsOf(f client.Function) settings {
 	s := settings{
 		timeout: "the node's default", retries: "none after an exception, 2 after the loss of its worker", backoff: "the node's default",
 		concurrency: "any number", rateLimit: "none", queueTimeout: "until the deadline",
+		inline: "yes: a worker that waits for it may run it",
 	}
 	if f.Timeout > 0 {
 		s.timeout = f.Timeout.String()
@@ -154,6 +156,9 @@ func settingsOf(f client.Function) settings {
 	}
 	if f.QueueTimeout > 0 {
 		s.queueTimeout = f.QueueTimeout.String()
+	}
+	if !f.Inline {
+		s.inline = "no: it runs in a worker that waits for nothing"
 	}
 	return s
 }
