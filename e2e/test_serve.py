@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import json
 import stat
 import subprocess
 import time
@@ -55,10 +56,14 @@ def test_the_ready_line_is_one_and_names_the_url(own_node: Starter) -> None:
 
 
 def test_the_token_is_for_its_owner_alone(node: Node) -> None:
-    saved = node.config / "cloudburst" / "token"
+    (saved,) = (
+        path
+        for path in (node.config / "cloudburst" / "contexts").iterdir()
+        if not path.name.startswith(".") and json.loads(path.read_text())["address"].endswith(node.address)
+    )
     for file in (node.data / "token", saved):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
-        assert file.read_text().strip() == node.token
+    assert (node.data / "token").read_text().strip() == json.loads(saved.read_text())["token"] == node.token
     assert len(node.token) >= 32
 
 
