@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
-import json
 import stat
 import subprocess
 import time
