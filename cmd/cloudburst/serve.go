@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -19,9 +18,6 @@ import (
 
 // exitSignal is added to the number of the signal that cut a node, as shells do.
 const exitSignal = 128
-
-// gcPercent trades a little work of the collector for a smaller process; GOGC overrides it.
-const gcPercent = 50
 
 // flagSettings are the settings that have a flag, and its words.
 var flagSettings = []struct{ flag, setting, usage string }{
@@ -148,9 +144,7 @@ func serveBanner(r node.Ready) string {
 
 // serve runs a node until a signal drains it, or a second one cuts it. It prints the banner when the node is ready.
 func (c *cli) serve(ctx context.Context, cfg node.Config, banner func(node.Ready) string) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	collectSeldom()
 	cfg.Version = readBuild().Version
 	c.serveOutput(&cfg)
 	cfg.OnReady = func(r node.Ready) { _ = c.say("%s", banner(r)) }
