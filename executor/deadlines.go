@@ -131,6 +131,7 @@ func (e *Executor) tick(now time.Time) (busy bool) {
 func (w *worker) condemn(now time.Time) bool {
 	for _, s := range w.slots {
 		if now.After(s.t.deadline) {
+			s.t.awaited = w.e.awaited(s, now)
 			s.t.overdue, w.condemned = true, true
 			w.e.stats.overdue.Add(1)
 		}

@@ -85,6 +85,9 @@ func (e *Executor) died(w *worker, cause error) {
 
 // late returns the error of an invocation that ran past its deadline.
 func (t *invocation) late(what string) *wire.Error {
+	if t.awaited != "" {
+		what += "; " + t.awaited
+	}
 	return wire.Errorf(pb.Code_CODE_DEADLINE_EXCEEDED, "run %s: it was not done at its deadline, %v after it was queued, %s",
 		t.names(), t.deadline.Sub(t.queued).Round(time.Millisecond), what)
 }

@@ -305,6 +305,34 @@ func TestANestedInvocationPastItsDeadline(t *testing.T) {
 	equal(t, within(t, h.ended, "the loss of the host").Lost, wire.LostAlong)
 }
 
+func TestAFunctionThatRunsOutOfTimeSaysWhatItWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		guest *pb.Function
+		says  []string
+	}{
+		"not started": {
+			&pb.Function{Name: "child", Version: 1, Alone: true},
+			[]string{"parent@1", "so its worker was stopped", "it waited for run " + run(2).String() + " of child@1, which had not started"},
+		},
+		"running": {child(), []string{"it waited for run " + run(2).String() + " of child@1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := startHost(t, parent())
+			h.call(2, c.guest)
+			h.waits(5, 1, run(2))
+			if c.guest.GetAlone() {
+				h.nothing()
+			} else {
+				h.read()
+			}
+			h.w.e.tick(time.Now().Add(2 * time.Hour))
+			wantError(t, within(t, h.ended, "the end").Err, wire.ErrDeadlineExceeded, c.says...)
+		})
+	}
+}
+
 func TestMessagesReachTheInvocationThatTheyAreFor(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, parent())

@@ -21,8 +21,9 @@ type invocation struct {
 	limit  time.Duration // how long it may run
 	// deadline is when it is stopped; set when a worker is reserved for it.
 	deadline time.Time
-	slot     *slot // in which a worker runs it; set when a worker is reserved for it
-	overdue  bool  // its worker was killed because it ran for too long
+	slot     *slot  // in which a worker runs it; set when a worker is reserved for it
+	overdue  bool   // its worker was killed because it ran for too long
+	awaited  string // the run that it waited for then; empty if it did not wait
 
 	// Of one that is cancelled while it runs. Guarded by Executor.mu.
 	giveUp    time.Time // when its worker is replaced; zero before it is told

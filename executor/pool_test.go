@@ -39,13 +39,13 @@ func TestAFunctionWithALimit(t *testing.T) {
 	late := limited()
 	late.RunID, late.QueueTimeout = wire.RunID{9}, time.Minute
 	third := n.begin(late)
-	if why := n.Unstarted(late.RunID); !strings.Contains(why, "at most 1 invocations of wait_for run at once") {
+	if why := n.Unstarted(late.RunID); !strings.Contains(why, "wait_for runs only so often at once on a node: concurrency=1") {
 		t.Error(why)
 	}
 	equal(t, n.Unstarted(wire.RunID{77}), "")
 	expired := limited()
 	expired.QueueTimeout = 20 * time.Millisecond
-	wantError(t, n.failed(n.begin(expired)), wire.ErrDeadlineExceeded, "queue_timeout", "(concurrency)")
+	wantError(t, n.failed(n.begin(expired)), wire.ErrDeadlineExceeded, "queue_timeout", "concurrency=1")
 	n.put(lww("k", encode(t, 5)))
 	for _, answer := range []<-chan wire.Result{first, second, third} {
 		equal(t, within(t, answer, "an answer").Err, (*wire.Error)(nil))

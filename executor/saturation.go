@@ -129,6 +129,33 @@ func (e *Executor) doing(s *slot, known map[wire.RunID]string) string {
 	return name
 }
 
+// awaited says for which run that is under way a function waits, and why that has not started; nothing when it waits for none. e.mu is held.
+func (e *Executor) awaited(s *slot, now time.Time) string {
+	if len(s.waits) == 0 {
+		return ""
+	}
+	runs := s.waits[len(s.waits)-1].runs // the other waits are of other threads, or over
+	for _, run := range runs[:min(len(runs), backlogNames)] {
+		if t := e.queued(run); t != nil {
+			return fmt.Sprintf("it waited for run %v of %s, which had not started: %s", run, t.names(), e.unstarted(t, now))
+		}
+		for _, w := range e.workers {
+			for _, other := range w.slots {
+				if other.t.inv.RunID == run {
+					return fmt.Sprintf("it waited for run %v of %s", run, other.t.names())
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// queued returns an invocation of a run that waits for a worker, or nil. e.mu is held.
+func (e *Executor) queued(run wire.RunID) (t *invocation) {
+	e.lanes(func(l *lane) { t = cmp.Or(t, l.find(run)) })
+	return t
+}
+
 // group is several invocations that are described in one.
 type group struct {
 	name  string
@@ -158,8 +185,7 @@ func (e *Executor) Unstarted(run wire.RunID) string {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var t *invocation
-	e.lanes(func(l *lane) { t = cmp.Or(t, l.find(run)) })
+	t := e.queued(run)
 	if t == nil {
 		return ""
 	}
@@ -173,7 +199,7 @@ func (e *Executor) unstarted(t *invocation, now time.Time) string {
 	case f.GetConvention() == pb.Convention_CONVENTION_CLASS:
 		return fmt.Sprintf("it waited for %v, because a class runs one invocation at a time", waited)
 	case !e.shared.admits(t):
-		return fmt.Sprintf("it waited for %v, because at most %d invocations of %s run at once on a node (concurrency)", waited, f.GetConcurrency(), f.GetName())
+		return fmt.Sprintf("it waited for %v, because %s runs only so often at once on a node: concurrency=%d", waited, f.GetName(), f.GetConcurrency())
 	}
 	// Many may run out of time together.
 	if now.Sub(e.saturation.described) > time.Second/10 {
