@@ -174,22 +174,40 @@ func (k *kernels) explain(err error) error {
 	return err
 }
 
+// keepAlive tells the kernel that a publish gets on, until the function that it returns is called. While a large state waits for its turn
+// and is cut into chunks the log acknowledges nothing, and a kernel that gave up then would have it published again, beside the first. A
+// log that does not answer fails the chunks themselves.
+func (k *kernels) keepAlive(shard *shard, publish uint64, partition int) (end func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		alive := time.NewTicker(k.cfg.PublishTimeout / 2)
+		defer alive.Stop()
+		for {
+			select {
+			case <-alive.C:
+				k.step(shard, &kernel.Advanced{Publish: publish, Partition: partition})
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
 // upload publishes a large state, which has a record for itself, on a goroutine of its own. There are never more of them than large
 // publishes may be outstanding.
 func (k *kernels) upload(shard *shard, m kernel.Publish) {
 	started := k.tasks.start(func(ctx context.Context) {
-		alive := time.NewTicker(k.cfg.PublishTimeout / 2)
-		defer alive.Stop()
-		for waiting := true; waiting; {
-			select {
-			case k.uploading <- struct{}{}:
-				defer func() { <-k.uploading }()
-				waiting = false
-			case <-alive.C:
-				k.step(shard, &kernel.Advanced{Publish: m.ID, Partition: m.Partition})
-			case <-ctx.Done():
-				return
-			}
+		defer k.keepAlive(shard, m.ID, m.Partition)()
+		select {
+		case k.uploading <- struct{}{}:
+			defer func() { <-k.uploading }()
+		case <-ctx.Done():
+			return
 		}
 		if err := shard.publisher.upload(ctx, &m, time.Now()); err != nil {
 			k.step(shard, &kernel.Failed{Publish: m.ID, Err: err})
