@@ -172,7 +172,8 @@ def test_an_idle_node_uses_no_processor(own_node: Starter) -> None:
 
 
 def test_memory_is_flat(own_node: Starter) -> None:
-    node = own_node()
+    # The collector runs often, or 64 MiB of what nothing needs any more would hide what is kept.
+    node = own_node(environment={"GOGC": "50"})
     assert node.resident_bytes() < RESIDENT_BYTES_MAX
     cloud = CloudburstConnection("127.0.0.1", "127.0.0.1", local=True)
     cloud.register(lambda _, x: x, "f")
