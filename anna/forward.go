@@ -13,7 +13,7 @@ import (
 	"cloudburst/wire/pb"
 )
 
-// forwarder makes writes and reads of keys of which this node is not a master: it asks masters on other nodes. Safe for concurrent use.
+// forwarder makes writes and reads of keys whose masters are other nodes: it asks those. Safe for concurrent use.
 type forwarder struct {
 	asks     *asker
 	caches   *caches

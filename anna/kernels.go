@@ -249,7 +249,8 @@ func (k *kernels) pulseTime() uint64 {
 	return k.stamps.clock.Reached(k.stamps.wall())
 }
 
-// news merges what this node holds of a key of which it is a master into what another holds, and returns it if that had not all of it.
+// news merges what this node, a master of the key, holds into what another one holds. It returns what this node
+// holds, or nil when the other one lacked nothing.
 func (k *kernels) news(key string, held *lattice.State) *lattice.State {
 	slot, shard := k.shardOf(key)
 	if !k.serves[slot].Load() {

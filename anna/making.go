@@ -17,7 +17,7 @@ var errMakingMax = wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%d writes that depend
 // Its zero value is ready to use. Safe for concurrent use.
 type making struct {
 	mu sync.Mutex
-	// queues has an entry for each key of which a write is being made: the writes that wait for it, first come first.
+	// queues has the writes that wait, in the order in which they came, for each key that a write is under way to.
 	queues  map[string][]func()
 	waiting int // in all queues
 }

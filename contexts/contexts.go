@@ -7,7 +7,7 @@
 //	contexts/NAME   the context NAME, as JSON
 //	context         the name of the current one
 //
-// Only the user can read them. Each is replaced in one step, and whoever changes one holds the lock contexts/.lock meanwhile.
+// Only the user can read them. Each is replaced in one step, and a process that changes one holds the lock contexts/.lock meanwhile.
 package contexts
 
 import (

@@ -94,7 +94,7 @@ func (h *host) call(n byte, f *pb.Function, values ...[]byte) <-chan wire.Result
 	return answers
 }
 
-// nothing fails the test when the worker has been ordered something: the answer to a host call that is asked for now comes first.
+// nothing fails the test when the executor has sent the worker an order: the answer to a host call that is made now must come first.
 func (h *host) nothing() {
 	h.t.Helper()
 	h.send(&pb.Header{Id: 99, Body: &pb.Header_Send{Send: &pb.Send{Member: "here", Number: 77}}}, one)

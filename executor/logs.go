@@ -94,8 +94,8 @@ func (w *worker) wrote(line string) {
 	w.e.cfg.Logger.Info(line, attributes...)
 }
 
-// logPipe is what a worker and its children write past Python's own streams. Whoever wants to know what has been written until now
-// reads it; a goroutine of its own does when it comes.
+// logPipe is what a worker and its children write past Python's own streams. What needs to know what has been written until
+// now reads it; a goroutine of its own reads when something comes.
 type logPipe struct {
 	file *os.File
 	raw  syscall.RawConn

@@ -118,7 +118,7 @@ func (f *failures) summarize(ended map[string]*tally) {
 	}
 }
 
-// shortenTo returns the beginning of a text that is longer than so many bytes.
+// shortenTo returns the beginning of a string that is longer than so many bytes.
 func shortenTo(text string, bytesMax int) string {
 	if len(text) <= bytesMax {
 		return text

@@ -34,7 +34,7 @@ func check(call *pb.Call) (wire.RunID, error) {
 	return wire.RunID(call.GetRunId()), nil
 }
 
-// printable reports whether a text can be shown as it is.
+// printable reports whether a string can be shown as it is.
 func printable(text string) bool {
 	if !utf8.ValidString(text) {
 		return false

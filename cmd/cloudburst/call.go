@@ -56,7 +56,7 @@ What the run prints goes to stderr as it comes, with control characters shown as
 	})
 	cmd.Flags().BoolVar(&i.dag, "dag", false, "call the DAG of this name, even if there is a function of the same name")
 	cmd.Flags().DurationVar(&i.timeout, "timeout", 5*time.Minute, "how long the run may take, such as 500ms or 2m")
-	cmd.Flags().StringVar(&i.with.Label, "label", "", "a text that is shown with the run and can be searched for: cloudburst runs ls --label")
+	cmd.Flags().StringVar(&i.with.Label, "label", "", "words that are shown with the run, and by which it is found: cloudburst runs ls --label")
 	cmd.Flags().StringVar(&i.with.RunID, "run-id", "", "the id of the run, 32 hexadecimal digits; a second call with it gets the result of the first (default: a random one)")
 	cmd.Flags().BoolVarP(&i.quiet, "quiet", "q", false, "do not show what the run prints")
 	return cmd

@@ -95,7 +95,7 @@ func devBanner(r node.Ready) string {
 	which := "the current one: your programs on this machine find this node by themselves"
 	switch {
 	case name == "":
-		name, which = "none", "there is no directory for it; your programs need the two variables below"
+		name, which = "none", "this user has no configuration directory to keep it in; your programs need the two variables below"
 	case name != r.Context.Current.Name:
 		connect, flag = fmt.Sprintf("context=%q", name), " --context "+name
 		which = fmt.Sprintf("your programs keep using context %s (%s) unless they say context=%q;\n           to let all of them use this node: cloudburst context use %s",

@@ -277,7 +277,7 @@ func oneLine(e *client.RunError) string {
 	return first
 }
 
-// printableLines is printable for a text of several lines.
+// printableLines is printable for a string of several lines.
 func printableLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
