@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 import types
 from typing import Any
@@ -66,3 +67,11 @@ def test_the_version_of_this_side(monkeypatch: pytest.MonkeyPatch, message: str,
     assert compared(message) == f"{message}; this program has {package}"
     assert compared(compared(message)) == compared(message)
     assert compared("it is not a number") == "it is not a number"
+
+
+def test_what_only_errors_need_is_not_imported() -> None:
+    """Importing the package costs every program; the workers have what errors need from their zygote."""
+    program = "import sys; before = set(sys.modules); import cloudburst; print(*sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "cloudburst.codec._versions" in loaded
+    assert not {"importlib.metadata", "pickletools"} & set(loaded)

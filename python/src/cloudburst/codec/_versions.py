@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import pickletools
 import re
 import sys
 from typing import Any, Dict, List
@@ -16,6 +14,8 @@ _HERE = "; this program has "
 
 def loaded_with(data: Any) -> str:
     """Return, for people, which versions of the packages that a pickle names are in this process."""
+    import pickletools  # only for an error, as importlib.metadata below: programs start sooner without
+
     tops: Dict[str, None] = {}
     try:
         for _, argument, _ in pickletools.genops(bytes(memoryview(data)[:_SEARCHED_BYTES_MAX])):
@@ -51,6 +51,8 @@ def _version(name: str) -> List[str]:
     version = getattr(sys.modules.get(name), "__version__", None)
     if isinstance(version, str):
         return [version]
+    import importlib.metadata
+
     try:
         return [importlib.metadata.version(name)]
     except importlib.metadata.PackageNotFoundError:

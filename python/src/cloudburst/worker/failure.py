@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import linecache
+import pickletools
 import tokenize
 import traceback
 from pathlib import Path
@@ -16,7 +18,7 @@ from cloudburst.v1 import error_pb2
 __all__ = ["ResultError", "describe"]
 
 # Looked at only when something fails, and wanted then without the cost of an import: a zygote has them loaded.
-_WARM = (linecache, tokenize, _explain)
+_WARM = (importlib.metadata, linecache, pickletools, tokenize, _explain)
 
 NAME_MAX = 1 << 10
 MESSAGE_MAX = 16 << 10
