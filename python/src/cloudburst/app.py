@@ -29,9 +29,9 @@ from cloudburst.errors import DagNotFoundError, FunctionNotFoundError, InvalidAr
 from cloudburst.flow import Exceptions, Flow, RateLimit
 from cloudburst.function import Function, new_function
 from cloudburst.future import Future
-from cloudburst.logs import LogLine, Printer, lines, run_id_of
+from cloudburst.logs import LogLine, Printer, lines
 from cloudburst.pipeline import Pipeline, described
-from cloudburst.runs import Run, cancel, checked_run_id, run, runs
+from cloudburst.runs import Run, cancel, checked_run_id, run, run_id_of, runs
 from cloudburst.session import Session
 from cloudburst.stage import P, R
 from cloudburst.v1 import store_pb2

@@ -14,13 +14,14 @@ from cloudburst.frame import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX, Buffer
 from cloudburst.request import Frame, Request, kept, next_id, varint
 from cloudburst.v1 import frame_pb2
 
-__all__ = ["CallHead", "Shape", "new_run_id", "result_key", "run_of_key"]
+__all__ = ["RUN_ID_BYTES", "CallHead", "Shape", "new_run_id", "result_key", "run_of_key"]
 
 Shape = Tuple[str, int, Tuple[str, ...]]
 """A function, the number of its positional arguments, and the names of its keyword arguments."""
 
+RUN_ID_BYTES = 16
+
 _GATHER_BYTES = 32 << 10  # payload from which a frame is sent in pieces instead of being copied together
-_RUN_ID_BYTES = 16
 _RESULT_PREFIX = "cloudburst/result/"
 
 _pack_prefix = Struct("<II").pack
@@ -31,7 +32,7 @@ _PREFIX_BYTES = 8
 _ONE_SIZE = [b"\x12\x01" + varint(size) for size in range(0x80)]
 
 
-_PARENT = b"\x52" + varint(_RUN_ID_BYTES)  # field 10 of a Call
+_PARENT = b"\x52" + varint(RUN_ID_BYTES)  # field 10 of a Call
 _parent: Optional[Callable[[], Optional[bytes]]] = None  # returns the run whose function calls; None where no function runs
 
 
@@ -43,7 +44,7 @@ def set_parent(parent: Callable[[], Optional[bytes]]) -> None:
 
 def new_run_id() -> bytes:
     """Return the name of a new run. Never twice the same, also in processes that were forked."""
-    return os.urandom(_RUN_ID_BYTES)
+    return os.urandom(RUN_ID_BYTES)
 
 
 def result_key(run_id: bytes) -> str:
@@ -53,12 +54,14 @@ def result_key(run_id: bytes) -> str:
 
 def run_of_key(key: str) -> bytes:
     """Return the id of the run whose result the node keeps under a key; empty when the key does not say."""
-    digits = key[len(_RESULT_PREFIX) :]
+    if not key.startswith(_RESULT_PREFIX):
+        return b""
     try:
-        run_id = bytes.fromhex(digits) if key.startswith(_RESULT_PREFIX) else b""
+        run_id = bytes.fromhex(key[len(_RESULT_PREFIX) :])
     except ValueError:
         return b""
-    return run_id if len(run_id) == _RUN_ID_BYTES else b""
+    # fromhex also takes blanks and capitals, which are in the key of no result.
+    return run_id if len(run_id) == RUN_ID_BYTES and result_key(run_id) == key else b""
 
 
 class CallHead:
@@ -71,10 +74,10 @@ class CallHead:
         self.what = what
         self.once = once
         self._after = call.SerializeToString()  # run_id is the first field, so all others come after it
-        run_id_field = b"\x0a" + varint(_RUN_ID_BYTES)
-        size = len(run_id_field) + _RUN_ID_BYTES + len(self._after)
+        run_id_field = b"\x0a" + varint(RUN_ID_BYTES)
+        size = len(run_id_field) + RUN_ID_BYTES + len(self._after)
         self._before = b"\x52" + varint(size) + run_id_field
-        self._before_nested = b"\x52" + varint(size + len(_PARENT) + _RUN_ID_BYTES) + run_id_field  # followed by a parent
+        self._before_nested = b"\x52" + varint(size + len(_PARENT) + RUN_ID_BYTES) + run_id_field  # followed by a parent
 
     def _around(self) -> Tuple[bytes, bytes]:
         """Return what stands before the run id and after it."""
@@ -95,7 +98,7 @@ class CallHead:
             return self._large(number, run_id, values, deadline)
         packed = _ONE_SIZE[total] if total < 0x80 and len(values) == 1 else _packed(list(map(len, values)))
         before, after = (self._before, self._after) if _parent is None else self._around()
-        header_bytes = 1 + len(number) + len(packed) + len(before) + _RUN_ID_BYTES + len(after)
+        header_bytes = 1 + len(number) + len(packed) + len(before) + RUN_ID_BYTES + len(after)
         frame = b"".join((_pack_prefix(header_bytes, total), b"\x08", number, packed, before, run_id, after, payload))
         if header_bytes > HEADER_BYTES_MAX:
             raise self._header_too_large(header_bytes)
@@ -119,7 +122,7 @@ class CallHead:
             )
         packed = _packed(sizes)
         before, after = self._around()
-        header_bytes = 1 + len(number) + len(packed) + len(before) + _RUN_ID_BYTES + len(after)
+        header_bytes = 1 + len(number) + len(packed) + len(before) + RUN_ID_BYTES + len(after)
         if header_bytes > HEADER_BYTES_MAX:
             raise self._header_too_large(header_bytes)
         parts.insert(0, b"".join((_pack_prefix(header_bytes, total), b"\x08", number, packed, before, run_id, after)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from cloudburst.pushed import FOREVER_SECONDS, pushed, start, unwatch
 from cloudburst.request import Request, new_request
 from cloudburst.v1 import frame_pb2
 
-__all__ = ["LINES_MAX", "LogLine", "Printer", "lines", "run_id_of"]
+__all__ = ["LINES_MAX", "LogLine", "Printer", "lines"]
 
 LINES_MAX = 10_000
 """How many lines a node keeps of one run, and sends at once."""
@@ -26,7 +25,6 @@ LINES_MAX = 10_000
 _WAITING_MAX = 2 * LINES_MAX
 _BYTES_MAX = 16 << 20
 _STREAMS = {frame_pb2.STREAM_STDOUT: "stdout", frame_pb2.STREAM_STDERR: "stderr"}
-_RUN_ID_BYTES = 16
 _END_SECONDS = 2.0  # for the last lines, when a program ends
 _AGAIN_SECONDS = 0.5  # after a lost connection
 _ESCAPED = {c: f"\\x{c:02x}" for c in (*range(9), *range(10, 32), *range(127, 160))}
@@ -83,13 +81,6 @@ class _Arrivals:
             line.run_id.hex(),
             dropped,
         )
-
-
-def run_id_of(text: str) -> Tuple[bytes, str]:
-    """Return the id of a run that is given in hexadecimal, or the digits that it begins with. Raises InvalidArgumentError."""
-    if not isinstance(text, str) or not re.fullmatch(f"[0-9a-fA-F]{{1,{2 * _RUN_ID_BYTES}}}", text):
-        raise InvalidArgumentError(f"the id of a run is {2 * _RUN_ID_BYTES} hexadecimal digits, got {text!r:.100}")
-    return (bytes.fromhex(text), "") if len(text) == 2 * _RUN_ID_BYTES else (b"", text.lower())
 
 
 def lines(

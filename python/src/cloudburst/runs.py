@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 import uuid
 from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
+from cloudburst.call import RUN_ID_BYTES
 from cloudburst.connection import Connection
 from cloudburst.errors import Error, FrameError, InvalidArgumentError, exception_from
 from cloudburst.request import new_request
 from cloudburst.v1 import error_pb2, frame_pb2
 
-__all__ = ["STATES", "Read", "Run", "Step", "cancel", "checked_label", "checked_run_id", "run", "runs"]
+__all__ = ["STATES", "Read", "Run", "Step", "cancel", "checked_label", "checked_run_id", "run", "run_id_of", "runs"]
 
 STATES = ("queued", "running", "waiting", "done", "failed", "cancelled")
 """Names of the states of a run: nothing of it has started, its functions run, they wait for other runs, how it has ended."""
 
-_RUN_ID_BYTES = 16
+_DIGITS = re.compile(f"[0-9a-fA-F]{{1,{2 * RUN_ID_BYTES}}}")  # of an id, or of its beginning
 _LABEL_BYTES_MAX = 200
 
 
@@ -139,14 +141,18 @@ def checked_run_id(id: Any) -> bytes:
     """Return the id of a run, given as 32 hexadecimal digits, 16 bytes or a UUID."""
     if isinstance(id, uuid.UUID):
         return id.bytes
-    if isinstance(id, bytes) and len(id) == _RUN_ID_BYTES:
+    if isinstance(id, bytes) and len(id) == RUN_ID_BYTES:
         return id
-    try:
-        if isinstance(id, str) and len(id) == 2 * _RUN_ID_BYTES:
-            return bytes.fromhex(id)
-    except ValueError:
-        pass
+    if isinstance(id, str) and len(id) == 2 * RUN_ID_BYTES and _DIGITS.fullmatch(id):
+        return bytes.fromhex(id)
     raise InvalidArgumentError(f"the id of a run is 32 hexadecimal digits, 16 bytes or a UUID, got {id!r:.100}")
+
+
+def run_id_of(text: str) -> Tuple[bytes, str]:
+    """Return the id of a run that is given in hexadecimal, or the digits that it begins with. Raises InvalidArgumentError."""
+    if not isinstance(text, str) or not _DIGITS.fullmatch(text):
+        raise InvalidArgumentError(f"the id of a run is {2 * RUN_ID_BYTES} hexadecimal digits, got {text!r:.100}")
+    return (bytes.fromhex(text), "") if len(text) == 2 * RUN_ID_BYTES else (b"", text.lower())
 
 
 def checked_label(label: Any) -> str:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
+from cloudburst.call import RUN_ID_BYTES
 from cloudburst.v1 import frame_pb2
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Invocation", "begin", "beside", "current", "enter", "hand_on_to_threads", "locate", "stack"]
 
-_RUN_ID_BYTES = 16
 _TAIL_BYTES = 9  # of an Invoke: the deadline, a tag and six bytes; the attempt, a tag and one byte
 _LEVEL_SHIFT = 48
 
@@ -63,7 +63,7 @@ class Invocation:
     def run_id(self) -> bytes:
         if self._invoke is not None:
             return self._invoke.run_id
-        return self._raw[self._run_at : self._run_at + _RUN_ID_BYTES]
+        return self._raw[self._run_at : self._run_at + RUN_ID_BYTES]
 
     @property
     def function_name(self) -> str:
