@@ -8,15 +8,17 @@ import logging
 import os
 import sys
 import threading
+import time
 from typing import Any, List
 
 import pytest
 
 import cloudburst
-from cloudburst import errors
+from cloudburst import codec, errors
 from cloudburst.connection import Connection
 from cloudburst.future import Future
-from echo_calls import call, in_threads
+from cloudburst.request import Waiter
+from echo_calls import ECHO, call, in_threads
 from frame_server import FrameServer
 from test_future import Held
 
@@ -210,6 +212,42 @@ def test_callbacks_when_the_node_is_gone(connection: Connection, server: FrameSe
     future = call(connection, 1)
     copy = future.to_concurrent()
     server.close()
+    with pytest.raises(errors.UnavailableError):
+        copy.result(20)
+    _no_thread_is_left()
+
+
+def test_callbacks_when_the_node_starts_again(connection: Connection, server: FrameServer, monkeypatch: Any) -> None:
+    """Longer than the pause between two looks at the deadlines."""
+    monkeypatch.setattr("cloudburst.callbacks._LOOK_SECONDS", 0.05)
+    Held(server)
+    copies = [call(connection, i).to_concurrent() for i in range(3)]
+    server.wait_for(lambda: len(server.calls()) == 3, "the calls")
+    server.close()
+    server.handler = None
+    threading.Timer(0.5, server.restart).start()
+    assert [copy.result(20) for copy in copies] == [0, 1, 2]
+    _no_thread_is_left()
+
+
+def test_callbacks_when_a_result_cannot_be_asked_for(connection: Connection, server: FrameServer, monkeypatch: Any) -> None:
+    """The call has been answered, the result is under a key, and the node is gone by then."""
+    monkeypatch.setattr("cloudburst.transport._RECONNECT_SECONDS", 0.1)
+    held = Held(server)
+    first = call(connection, 1)
+    run_id, request = connection.call(ECHO, [codec.encode_parts(2)], 30.0)
+    second: Future[Any] = Future.of_run(connection, run_id, request, result_key="elsewhere")
+
+    def go_away(_: Future[Any]) -> None:
+        held.release(2)
+        connection.transport.wait(request, time.monotonic() + 20)
+        server.close()
+        assert request.channel is not None
+        request.channel.wait(Waiter(), time.monotonic() + 20)  # until its end has been noticed
+
+    copy = second.to_concurrent()
+    first.add_done_callback(go_away)
+    held.release(1)
     with pytest.raises(errors.UnavailableError):
         copy.result(20)
     _no_thread_is_left()

@@ -17,7 +17,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, TypeVar
 from cloudburst.connection import Connection
 from cloudburst.errors import DeadlineExceededError, Error
 from cloudburst.future import Future
-from cloudburst.request import ANSWERED, LOST
+from cloudburst.request import ANSWERED, LOST, Request
 from cloudburst.waiting import Arrivals
 
 __all__ = ["concurrent_future", "when_done"]
@@ -121,12 +121,22 @@ class _Caller(Arrivals):
                 waiting = self._callbacks.setdefault(future, [])
                 waiting.append(callback)
                 if len(waiting) == 1:
-                    try:
-                        self._expect(future)
-                    except Error as e:
-                        self._done(future, e)
+                    self._expect(future)
 
-    def _give_up(self, which: Callable[[Any], bool], reason: Optional[BaseException]) -> None:
+    def _expect(self, future: Future[Any]) -> None:
+        try:
+            super()._expect(future)
+        except Error as e:
+            self._done(future, e)
+
+    def _arrived(self, request: Request, deadline: float) -> None:
+        # The deadline is that of the next look, which is too near for a node that starts again.
+        if request.state == LOST and time.monotonic() >= request.deadline:
+            self._give_up(lambda other: other is request, None)
+        else:
+            super()._arrived(request, request.deadline)
+
+    def _give_up(self, which: Callable[[Request], bool], reason: Optional[BaseException]) -> None:
         for request in [request for request in self._waiting if which(request)]:
             for future in self._waiting.pop(request):
                 self._done(future, reason or DeadlineExceededError(f"{request.what}: no answer in time"))
