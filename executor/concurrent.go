@@ -85,6 +85,9 @@ func (w *worker) expire(now time.Time) (overdue []*slot) {
 			w.condemned = true
 		}
 	}
+	if w.condemned {
+		w.lane.unidle(w) // it may have had room for more
+	}
 	return overdue
 }
 

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -81,5 +82,46 @@ func TestRoomInAWorker(t *testing.T) {
 	l.putIdle(w)
 	if len(l.idle) != 1 || l.runs() {
 		t.Errorf("%d idle workers", len(l.idle))
+	}
+}
+
+// A worker that is being stopped is given nothing, although it had room for more.
+func TestACondemnedWorkerIsGivenNothing(t *testing.T) {
+	t.Parallel()
+	w, _ := strangeWorker(t)
+	e := w.e
+	first, second := invocationOf(coroutine(0)), invocationOf(coroutine(0))
+	e.mu.Lock()
+	l, refused := e.laneOf(first)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	e.shared.size, w.lane, l.size = 0, l, 1
+	w.reserve(first)
+	l.offer(w)
+	w.expire(first.deadline.Add(time.Millisecond))
+	w.expire(first.deadline.Add(overdueGrace + time.Millisecond))
+	l.push(second)
+	e.mu.Unlock()
+	e.serve(l)
+	if len(l.idle) != 0 || len(w.slots) != 1 || l.waiting() != 1 {
+		t.Errorf("%d idle workers, %d invocations in it, %d wait", len(l.idle), len(w.slots), l.waiting())
+	}
+	second.inv.Done = func(wire.Result) {} // at the end of the executor
+}
+
+// A worker that ended on its own is forgotten, however its invocations were answered.
+func TestAWorkerThatEndedIsForgotten(t *testing.T) {
+	t.Parallel()
+	w, _ := strangeWorker(t)
+	answers := make(chan wire.Result, 1)
+	one := invocationOf(coroutine(0))
+	one.inv.Done = func(r wire.Result) { answers <- r }
+	w.give(one)
+	one.overdue = true // it was told to cancel, and the worker ended within the grace
+	w.e.died(w, io.EOF)
+	wantError(t, (<-answers).Err, wire.ErrDeadlineExceeded, "f@1")
+	if n := len(w.e.leaving); n != 0 {
+		t.Errorf("%d workers are kept", n)
 	}
 }

@@ -79,6 +79,9 @@ func (e *Executor) died(w *worker, cause error) {
 			e.lose(w, t, how(), cause)
 		}
 	}
+	e.mu.Lock()
+	delete(e.leaving, w.number)
+	e.mu.Unlock()
 	e.refill(w.lane)
 	e.serve(w.lane) // another invocation of a function with a limit may start now
 }
@@ -100,9 +103,6 @@ func (e *Executor) lose(w *worker, t *invocation, how string, cause error) {
 	if t.slot.id.Load() == 0 || !w.heard && errors.Is(cause, syscall.ECONNRESET) {
 		loss = wire.LostUnstarted
 	}
-	e.mu.Lock()
-	delete(e.leaving, w.number)
-	e.mu.Unlock()
 	e.stats.lost.Add(1)
 	e.cfg.Logger.Warn("worker died while it had an invocation", "worker", w.number, "how", how, "functions", t.names(),
 		"run", t.inv.RunID.String(), "attempt", t.inv.Attempt, "started", loss == wire.LostRunning, "cause", cause)
@@ -131,7 +131,9 @@ func (e *Executor) serve(l *lane) {
 		w := l.takeIdle()
 		next := e.next(w)
 		e.mu.Unlock()
-		e.dispatch(w, next)
+		if next != nil {
+			e.dispatch(w, next)
+		}
 	}
 }
 

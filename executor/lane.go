@@ -60,13 +60,15 @@ func (l *lane) putIdle(w *worker) {
 
 // remove takes a worker out of the lane.
 func (l *lane) remove(w *worker) {
-	for i, other := range l.idle {
-		if other == w {
-			l.idle = append(l.idle[:i], l.idle[i+1:]...)
-			break
-		}
-	}
+	l.unidle(w)
 	l.size--
+}
+
+// unidle makes a worker be given nothing more.
+func (l *lane) unidle(w *worker) {
+	if at := slices.Index(l.idle, w); at >= 0 {
+		l.idle = slices.Delete(l.idle, at, at+1)
+	}
 }
 
 // waiting returns how many invocations have not started.

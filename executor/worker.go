@@ -38,7 +38,7 @@ type worker struct {
 	// Guarded by Executor.mu.
 	slots     []*slot // of what it runs: each but the last waits for the one after it. Empty while the worker is idle
 	free      []*slot // that have been used and are kept
-	condemned bool    // killed because one of its invocations ran for too long
+	condemned bool    // killed because one of its invocations ran for too long; it is not idle then
 	gone      bool
 	pid       int
 	idleSince time.Time
