@@ -90,8 +90,10 @@ func (r *run) record(into *record) {
 // stepOf reads what there is to show of an invocation. r.mu is held.
 func (r *run) stepOf(inv *invocation) step {
 	out := step{Traced: inv.trace.Reading(), failed: inv.failed, active: inv.running}
-	if len(out.Waits) > 0 {
-		out.Waits = slices.DeleteFunc(slices.Clone(out.Waits), func(id wire.RunID) bool { return r.ended || r.s.table.find(id) == nil })
+	if r.ended {
+		out.Waits = nil // a record would keep them for long
+	} else if len(out.Waits) > 0 {
+		out.Waits = slices.DeleteFunc(slices.Clone(out.Waits), func(id wire.RunID) bool { return r.s.table.find(id) == nil })
 	}
 	switch {
 	case !inv.ended.IsZero():
@@ -186,17 +188,14 @@ func (q *recent) find(id wire.RunID) (record, bool) {
 // recentBatch is how many records are looked at before the runs that end get their turn.
 const recentBatch = 256
 
-// visit calls see for each record, the newest of each ring first, until it returns false. A record is valid during the call only.
-func (q *recent) visit(see func(*record) bool) {
+// visit calls see for each record, the newest of each ring first. A record is valid during the call only.
+func (q *recent) visit(see func(*record)) {
 	for which := range q.rings {
 		q.mu.Lock()
 		from := &q.rings[which]
 		for number, n := from.first+from.count, 1; number > from.first; n++ {
 			number--
-			if !see(from.slot(number)) {
-				q.mu.Unlock()
-				return
-			}
+			see(from.slot(number))
 			if n%recentBatch == 0 {
 				q.mu.Unlock()
 				q.mu.Lock()

@@ -36,13 +36,12 @@ func TestRecent(t *testing.T) {
 			kept[which], sizes[which] = append(kept[which], r.id), append(sizes[which], one.size())
 		}
 		var seen [2][]wire.RunID
-		q.visit(func(r *record) bool {
+		q.visit(func(r *record) {
 			which := 0
 			if r.err != nil {
 				which = 1
 			}
 			seen[which] = append(seen[which], r.id)
-			return true
 		})
 		for which := range seen {
 			n, bytes := 0, 0
@@ -75,6 +74,19 @@ func TestRecent(t *testing.T) {
 			t.Fatalf("%d places for %d records", len(q.places), len(seen[0])+len(seen[1]))
 		}
 	})
+}
+
+// What a run that has ended waited for is not kept: neither the ids nor the room that they took.
+func TestARecordKeepsNoWaits(t *testing.T) {
+	t.Parallel()
+	r := &run{plan: newPlanOf("f", &pb.Function{Name: "f", Version: 1}), call: new(pb.Call), ended: true}
+	r.invocations = r.invocation1[:1]
+	r.invocations[0].trace.Wait(make([]wire.RunID, 1000))
+	var one record
+	r.record(&one)
+	if one.step.Waits != nil {
+		t.Errorf("%d waits, with room for %d", len(one.step.Waits), cap(one.step.Waits))
+	}
 }
 
 // A cancelled call that waits for the registry never becomes a run.

@@ -119,12 +119,11 @@ func (s *Scheduler) known(see func(*record)) {
 		live[r.id] = struct{}{}
 		see(&one)
 	}
-	s.recent.visit(func(r *record) bool {
+	s.recent.visit(func(r *record) {
 		if _, twice := live[r.id]; !twice {
 			live[r.id] = struct{}{}
 			see(r)
 		}
-		return true
 	})
 }
 
