@@ -51,14 +51,13 @@ func (s *Scheduler) tickWhileBusy(ctx context.Context) {
 		case <-ticker.C:
 		}
 		now := time.Now()
-		s.pace.look(now, s.stats.finished.Load()+s.stats.failed.Load())
+		s.pace.look(now, s.stats.ends())
+		s.failures.flush(now)
 		if s.inFlight.Load() > 0 {
 			last = now
 		} else if now.Sub(last) > deadlinesLinger {
-			s.failures.flush(now)
 			return
 		}
-		s.failures.flush(now)
 		due = s.table.due(now, due[:0])
 		for i, a := range due {
 			switch {

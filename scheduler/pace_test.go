@@ -3,6 +3,9 @@ package scheduler
 import (
 	"testing"
 	"time"
+
+	"cloudburst/wire"
+	"cloudburst/wire/pb"
 )
 
 func TestWhenToComeBack(t *testing.T) {
@@ -31,5 +34,17 @@ func TestWhenToComeBack(t *testing.T) {
 	pass(time.Second, 2000)
 	if got := p.comeBack(16_000); got != paceWindow {
 		t.Errorf("none ends: %v", got)
+	}
+}
+
+// A cancelled run makes room like any other.
+func TestRunsThatEnd(t *testing.T) {
+	t.Parallel()
+	c := new(counters)
+	for _, err := range []*wire.Error{nil, wire.Errorf(pb.Code_CODE_CANCELLED, "a test"), wire.Errorf(pb.Code_CODE_EXECUTION, "a test")} {
+		c.ended(wire.Result{Err: err}, 0)
+	}
+	if n := c.ends(); n != 3 {
+		t.Errorf("%d of 3 are counted", n)
 	}
 }

@@ -43,6 +43,9 @@ func (c *counters) ended(result wire.Result, took time.Duration) {
 	c.latency[min(bits.Len64(micros), latencyBuckets-1)].Add(1)
 }
 
+// ends returns how many runs have ended.
+func (c *counters) ends() uint64 { return c.finished.Load() + c.failed.Load() + c.cancelled.Load() }
+
 // Stats is a reading of a scheduler's gauges and counters.
 type Stats struct {
 	InFlight    int       // runs under way
