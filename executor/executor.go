@@ -247,8 +247,8 @@ func (e *Executor) load(w *worker, t *invocation, f *pb.Function) error {
 	return w.load(t, f, definition)
 }
 
-// invoke sends an invocation to a worker that holds its functions. When the worker cannot be reached, its reader sees that and has
-// the invocation run again elsewhere.
+// invoke sends an invocation to a worker that holds its functions. When the worker cannot be reached, its reader sees that, and answers
+// that the invocation is lost.
 func (e *Executor) invoke(w *worker, t *invocation) {
 	if err := w.invoke(t); err != nil && w.sender.Err() == nil {
 		e.giveBack(w, t, err)

@@ -25,6 +25,7 @@ type plan struct {
 	// timeout is what the functions ask for together with all their retries, and pauses what lies between the retries.
 	timeout, pauses time.Duration
 	limited         bool // one of the functions has a rate limit
+	once            bool // one of them may run at most once
 
 	apartPlan *plan // the same with every function in a chain of its own
 	apartOnce sync.Once
@@ -42,11 +43,13 @@ type chain struct {
 	priority     int32
 	queueTimeout time.Duration
 	rateLimit    *pb.RateLimit // of its only function; nil when it has none
+	once         bool          // one of its functions may run at most once
 }
 
 // of takes over what a function asks for where it waits.
 func (c *chain) of(f *pb.Function, first bool) {
 	c.rateLimit = f.GetRateLimit() // such a function is alone
+	c.once = c.once || f.Retries != nil && f.GetRetries() == 0
 	if first || f.GetPriority() > c.priority {
 		c.priority = f.GetPriority()
 	}
@@ -94,6 +97,7 @@ func newPlan(d *registry.DAG, versions []*pb.Function, stepsMax int) *plan {
 	p.timeout, p.pauses = patience(p.functions, nil)
 	p.limited = slices.ContainsFunc(p.functions, func(f *pb.Function) bool { return f.GetRateLimit() != nil })
 	for i := range p.chains {
+		p.once = p.once || p.chains[i].once
 		if len(p.chains[i].downstream) == 0 {
 			p.sink = i
 		}
@@ -107,7 +111,7 @@ func newPlanOf(ref string, f *pb.Function) *plan {
 	only.of(f, true)
 	p := &plan{refs: []string{ref}, functions: []*pb.Function{f}, position: []int{0}, chains: []chain{only}}
 	p.timeout, p.pauses = patience(p.functions, nil)
-	p.limited = f.GetRateLimit() != nil
+	p.limited, p.once = f.GetRateLimit() != nil, only.once
 	return p
 }
 

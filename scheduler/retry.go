@@ -30,12 +30,12 @@ func (r *run) retries(f *pb.Function) (n uint32, said bool) {
 	return 0, false
 }
 
-// atMostOnce reports whether one of these functions of the run may run at most once.
-func (r *run) atMostOnce(functions []*pb.Function) bool {
-	return slices.ContainsFunc(functions, func(f *pb.Function) bool {
-		n, said := r.retries(f)
-		return said && n == 0
-	})
+// atMostOnce reports whether functions may run at most once that say so, or not, by themselves: what the call says goes first.
+func (r *run) atMostOnce(once bool) bool {
+	if r.call.Retries != nil {
+		return r.call.GetRetries() == 0
+	}
+	return once
 }
 
 // failed runs an invocation again, or ends the run with what the invocation has failed with. r.mu is held, and let go.

@@ -228,8 +228,8 @@ func (r *run) place(chain *chain, sent *wire.Invocation) *Candidate {
 func (r *run) assemble(chain *chain) *wire.Invocation {
 	steps := r.steps[chain.first:chain.end:chain.end]
 	out := &wire.Invocation{
-		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Parent: r.parent, Depth: r.depth, Attempt: 1,
-		Priority: r.priorityOf(chain), QueueTimeout: r.queueTimeout(chain), Once: r.atMostOnce(r.plan.functions[chain.first:chain.end]),
+		RunID: r.id, Steps: steps, Level: r.call.GetLevel(), Deadline: r.deadline, Client: r.client, Depth: r.depth, Attempt: 1,
+		Priority: r.priorityOf(chain), QueueTimeout: r.queueTimeout(chain), Once: r.atMostOnce(chain.once),
 	}
 	upstream := r.upstream(chain)
 	if len(upstream) == 0 {

@@ -155,7 +155,7 @@ func (s *Scheduler) start(q *submission, ask bool) {
 		return
 	}
 	s.stats.started.Add(1)
-	if q.call.GetResent() && r.atMostOnce(r.plan.functions) {
+	if q.call.GetResent() && r.atMostOnce(r.plan.once) {
 		r.end(wire.Result{Err: wire.Errorf(pb.Code_CODE_OUTCOME_UNKNOWN,
 			"run of %s: the connection over which it was called broke, this node does not know the run, and it may run at most once (retries=0), so it "+
 				"is not run; whether it took effect before is not known: find out before you call it again", r.plan)})

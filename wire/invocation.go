@@ -32,8 +32,6 @@ type Invocation struct {
 	Deadline time.Time
 	// Client is whose call it is. Invocations of several clients that wait for a worker are served in turn.
 	Client uint64
-	// Parent is the run whose function made the call; zero for a call of a client.
-	Parent RunID
 	// Depth is the number of runs above this one.
 	Depth int
 	// Priority decides which of its client's invocations go first when they wait for a worker: those with the highest.
@@ -71,8 +69,8 @@ const (
 	NotLost Loss = iota
 	// LostRunning says that the worker ended while it ran the invocation, which may be the reason.
 	LostRunning
-	// LostUnstarted says that the worker ended before the invocation was sent to it, so that it has had no effect.
+	// LostUnstarted says that the worker ended before it read the invocation, so that it has had no effect.
 	LostUnstarted
-	// LostAlong says that the worker ended while it ran another invocation, for which this one waited.
+	// LostAlong says that the worker ended because of another invocation in it.
 	LostAlong
 )

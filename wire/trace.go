@@ -26,7 +26,9 @@ func (t *Trace) Queue(now time.Time) {
 	if t.reads.Load() != nil {
 		t.reads.Store(nil)
 	}
-	t.started.Store(0)
+	if t.started.Load() != 0 {
+		t.started.Store(0)
+	}
 	t.queued.Store(now.UnixMicro())
 }
 
