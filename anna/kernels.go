@@ -91,8 +91,10 @@ func (k *kernels) newShard(number int) *shard {
 // shardOf returns the slot of a key and the kernel that it belongs to.
 func (k *kernels) shardOf(key string) (uint16, *shard) {
 	slot := slotOf(key, k.cfg.Slots)
-	return slot, k.shards[k.cfg.partitionOf(slot)%len(k.shards)]
+	return slot, k.ofSlot(slot)
 }
+
+func (k *kernels) ofSlot(slot uint16) *shard { return k.ofStream(k.cfg.partitionOf(slot)) }
 
 var effects = sync.Pool{New: func() any { return new(kernel.Effects) }}
 
@@ -221,7 +223,7 @@ func (k *kernels) upload(shard *shard, m kernel.Publish) {
 // reached returns the Time that no stamp is later than of what has been written to a slot's keys here, or elsewhere as far as this
 // node knows.
 func (k *kernels) reached(slot uint16) uint64 {
-	shard := k.shards[k.cfg.partitionOf(slot)%len(k.shards)]
+	shard := k.ofSlot(slot)
 	shard.mu.RLock()
 	time := shard.kernel.Reached()
 	shard.mu.RUnlock()

@@ -189,7 +189,7 @@ func (d *mover) perform(ctx context.Context, a slots.Action) slots.Event {
 func (s *Server) assign(a *slots.Assign) {
 	byShard := map[*shard][]uint16{}
 	for _, slot := range a.Slots {
-		shard := s.kernels.shards[s.cfg.partitionOf(slot)%len(s.kernels.shards)]
+		shard := s.kernels.ofSlot(slot)
 		byShard[shard] = append(byShard[shard], slot)
 	}
 	for shard, which := range byShard {

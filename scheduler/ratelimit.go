@@ -88,7 +88,7 @@ func (s *rates) enter(inv *invocation, limit *pb.RateLimit, sent *wire.Invocatio
 	if g == nil {
 		if len(s.gates) >= gatesMax && !s.sweep(now) {
 			err := wire.Errorf(pb.Code_CODE_NO_RESOURCES, "run %s: %d functions with a rate limit, and values of the keys of such limits, have started within their "+
-				"periods, the limit; try again later", stepName(sent), gatesMax)
+				"periods, the limit; try again later", nameOf(sent.Steps[0].Function), gatesMax)
 			err.RetryAfter = sweepEvery
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func (s *rates) enter(inv *invocation, limit *pb.RateLimit, sent *wire.Invocatio
 	}
 	if wait := g.turnOf(g.waiting, now).Sub(now); wait > patience {
 		err := wire.Errorf(pb.Code_CODE_NO_RESOURCES, "run %s: it may start %s (rate_limit), and %d others wait before it: its turn comes in %v, and it may wait for %v; "+
-			"try again in %v", stepName(sent), key, g.waiting, roundUp(wait), roundUp(patience), roundUp(wait-patience))
+			"try again in %v", nameOf(sent.Steps[0].Function), key, g.waiting, roundUp(wait), roundUp(patience), roundUp(wait-patience))
 		err.RetryAfter = wait - patience
 		return nil, err
 	}
@@ -246,11 +246,6 @@ func keyed(limit *pb.RateLimit, step *wire.Step, values [][]byte) []byte {
 		return values[at-1]
 	}
 	return nil
-}
-
-func stepName(sent *wire.Invocation) string {
-	f := sent.Steps[0].Function
-	return fmt.Sprintf("%s@%d", f.GetName(), f.GetVersion())
 }
 
 // String returns the limit as people write it.

@@ -14,35 +14,35 @@ import (
 // end gives the run its result, unless it has one. A run that does not succeed ends those below it.
 func (r *run) end(result wire.Result) {
 	now := time.Now()
-	if !r.conclude(result, nil, now) {
+	if !r.conclude(result, now) {
 		return
 	}
 	if result.Err != nil {
 		r.endBelow(now)
 	}
-	r.finish(result, now)
+	r.finish(result, now, false)
 }
 
 // conclude makes a result that of the run, unless it has one. Nothing of the run starts from then on, and nothing below it if
-// the result is an error. endedBy is the run whose end causes this one, or nil.
-func (r *run) conclude(result wire.Result, endedBy *run, now time.Time) bool {
+// the result is an error.
+func (r *run) conclude(result wire.Result, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
 		return false
 	}
-	r.ended, r.endedAt, r.result, r.tree.endedBy = true, now, result, endedBy
+	r.ended, r.endedAt, r.result = true, now, result
 	return true
 }
 
 // finish takes note of the end of a run, and delivers its result. A result that is to be kept is in the store before any caller
-// is told of it, so that a reference to it can be read at once.
-func (r *run) finish(result wire.Result, now time.Time) {
+// is told of it, so that a reference to it can be read at once. along says that it ended with a run above it.
+func (r *run) finish(result wire.Result, now time.Time, along bool) {
 	r.leave()
 	r.leaveGates()
 	r.s.stats.ended(result, now.Sub(r.started))
 	r.s.recent.add(r)
-	if result.Err != nil && r.tree.endedBy == nil {
+	if result.Err != nil && !along {
 		r.s.failures.note(now, r, result.Err)
 	}
 	if !r.store {

@@ -12,8 +12,6 @@ import (
 // unless they are detached or their parent has succeeded.
 type place struct {
 	above *run // nil = none, or it has ended
-	// endedBy is the run at which the end of this one began, if that is another; set when the run ends.
-	endedBy *run
 
 	// Guarded by above.mu.
 	previous, next *run
@@ -112,7 +110,7 @@ func (r *run) endBelow(now time.Time) {
 	ended := []*run{r}
 	for i := 0; i < len(ended); i++ { // downwards, so that none comes below a run that has been looked at
 		for _, below := range ended[i].children() {
-			if below.conclude(wire.Result{Err: endedWith(below, ended[i], r)}, r, now) {
+			if below.conclude(wire.Result{Err: endedWith(below, ended[i], r)}, now) {
 				ended = append(ended, below)
 			}
 		}
@@ -128,7 +126,7 @@ func (r *run) endBelow(now time.Time) {
 		r.cancelInvocations(fmt.Sprintf("run %s of %s: another of its functions failed", r.id, r.plan))
 	}
 	for i := len(ended) - 1; i > 0; i-- {
-		ended[i].finish(ended[i].result, now)
+		ended[i].finish(ended[i].result, now, true)
 	}
 }
 

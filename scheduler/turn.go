@@ -49,8 +49,8 @@ func (r *run) takeTurn(t *turn, now time.Time) {
 	waited := now.Sub(t.since)
 	if waited > t.patience {
 		err := wire.Errorf(pb.Code_CODE_NO_RESOURCES, "run %s: it waited %v for its turn (rate_limit), and might wait for %v; try again",
-			stepName(t.inv.sent), waited.Round(time.Millisecond), t.patience)
-		err.RetryAfter = time.Duration(chain.rateLimit.GetPeriodMilliseconds()) * time.Millisecond
+			nameOf(t.inv.sent.Steps[0].Function), waited.Round(time.Millisecond), t.patience)
+		err.RetryAfter = queueTimeoutOf(chain.rateLimit.GetPeriodMilliseconds())
 		r.end(wire.Result{Err: err})
 		return
 	}
