@@ -131,6 +131,10 @@ func (g *Gateway) httpRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := runsOf(runs)
+	if len(all) == 0 {
+		failHTTP(w, wire.Errorf(pb.Code_CODE_INTERNAL, "show run %.64q: the answer does not have it", r.PathValue("id")))
+		return
+	}
 	answerJSON(w, http.StatusOK, struct {
 		wire.Run
 		Below []wire.Run `json:"below"`

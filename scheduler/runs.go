@@ -160,15 +160,39 @@ type page struct {
 	bytes int
 }
 
-// add adds a run, unless there is no more room for it.
+// add adds a run, unless there is no more room for it. The first one is always added: when it is too large, the keys that its functions
+// have read are left out of it, and if that is not enough the runs that they wait for. What is left fits, however large the DAG is.
 func (p *page) add(one *pb.Run) bool {
 	const overheadMax = 8 // of one run in the message
-	if p.bytes += proto.Size(one) + overheadMax; p.bytes > runsBytesMax {
+	fits := func() bool { return p.bytes+proto.Size(one)+overheadMax <= runsBytesMax }
+	if !fits() {
 		p.More = true
-		return false
+		if len(p.Runs.Runs) > 0 {
+			return false
+		}
+		leaveOutReads(one)
+		if !fits() {
+			leaveOutWaits(one)
+		}
 	}
+	p.bytes += proto.Size(one) + overheadMax
 	p.Runs.Runs = append(p.Runs.Runs, one)
 	return true
+}
+
+// leaveOutReads leaves the keys that the functions of a run have read out of it, and counts them.
+func leaveOutReads(one *pb.Run) {
+	for _, step := range one.GetSteps() {
+		step.ReadsUnlisted += uint32(len(step.GetReads()))
+		step.Reads = nil
+	}
+}
+
+func leaveOutWaits(one *pb.Run) {
+	one.WaitsFor = nil
+	for _, step := range one.GetSteps() {
+		step.WaitsFor = nil
+	}
 }
 
 // proto returns the run as it travels, with so much of its error's texts.
@@ -259,7 +283,7 @@ func shown(err *wire.Error, textMax int) *pb.Error {
 	out.Message = shortenTo(out.GetMessage(), textMax)
 	if e := out.GetException(); e != nil {
 		out.Exception = &pb.RemoteException{
-			Type: e.GetType(), Message: shortenTo(e.GetMessage(), textMax), Function: e.GetFunction(), Version: e.GetVersion(),
+			Type: shortenTo(e.GetType(), textMax), Message: shortenTo(e.GetMessage(), textMax), Function: e.GetFunction(), Version: e.GetVersion(),
 		}
 		if textMax > errorListedMax {
 			out.Exception.Traceback = shortenTo(e.GetTraceback(), 2*textMax)
