@@ -89,7 +89,7 @@ func (c *Client) Logs(ctx context.Context, of LogsOf) iter.Seq2[LogLine, error] 
 }
 
 func (of LogsOf) request() (*request, error) {
-	get := &pb.GetLogs{Function: of.Function, Follow: of.Follow, Own: of.Own, Limit: uint32(max(of.Limit, 0))}
+	get := &pb.GetLogs{Function: of.Function, Follow: of.Follow, Own: of.Own, Limit: wireLimit(of.Limit)}
 	digits := len(of.Run)
 	switch id, err := hex.DecodeString(of.Run + "0"[:digits%2]); {
 	case err != nil || digits > 2*len(wire.RunID{}):

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math"
 
 	"cloudburst/wire"
 	"cloudburst/wire/pb"
@@ -33,36 +34,27 @@ type RunsOf struct {
 
 // Runs returns the runs under way and those that ended lately, the newest first; more says that there are others that fit.
 func (c *Client) Runs(ctx context.Context, of RunsOf) (runs []Run, more bool, err error) {
-	list := &pb.ListRuns{Target: of.Function, Label: of.Label, Limit: uint32(min(max(of.Limit, 0), 1<<30))}
-	for _, name := range of.States {
-		state, err := wire.RunState(name)
-		if err != nil {
-			return nil, false, err
-		}
-		list.States = append(list.States, state)
+	list, err := wire.NewListRuns(of.States, of.Parent)
+	if err != nil {
+		return nil, false, err
 	}
-	if of.Parent != "" {
-		id, err := wire.ParseRunID(of.Parent)
-		if err != nil {
-			return nil, false, err
-		}
-		list.Parent = id[:]
-	}
+	list.Target, list.Label, list.Limit = of.Function, of.Label, wireLimit(of.Limit)
 	return c.runs(ctx, &request{verb: "list runs", again: true, header: &pb.Header{Body: &pb.Header_ListRuns{ListRuns: list}}})
 }
 
-// Run returns a run with its steps, and the runs below it, parents before their children. The beginning of the id is enough if no
-// other run begins so. It fails with ErrRunNotFound for a run that the node does not know, or not any more.
-func (c *Client) Run(ctx context.Context, id string) (run Run, below []Run, err error) {
+// Run returns a run with its steps, and the runs below it, parents before their children; more says that not all of this fitted into the
+// answer. The beginning of the id is enough if no other run begins so. It fails with ErrRunNotFound for a run that the node does not know,
+// or not any more.
+func (c *Client) Run(ctx context.Context, id string) (run Run, below []Run, more bool, err error) {
 	get := &pb.GetRun{Prefix: id}
-	runs, _, err := c.runs(ctx, &request{verb: "run", name: id, again: true, header: &pb.Header{Body: &pb.Header_GetRun{GetRun: get}}})
+	runs, more, err := c.runs(ctx, &request{verb: "run", name: id, again: true, header: &pb.Header{Body: &pb.Header_GetRun{GetRun: get}}})
 	if err != nil {
-		return Run{}, nil, err
+		return Run{}, nil, false, err
 	}
 	if len(runs) == 0 {
-		return Run{}, nil, malformed("an answer without the run")
+		return Run{}, nil, false, malformed("an answer without the run")
 	}
-	return runs[0], runs[1:], nil
+	return runs[0], runs[1:], more, nil
 }
 
 // Cancel ends a run and those below it that are not detached: what has not started never starts, and functions that run are
@@ -90,12 +82,11 @@ func (c *Client) runs(ctx context.Context, r *request) ([]Run, bool, error) {
 		return nil, false, err
 	}
 	found := reply.Header.GetRuns()
-	runs := make([]Run, len(found.GetRuns()))
-	for i, one := range found.GetRuns() {
-		runs[i] = wire.RunFromProto(one)
-	}
-	return runs, found.GetMore(), nil
+	return wire.RunsFromProto(found), found.GetMore(), nil
 }
+
+// wireLimit returns a limit as it travels; 0 = the node's default.
+func wireLimit(limit int) uint32 { return uint32(min(max(limit, 0), math.MaxInt32)) }
 
 // Calling is a call with settings of its own; the zero values are those of Call.
 type Calling struct {

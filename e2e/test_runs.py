@@ -328,6 +328,25 @@ def test_ctrl_c(app: cloudburst.App, name: Name) -> None:
     assert app.run(run.id).state == "cancelled"
 
 
+def test_a_tree_that_is_cut_says_so(app: cloudburst.App, name: Name) -> None:
+    def fails() -> None:
+        raise ValueError("x" * 40_000)
+
+    failing = app.function(fails, name=f"{name}-fails")
+
+    def calls() -> None:
+        for future in [failing.remote() for _ in range(8)]:
+            future.exception()
+
+    future = app.function(calls, name=f"{name}-calls").remote()
+    future.get()
+    shown = cloudburst_command("runs", "show", future.run_id or "")
+    assert shown.returncode == 0, shown.stderr
+    assert 1 < len(json.loads(cloudburst_command("runs", "show", future.run_id or "", "-o", "json").stdout)) < 9
+    assert "… there are more runs below" in shown.stdout
+    assert "there are more" not in cloudburst_command("runs", "ls", "--parent", future.run_id or "").stdout
+
+
 def test_the_command_line(app: cloudburst.App, name: Name) -> None:
     def fails() -> None:
         raise ValueError("oops")

@@ -92,28 +92,18 @@ func (g *Gateway) httpRuns(w http.ResponseWriter, r *http.Request) {
 	out := struct {
 		Runs []wire.Run `json:"runs"`
 		More bool       `json:"more"`
-	}{Runs: runsOf(runs), More: runs.GetMore()}
+	}{Runs: wire.RunsFromProto(runs), More: runs.GetMore()}
 	answerJSON(w, http.StatusOK, out)
 }
 
 // listOf returns what a request for a listing asks for: ?state=…&function=…&label=…&parent=…&limit=….
 func listOf(r *http.Request) (*pb.ListRuns, error) {
 	query := r.URL.Query()
-	list := &pb.ListRuns{Target: query.Get("function"), Label: query.Get("label")}
-	for _, name := range query["state"] {
-		state, err := wire.RunState(name)
-		if err != nil {
-			return nil, err
-		}
-		list.States = append(list.States, state)
+	list, err := wire.NewListRuns(query["state"], query.Get("parent"))
+	if err != nil {
+		return nil, err
 	}
-	if parent := query.Get("parent"); parent != "" {
-		id, err := wire.ParseRunID(parent)
-		if err != nil {
-			return nil, err
-		}
-		list.Parent = id[:]
-	}
+	list.Target, list.Label = query.Get("function"), query.Get("label")
 	if text := query.Get("limit"); text != "" {
 		limit, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
@@ -130,7 +120,7 @@ func (g *Gateway) httpRun(w http.ResponseWriter, r *http.Request) {
 		failHTTP(w, err)
 		return
 	}
-	all := runsOf(runs)
+	all := wire.RunsFromProto(runs)
 	if len(all) == 0 {
 		failHTTP(w, wire.Errorf(pb.Code_CODE_INTERNAL, "show run %.64q: the answer does not have it", r.PathValue("id")))
 		return
@@ -152,14 +142,6 @@ func (g *Gateway) httpCancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func runsOf(runs *pb.Runs) []wire.Run {
-	out := make([]wire.Run, len(runs.GetRuns()))
-	for i, one := range runs.GetRuns() {
-		out[i] = wire.RunFromProto(one)
-	}
-	return out
 }
 
 func answerJSON(w http.ResponseWriter, status int, v any) {

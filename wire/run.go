@@ -61,6 +61,15 @@ type RunError struct {
 	Traceback string `json:"traceback,omitempty"` // when one run was asked for
 }
 
+// RunsFromProto returns runs as they have travelled.
+func RunsFromProto(runs *pb.Runs) []Run {
+	out := make([]Run, len(runs.GetRuns()))
+	for i, one := range runs.GetRuns() {
+		out[i] = RunFromProto(one)
+	}
+	return out
+}
+
 // RunFromProto returns a run as it has travelled.
 func RunFromProto(r *pb.Run) Run {
 	out := Run{
@@ -81,6 +90,27 @@ func RunFromProto(r *pb.Run) Run {
 		out.Steps = append(out.Steps, step)
 	}
 	return out
+}
+
+// NewListRuns returns the request for a listing of the runs in states of these names, which is further narrowed unless parent, in hexadecimal,
+// is empty.
+func NewListRuns(states []string, parent string) (*pb.ListRuns, error) {
+	list := new(pb.ListRuns)
+	for _, name := range states {
+		state, err := RunState(name)
+		if err != nil {
+			return nil, err
+		}
+		list.States = append(list.States, state)
+	}
+	if parent != "" {
+		id, err := ParseRunID(parent)
+		if err != nil {
+			return nil, err
+		}
+		list.Parent = id[:]
+	}
+	return list, nil
 }
 
 // RunStateName returns the name of a state as programs read it, such as "running"; empty for none.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,8 @@ import (
 const (
 	// watchEvery is how often a listing that is watched is drawn again.
 	watchEvery = time.Second
+	// runsListedMax is how many runs a node lists at most.
+	runsListedMax = 10_000
 	// readsShown is how many of the keys that a function has read are shown on its line.
 	readsShown = 4
 )
@@ -99,7 +100,7 @@ func runIDs(ctx context.Context, cloud *client.Client, prefix string) ([]string,
 }
 
 func (c *cli) listRuns(ctx context.Context, cloud *client.Client, of client.RunsOf) error {
-	if of.Limit < 1 || of.Limit > math.MaxInt32 {
+	if of.Limit < 1 || of.Limit > runsListedMax {
 		return usage("--limit %d: must be from 1 to 10,000", of.Limit)
 	}
 	for _, state := range of.States {
@@ -108,7 +109,7 @@ func (c *cli) listRuns(ctx context.Context, cloud *client.Client, of client.Runs
 		}
 	}
 	if of.Parent != "" {
-		parent, _, err := cloud.Run(ctx, of.Parent)
+		parent, _, _, err := cloud.Run(ctx, of.Parent)
 		if err != nil {
 			return err
 		}
@@ -161,7 +162,7 @@ func (c *cli) watchRuns(ctx context.Context, cloud *client.Client, of client.Run
 }
 
 func (c *cli) showRun(ctx context.Context, cloud *client.Client, id string) error {
-	run, below, err := cloud.Run(ctx, id)
+	run, below, more, err := cloud.Run(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -211,6 +212,11 @@ func (c *cli) showRun(ctx context.Context, cloud *client.Client, id string) erro
 	}
 	if err := c.table("RUN STATE WORKER ATTEMPT QUEUED TOOK DETAILS", rows); err != nil {
 		return err
+	}
+	if more {
+		if err := c.say("… there are more runs below, or keys that functions have read; runs ls --parent lists the runs below"); err != nil {
+			return err
+		}
 	}
 	if run.Error != nil && run.Error.Traceback != "" {
 		return c.say("\n%s", strings.TrimRight(printableLines(run.Error.Traceback), "\n"))
@@ -299,7 +305,7 @@ func (c *cli) cancelRuns(ctx context.Context, cloud *client.Client, ids []string
 		}
 		cancelled = append(cancelled, id)
 		if c.output == "table" {
-			run, _, err := cloud.Run(ctx, id)
+			run, _, _, err := cloud.Run(ctx, id)
 			if err == nil && run.State != "cancelled" {
 				err = c.say("run %s had ended: %s", id, run.State)
 			} else if err == nil {
