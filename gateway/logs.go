@@ -29,15 +29,13 @@ func (q *request) logs(ctx context.Context, get *pb.GetLogs) {
 		q.fail(err)
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	if err := q.stream.addWatch(q.id, cancel); err != nil {
-		cancel()
+	ctx, cancel, err := q.follow(ctx)
+	if err != nil {
 		q.fail(err)
 		return
 	}
 	// The lines that are there already, and whatever follows: a run that ends now has printed all of its lines.
 	follower := q.printed().Follow(query, int(cmp.Or(get.GetLimit(), logLinesDefault)))
-	stop := context.AfterFunc(q.stream.gateway.drains, cancel)
 	stopObserving := func() {}
 	switch {
 	case !get.GetFollow():
@@ -48,10 +46,12 @@ func (q *request) logs(ctx context.Context, get *pb.GetLogs) {
 	q.stream.background.Go(func() {
 		defer follower.Close()
 		defer cancel()
-		defer stop()
 		defer stopObserving()
 		err := q.passOn(ctx, follower)
 		q.stream.unwatch(q.id)
+		if err == nil && get.GetFollow() && drained(ctx) {
+			err = errDraining() // the client must not take it for the end of the run
+		}
 		q.answer(err)
 	})
 }
@@ -63,9 +63,6 @@ func (q *request) linesOf(get *pb.GetLogs) (query printed.Query, err error) {
 	}
 	if q.printed() == nil {
 		return query, wire.Errorf(pb.Code_CODE_UNSUPPORTED, "logs: this node runs no functions (node.roles); ask one that does")
-	}
-	if q.id == 0 {
-		return invalid("a request without an id gets no replies")
 	}
 	if get.GetLimit() > printed.LinesOfRunMax {
 		return invalid("%d lines are more than there are of a run, %d", get.GetLimit(), printed.LinesOfRunMax)

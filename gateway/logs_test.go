@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -133,6 +134,32 @@ func TestTheLogsOfAFunctionThatIsFollowed(t *testing.T) {
 		t.Errorf("before the last reply: %q", texts)
 	}
 	await(t, "no follower", func() bool { return h.printed.Stats().Followers == 0 })
+}
+
+// A node that drains does not let the client think that the run which it follows has ended.
+func TestLogsThatAreFollowedWhileTheNodeDrains(t *testing.T) {
+	t.Parallel()
+	h := open(t, Config{})
+	c := h.dial(t)
+	run := c.send(t, call("hold", 0))
+	inv := <-h.held
+	h.print(inv.RunID[:], "hold", "before")
+	id := c.send(t, logsOf(&pb.GetLogs{RunId: inv.RunID[:], Follow: true}))
+	if text := c.receive(t).Header.GetLogLines().GetLines()[0].GetText(); text != "before" {
+		t.Fatal(text)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- h.Drain(context.Background()) }()
+	if reply := c.receive(t); reply.Header.GetId() != id || !errors.Is(failure(reply), wire.ErrUnavailable) {
+		t.Errorf("while the run goes on: %v", reply.Header)
+	}
+	inv.Done(wire.Result{Value: number(1)})
+	if reply := c.receive(t); reply.Header.GetId() != run || reply.Header.GetDone() == nil {
+		t.Errorf("the run: %v", reply.Header)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
 }
 
 // Many lines come in several frames, and long ones too.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 
 	"cloudburst/cache"
 	"cloudburst/wire"
@@ -20,28 +21,21 @@ func (q *request) watch(ctx context.Context, watch *pb.Watch) {
 			keys, seen[key] = append(keys, key), true
 		}
 	}
-	switch {
-	case q.id == 0:
-		q.fail(wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "watch: a request without an id gets no replies"))
-		return
-	case len(keys) > watchKeysMax:
+	if len(keys) > watchKeysMax {
 		q.fail(wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "watch: %d keys; one watch follows at most %d, use several", len(keys), watchKeysMax))
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	if err := q.stream.addWatch(q.id, cancel); err != nil {
-		cancel()
+	ctx, cancel, err := q.follow(ctx)
+	if err != nil {
 		q.fail(err)
 		return
 	}
-	stop := context.AfterFunc(q.stream.gateway.drains, cancel)
 	q.stream.background.Go(func() {
 		defer cancel()
-		defer stop()
 		err := q.store().Watch(ctx, keys, watch.GetStates(), q.changed)
 		q.stream.unwatch(q.id)
 		switch {
-		case q.stream.gateway.draining.Load():
+		case drained(ctx):
 			q.id = 0 // the connection ends soon, and the client goes on with the next
 			q.reply(nil)
 		case ctx.Err() != nil:
@@ -81,21 +75,37 @@ func (q *request) changed(keys []string, entries []cache.Entry, whole bool) erro
 	return nil
 }
 
-func (s *stream) addWatch(id uint64, cancel context.CancelFunc) error {
+// follow returns a context for a request that is answered again and again. It ends with cancel, when the client unwatches the request or
+// leaves, and when the node drains, which drained tells apart.
+func (q *request) follow(ctx context.Context) (followed context.Context, cancel func(), err error) {
+	s := q.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watches[id] != nil {
-		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "watch: the request %d of this connection watches already", id)
+	switch {
+	case q.id == 0:
+		return nil, nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%s: a request without an id gets no replies", q.kind)
+	case s.watches[q.id] != nil:
+		return nil, nil, wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "%s: the request %d of this connection is followed already", q.kind, q.id)
+	case len(s.watches) >= watchesMax:
+		return nil, nil, wire.Errorf(pb.Code_CODE_NO_RESOURCES, "%s: %d requests of this connection are followed already, the limit; end some of them", q.kind, watchesMax)
 	}
-	if len(s.watches) >= watchesMax {
-		return wire.Errorf(pb.Code_CODE_NO_RESOURCES, "watch: %d watches on this connection, the limit; watch several keys at once", watchesMax)
+	followed, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.gateway.drains, func() { end(errDrains) })
+	cancel = func() {
+		stop()
+		end(nil)
 	}
 	if s.watches == nil {
 		s.watches = make(map[uint64]context.CancelFunc)
 	}
-	s.watches[id] = cancel
-	return nil
+	s.watches[q.id] = cancel
+	return followed, cancel, nil
 }
+
+var errDrains = errors.New("the node drains")
+
+// drained reports whether what is followed has ended because the node drains.
+func drained(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errDrains) }
 
 // unwatch ends a watch, if there is one of that id.
 func (s *stream) unwatch(id uint64) {
