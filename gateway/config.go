@@ -139,12 +139,10 @@ type Scheduler interface {
 	Runs(list *pb.ListRuns) (*pb.Runs, error)
 	// Tree returns a run with its steps, and those below it after it.
 	Tree(get *pb.GetRun) (*pb.Runs, error)
-	// Call starts a run for a client, which is one connection.
-	Call(client uint64, call *pb.Call, values [][]byte, done func(wire.Result) (delivered bool))
+	// Call starts a run for a client, which is one connection. items is nil unless the function yields its result item by item.
+	Call(client uint64, call *pb.Call, values [][]byte, items *wire.Items, done func(wire.Result) (delivered bool))
 	// WhenEnded calls ended, which must not block, once a run has ended, or at once when it is not under way.
 	WhenEnded(id wire.RunID, ended func()) (stop func())
-	// Stream is Call for a function that yields its result item by item.
-	Stream(client uint64, call *pb.Call, values [][]byte, items *wire.Items, done func(wire.Result) (delivered bool))
 }
 
 // Store is what clients read and write: the node's cache.

@@ -175,6 +175,13 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// closes reports whether the gateway closes its connections.
+func (g *Gateway) closes() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
 // add takes a stream in, unless the gateway is closed.
 func (g *Gateway) add(s *stream) bool {
 	g.mu.Lock()

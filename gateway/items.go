@@ -14,7 +14,7 @@ type streaming struct {
 	items *wire.Items
 }
 
-// streamed starts a run whose result goes to the client item by item, as far as the client's credit goes.
+// streamed starts a run whose result goes to the client item by item, as far as the client's credit goes. It ends with the connection.
 func (q *request) streamed(call *pb.Call, values [][]byte) {
 	switch {
 	case q.id == 0:
@@ -26,14 +26,13 @@ func (q *request) streamed(call *pb.Call, values [][]byte) {
 	}
 	items := wire.NewItems(call.GetStreamCredit(), q.item)
 	way := streaming{items: items}
-	if len(call.GetRunId()) == len(way.run) { // if not, the scheduler refuses the call
-		way.run = wire.RunID(call.GetRunId())
-	}
+	copy(way.run[:], call.GetRunId()) // one of another length is refused by the scheduler
 	if err := q.stream.addItems(q.id, way); err != nil {
 		q.fail(err)
 		return
 	}
-	q.stream.gateway.backend.Scheduler.Stream(q.stream.number, call, values, items, func(result wire.Result) bool {
+	q.tie(call)
+	q.scheduler().Call(q.stream.number, call, values, items, func(result wire.Result) bool {
 		q.stream.removeItems(q.id)
 		items.Close() // nothing may follow the answer, whatever the worker still sends
 		return q.called(result)
@@ -49,8 +48,6 @@ func (s *stream) addItems(id uint64, way streaming) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.left:
-		return wire.Errorf(pb.Code_CODE_UNAVAILABLE, "the connection has ended")
 	case s.items[id].items != nil:
 		return wire.Errorf(pb.Code_CODE_INVALID_ARGUMENT, "call: the request %d of this connection has no answer yet", id)
 	case len(s.items) >= streamedMax:
@@ -77,26 +74,19 @@ func (s *stream) credit(credit *pb.Credit) {
 	switch {
 	case !there: // the run has ended meanwhile
 	case credit.GetItems() == 0:
-		s.cancelStreaming(way, "it takes no more items")
+		way.items.Close()
+		s.cancel(way.run, "it takes no more items")
 	default:
 		way.items.Grant(credit.GetItems())
 	}
 }
 
-// closeItems ends the runs whose items have no client any more.
+// closeItems drops the items that have no client any more. Their runs are cancelled with the others that end with the connection.
 func (s *stream) closeItems() {
 	s.mu.Lock()
-	s.left = true
 	left := slices.Collect(maps.Values(s.items))
 	s.mu.Unlock()
 	for _, way := range left {
-		s.cancelStreaming(way, "its connection was closed while it took items")
+		way.items.Close()
 	}
-}
-
-// cancelStreaming ends a run whose items the client does not want any more.
-func (s *stream) cancelStreaming(way streaming, reason string) {
-	way.items.Close()
-	// One that has ended meanwhile does not matter.
-	_ = s.gateway.backend.Scheduler.Cancel(way.run, s.client(), reason)
 }

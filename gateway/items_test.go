@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -85,6 +86,80 @@ func TestItemsAreEnded(t *testing.T) {
 		inv.Done(wire.Result{Value: number(0)})
 	}
 	await(t, "nothing outstanding", func() bool { return h.outstanding.Load() == 0 })
+}
+
+// A node that drains cancels the runs of a client that leaves, and so does not wait for them.
+func TestTheRunsOfAClientThatLeavesWhileTheNodeDrains(t *testing.T) {
+	t.Parallel()
+	h := yielding(t)
+	c := h.dial(t)
+	plain, both := call("hold", 0), streamed(2)
+	plain.GetCall().CancelOnDisconnect, both.GetCall().CancelOnDisconnect = true, true
+	for _, header := range []*pb.Header{plain, both, streamed(2)} {
+		c.send(t, header)
+	}
+	invocations := []*wire.Invocation{<-h.held, <-h.held, <-h.held}
+	drained := make(chan error, 1)
+	go func() { drained <- h.Drain(context.Background()) }()
+	await(t, "the drain", h.draining.Load)
+	_ = c.Close()
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	for _, inv := range invocations {
+		if _, cancelled := inv.Trace.Cancelled(); !cancelled {
+			t.Errorf("run %v goes on", inv.RunID)
+		}
+		inv.Done(wire.Result{Value: number(0)})
+	}
+}
+
+// A node that closes the connections itself leaves it to the scheduler what becomes of the runs.
+func TestTheRunsOfAConnectionThatTheNodeCloses(t *testing.T) {
+	t.Parallel()
+	h := yielding(t)
+	c := h.dial(t)
+	plain := call("hold", 0)
+	plain.GetCall().CancelOnDisconnect = true
+	for _, header := range []*pb.Header{plain, streamed(2)} {
+		c.send(t, header)
+	}
+	invocations := []*wire.Invocation{<-h.held, <-h.held}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := h.Drain(over); err == nil {
+		t.Error("drained while runs are under way")
+	}
+	if err := <-h.ended; err != nil {
+		t.Error(err)
+	}
+	for _, inv := range invocations {
+		if reason, cancelled := inv.Trace.Cancelled(); cancelled {
+			t.Errorf("run %v is cancelled: %s", inv.RunID, reason)
+		}
+		inv.Done(wire.Result{Value: number(0)})
+	}
+}
+
+// A call that is refused because its run streams already does not keep that run from ending with the connection.
+func TestARefusedCallLeavesTheRunTied(t *testing.T) {
+	t.Parallel()
+	h := yielding(t)
+	c := h.dial(t)
+	first := streamed(2)
+	c.send(t, first)
+	inv := <-h.held
+	again := streamed(2)
+	again.GetCall().RunId, again.GetCall().CancelOnDisconnect = first.GetCall().GetRunId(), true
+	if err := failure(c.do(t, again)); !errors.Is(err, wire.ErrInvalidArgument) {
+		t.Errorf("joined: %v", err)
+	}
+	_ = c.Close()
+	await(t, "the run is cancelled", func() bool {
+		_, cancelled := inv.Trace.Cancelled()
+		return cancelled
+	})
+	inv.Done(wire.Result{Value: number(0)})
 }
 
 func TestItemsAreRefused(t *testing.T) {

@@ -114,21 +114,20 @@ func (q *request) call(call *pb.Call, values [][]byte) {
 			return
 		}
 	}
-	if call.GetCancelOnDisconnect() && len(call.GetRunId()) == len(wire.RunID{}) {
-		q.tied = new(wire.RunID(call.GetRunId()))
-		q.stream.tie(*q.tied)
-	}
 	if call.GetStreamCredit() > 0 {
 		q.streamed(call, values)
 		return
 	}
-	q.scheduler().Call(q.stream.number, call, values, q.called)
+	if call.GetCancelOnDisconnect() {
+		q.tie(call)
+	}
+	q.scheduler().Call(q.stream.number, call, values, nil, q.called)
 }
 
 // called takes the result of a run to the client.
 func (q *request) called(result wire.Result) bool {
 	if q.tied != nil {
-		q.stream.untie(*q.tied)
+		q.untie()
 	}
 	if result.Err != nil {
 		return q.fail(result.Err)

@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,35 +47,53 @@ func (s *stream) client() string {
 	return "the client at " + s.conn.RemoteAddr().String()
 }
 
-// tie notes a run that ends with the connection.
-func (s *stream) tie(id wire.RunID) {
+// tied is a run that ends with the connection, and why.
+type tied struct {
+	run wire.RunID
+	why string
+}
+
+// tie has the run that the request calls end with the connection, as long as it has no answer.
+func (q *request) tie(call *pb.Call) {
+	if len(call.GetRunId()) != len(wire.RunID{}) { // the scheduler refuses the call
+		return
+	}
+	q.tied = &tied{wire.RunID(call.GetRunId()), "its connection was closed while it took items"}
+	if call.GetCancelOnDisconnect() {
+		q.tied.why = "its connection was closed, and the call asked for that (cancel_on_disconnect)"
+	}
+	s := q.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tied == nil {
-		s.tied = make(map[wire.RunID]struct{})
+		s.tied = make(map[*tied]struct{})
 	}
-	s.tied[id] = struct{}{}
+	s.tied[q.tied] = struct{}{}
 }
 
-func (s *stream) untie(id wire.RunID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.tied, id)
+func (q *request) untie() {
+	q.stream.mu.Lock()
+	defer q.stream.mu.Unlock()
+	delete(q.stream.tied, q.tied)
 }
 
-// cancelTied ends the runs that end with the connection, unless the node itself closes it.
+// cancelTied ends the runs that end with the connection, unless the node itself has closed it.
 func (s *stream) cancelTied() {
-	if s.gateway.draining.Load() {
+	if s.gateway.closes() {
 		return
 	}
 	s.mu.Lock()
-	tied := s.tied
-	s.tied = nil
+	left := slices.Collect(maps.Keys(s.tied))
 	s.mu.Unlock()
-	for id := range tied {
-		// One that has ended meanwhile does not matter.
-		_ = s.gateway.backend.Scheduler.Cancel(id, s.client(), "its connection was closed, and the call asked for that (cancel_on_disconnect)")
+	for _, one := range left {
+		s.cancel(one.run, one.why)
 	}
+}
+
+// cancel ends a run that the client does not want any more.
+func (s *stream) cancel(run wire.RunID, why string) {
+	// One that has ended meanwhile does not matter.
+	_ = s.gateway.backend.Scheduler.Cancel(run, s.client(), why)
 }
 
 // The same over HTTP.

@@ -27,19 +27,18 @@ type stream struct {
 	background  sync.WaitGroup // requests that wait for the store or the registry, and watches
 
 	mu      sync.Mutex
-	tied    map[wire.RunID]struct{}       // runs that end with the connection
+	tied    map[*tied]struct{}            // runs that end with the connection
 	watches map[uint64]context.CancelFunc // by the id of the request
 	items   map[uint64]streaming          // runs that stream their results, likewise
-	left    bool                          // the client has
 }
 
 // serve reads requests until the client leaves, breaks the protocol or is cut off.
 func (s *stream) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer s.cancelTied()
 	defer s.background.Wait()
 	defer cancel()
 	defer s.close()
+	defer s.cancelTied()
 	defer s.closeItems()
 	remote := s.conn.RemoteAddr().String()
 	s.gateway.cfg.Logger.Debug("client connected", "remote", remote)
@@ -114,7 +113,7 @@ type request struct {
 	id     uint64
 	kind   kind
 	began  time.Time
-	tied   *wire.RunID // the run that it calls, if that ends with the connection
+	tied   *tied // nil unless the run that it calls ends with the connection
 }
 
 var (

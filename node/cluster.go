@@ -144,13 +144,8 @@ func (n *Node) has(role string) bool { return slices.Contains(n.cfg.Node.Roles, 
 // noScheduler stands in for the scheduler of a node that runs no functions.
 type noScheduler struct{ roles []string }
 
-// Stream implements gateway.Scheduler.
-func (s noScheduler) Stream(client uint64, call *pb.Call, values [][]byte, _ *wire.Items, done func(wire.Result) bool) {
-	s.Call(client, call, values, done)
-}
-
 // Call implements gateway.Scheduler.
-func (s noScheduler) Call(_ uint64, _ *pb.Call, _ [][]byte, done func(wire.Result) bool) {
+func (s noScheduler) Call(_ uint64, _ *pb.Call, _ [][]byte, _ *wire.Items, done func(wire.Result) bool) {
 	done(wire.Result{Err: s.absent()})
 }
 

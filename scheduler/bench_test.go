@@ -40,7 +40,7 @@ func TestHotPathAllocations(t *testing.T) {
 			call.RunId = make([]byte, 16) // one, not the scheduler's
 			n++
 			binary.BigEndian.PutUint64(call.RunId, n)
-			s.Call(1, call, values, func(wire.Result) bool { return true })
+			s.Call(1, call, values, nil, func(wire.Result) bool { return true })
 		})
 		t.Logf("%v allocations", allocations-1)
 		if allocations-1 > allocationsMax {
@@ -58,7 +58,7 @@ func benchmark(b *testing.B, which int, parallel bool) {
 		call := &pb.Call{Target: calls[which].Target, Arguments: calls[which].Arguments, RunId: make([]byte, 16)}
 		n := ids.Add(1)
 		binary.LittleEndian.PutUint64(call.RunId, n*0x9e3779b97f4a7c15)
-		s.Call(1, call, values, done)
+		s.Call(1, call, values, nil, done)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -40,7 +40,7 @@ func TestUnknownNamesAreAskedForTogether(t *testing.T) {
 		s := start(t, Config{}, registry, newFakeStore(), immediately)
 		var refused atomic.Int64
 		for i := range 100 {
-			s.Call(1, callFunction(runID(i), "nope", 0), nil, func(r wire.Result) bool {
+			s.Call(1, callFunction(runID(i), "nope", 0), nil, nil, func(r wire.Result) bool {
 				if fails(r, wire.ErrFunctionNotFound) {
 					refused.Add(1)
 				}
@@ -70,7 +70,7 @@ func TestPendingIsBounded(t *testing.T) {
 	}
 	refused := 0
 	for i := range pendingMax + 1 {
-		s.Call(1, callFunction(runID(i), "nope", 0), nil, func(r wire.Result) bool {
+		s.Call(1, callFunction(runID(i), "nope", 0), nil, nil, func(r wire.Result) bool {
 			refused++
 			return true
 		})
@@ -92,7 +92,7 @@ func TestWaitersAreBounded(t *testing.T) {
 	s := start(t, Config{}, registry, newFakeStore(), executorFunc(func(inv *wire.Invocation) { held <- inv }))
 	answered, refused := 0, 0
 	for range waitersMax + 1 {
-		s.Call(1, callFunction(runID(1), "f", 0), nil, func(r wire.Result) bool {
+		s.Call(1, callFunction(runID(1), "f", 0), nil, nil, func(r wire.Result) bool {
 			if fails(r, wire.ErrNoResources) {
 				refused++
 			} else {

@@ -261,7 +261,7 @@ func start(t testing.TB, cfg Config, functions Functions, store Store, executors
 func await(t testing.TB, s *Scheduler, call *pb.Call, values ...[]byte) wire.Result {
 	t.Helper()
 	results := make(chan wire.Result, 1)
-	s.Call(1, call, values, func(r wire.Result) bool { results <- r; return true })
+	s.Call(1, call, values, nil, func(r wire.Result) bool { results <- r; return true })
 	select {
 	case r := <-results:
 		return r

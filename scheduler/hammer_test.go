@@ -66,7 +66,7 @@ func TestHammer(t *testing.T) {
 			values = nil
 		}
 		var once atomic.Bool
-		s.Call(1, c, values, func(r wire.Result) bool {
+		s.Call(1, c, values, nil, func(r wire.Result) bool {
 			if !once.CompareAndSwap(false, true) {
 				wrong.Add(1)
 				return true

@@ -16,9 +16,9 @@ func TestTheEndOfARunIsObserved(t *testing.T) {
 	parent, child := callFunction(runID(1), "f", 0), callFunction(runID(2), "f", 0)
 	id := runID(1)
 	child.Parent = id[:]
-	s.Call(7, parent, nil, func(wire.Result) bool { return true })
+	s.Call(7, parent, nil, nil, func(wire.Result) bool { return true })
 	inv := <-held
-	s.Call(8, child, nil, func(wire.Result) bool { return true })
+	s.Call(8, child, nil, nil, func(wire.Result) bool { return true })
 	<-held
 	for n, want := range map[int]struct {
 		parent wire.RunID

@@ -141,7 +141,7 @@ func TestRunsMeanWhatTheDAGSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		var results []wire.Result
-		s.Call(1, call, values, func(r wire.Result) bool { results = append(results, r); return true })
+		s.Call(1, call, values, nil, func(r wire.Result) bool { results = append(results, r); return true })
 		// The test drives the scheduler's clock: what is due is launched when nothing else is to be done.
 		now := time.Now()
 		for range 1000 {

@@ -40,7 +40,7 @@ func TestLocality(t *testing.T) {
 		{[][]byte{append([]byte{codec.KindReference}, "malformed"...), {codec.KindSequence, 1}}, 2}, // left to the executor to refuse
 	} {
 		before := len(slots[test.want].invoked)
-		s.Call(1, callFunction(runID(i+1), "f", len(test.values)), test.values, func(wire.Result) bool { return true })
+		s.Call(1, callFunction(runID(i+1), "f", len(test.values)), test.values, nil, func(wire.Result) bool { return true })
 		if len(slots[test.want].invoked) != before+1 {
 			t.Errorf("call %d was not placed on executor %d", i+1, test.want)
 		}
@@ -69,7 +69,7 @@ func TestColocated(t *testing.T) {
 	s := start(t, Config{}, registry, newFakeStore(), slots[0], slots[1])
 	id := runID(1)
 	done := false
-	s.Call(1, &pb.Call{RunId: id[:], Target: &pb.Call_Dag{Dag: "d"}}, nil, func(wire.Result) bool { done = true; return true })
+	s.Call(1, &pb.Call{RunId: id[:], Target: &pb.Call_Dag{Dag: "d"}}, nil, nil, func(wire.Result) bool { done = true; return true })
 	var placed [2][]string
 	for !done {
 		progress := false

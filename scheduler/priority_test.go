@@ -34,7 +34,7 @@ func TestPriorities(t *testing.T) {
 		calls++
 		call := callFunction(runID(calls), function, 0)
 		call.Priority, call.Parent = asked, parent
-		s.Call(1, call, nil, func(wire.Result) bool { return true })
+		s.Call(1, call, nil, nil, func(wire.Result) bool { return true })
 		return (<-executor.got).Priority, call.GetRunId()
 	}
 	for _, c := range []struct {

@@ -98,7 +98,7 @@ func TestCancelWhileTheRegistryIsAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := make(chan wire.Result, 1)
-	s.Call(1, callFunction(runID(1), "late", 0), nil, func(r wire.Result) bool { results <- r; return true })
+	s.Call(1, callFunction(runID(1), "late", 0), nil, nil, func(r wire.Result) bool { results <- r; return true })
 	registry.register(&pb.Function{Name: "late"})
 	if err := s.Cancel(runID(1), "a test", "no reason"); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		var results []wire.Result
-		s.Call(1, call, nil, func(r wire.Result) bool { results = append(results, r); return true })
+		s.Call(1, call, nil, nil, func(r wire.Result) bool { results = append(results, r); return true })
 		executed, counted := make(map[string]uint32), make(map[string]uint32)
 		now := time.Now()
 		for len(results) == 0 {

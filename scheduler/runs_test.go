@@ -41,8 +41,8 @@ func TestTheAnswerHasTheRunHoweverLargeItIs(t *testing.T) {
 	}))
 	id := runID(1)
 	results := make(chan wire.Result, 1)
-	s.Call(1, &pb.Call{RunId: id[:], Target: &pb.Call_Dag{Dag: "fan"}}, nil, func(r wire.Result) bool { results <- r; return true })
-	s.Call(1, &pb.Call{RunId: append(make([]byte, 15), 2), Parent: id[:], Target: &pb.Call_Function{Function: "first"}}, nil, func(wire.Result) bool { return true })
+	s.Call(1, &pb.Call{RunId: id[:], Target: &pb.Call_Dag{Dag: "fan"}}, nil, nil, func(r wire.Result) bool { results <- r; return true })
+	s.Call(1, &pb.Call{RunId: append(make([]byte, 15), 2), Parent: id[:], Target: &pb.Call_Function{Function: "first"}}, nil, nil, func(wire.Result) bool { return true })
 	invocations := make([]*wire.Invocation, wide)
 	for i := range invocations {
 		invocations[i] = <-held

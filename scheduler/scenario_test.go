@@ -402,7 +402,7 @@ func (s *scenario) call(t *testing.T, d *datadriven.TestData) {
 		}
 		current.Arguments = append(current.Arguments, a)
 	}
-	s.Call(1, first, values, func(r wire.Result) bool {
+	s.Call(1, first, values, nil, func(r wire.Result) bool {
 		what := show(r.Value)
 		if r.Err != nil {
 			what = strings.ToLower(strings.TrimPrefix(r.Err.Code.String(), "CODE_")) + ": " + r.Err.Error()
@@ -469,7 +469,7 @@ func TestRunsMax(t *testing.T) {
 	held := make(chan *wire.Invocation, 1)
 	s := start(t, Config{RunsMax: 1}, registry, newFakeStore(), executorFunc(func(inv *wire.Invocation) { held <- inv }))
 	results := make(chan wire.Result, 1)
-	s.Call(1, callFunction(runID(1), "f", 0), nil, func(r wire.Result) bool { results <- r; return true })
+	s.Call(1, callFunction(runID(1), "f", 0), nil, nil, func(r wire.Result) bool { results <- r; return true })
 	r := await(t, s, callFunction(runID(2), "f", 0))
 	if !fails(r, wire.ErrNoResources) || !strings.Contains(r.Err.Error(), "runs_max") || r.Err.RetryAfter != paceWindow {
 		t.Errorf("a run too many: %+v", r.Err)

@@ -95,18 +95,11 @@ func New(cfg Config, functions Functions, executors []Executor, store Store) (*S
 
 // Call starts a run, or joins the one that has the call's run id. values are the arguments in the order of call.Arguments,
 // and then those of its continuation; they and call must not change afterwards. done gets the result. client tells the
-// callers apart that are served in turn: any number that is the same for all calls of one of them.
-func (s *Scheduler) Call(client uint64, call *pb.Call, values [][]byte, done Done) {
-	s.submit(&submission{client: client, call: call, started: time.Now(), done: done}, values)
-}
-
-// Stream is Call for a function that yields its result item by item: items gets them, and done comes after the last of them. Such a
-// result is not stored, and the run is not tried again once an item has come.
-func (s *Scheduler) Stream(client uint64, call *pb.Call, values [][]byte, items *wire.Items, done Done) {
-	s.submit(&submission{client: client, call: call, started: time.Now(), done: done, items: items}, values)
-}
-
-func (s *Scheduler) submit(q *submission, values [][]byte) {
+// callers apart that are served in turn: any number that is the same for all calls of one of them. items is nil, unless the function yields
+// its result item by item: then items gets them, and done comes after the last of them. Such a result is not stored, and the run is not
+// tried again once an item has come.
+func (s *Scheduler) Call(client uint64, call *pb.Call, values [][]byte, items *wire.Items, done Done) {
+	q := &submission{client: client, call: call, started: time.Now(), done: done, items: items}
 	var err error
 	if q.id, err = check(q.call); err == nil {
 		q.values, q.after, err = cutContinuation(q.call, values)

@@ -13,7 +13,7 @@ func streaming(s *Scheduler, call *pb.Call) (wire.Result, []string) {
 	var got []string
 	items := wire.NewItems(8, func(value []byte) { got = append(got, show(value)) })
 	results := make(chan wire.Result, 1)
-	s.Stream(1, call, nil, items, func(r wire.Result) bool { results <- r; return false })
+	s.Call(1, call, nil, items, func(r wire.Result) bool { results <- r; return false })
 	return <-results, got
 }
 
@@ -72,7 +72,7 @@ func TestStreamedRunsAreNotJoined(t *testing.T) {
 	held := make(chan *wire.Invocation, 2)
 	s := start(t, Config{}, registry, newFakeStore(), executorFunc(func(inv *wire.Invocation) { held <- inv }))
 	done := make(chan wire.Result, 1)
-	s.Stream(1, callFunction(runID(1), "items", 0), nil, wire.NewItems(1, func([]byte) {}), func(r wire.Result) bool { done <- r; return true })
+	s.Call(1, callFunction(runID(1), "items", 0), nil, wire.NewItems(1, func([]byte) {}), func(r wire.Result) bool { done <- r; return true })
 	if result := await(t, s, callFunction(runID(1), "items", 0)); !fails(result, wire.ErrInvalidArgument) {
 		t.Errorf("joined: %v", result)
 	}

@@ -45,7 +45,7 @@ func TestTreesUnderLoad(t *testing.T) {
 			c.Parent, c.Detached = parent[:], detached
 		}
 		waiting.Add(1)
-		s.Call(1, c, nil, func(r wire.Result) bool {
+		s.Call(1, c, nil, nil, func(r wire.Result) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			if _, twice := ends[id]; twice {
