@@ -94,6 +94,23 @@ class WorkerProcess:
     def send(self, header: frame_pb2.Header, values: Sequence[codec.Encoded] = ()) -> None:
         frame.send(self.sock, frame.pack(header, values), time.monotonic() + SECONDS)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is sent meanwhile goes out in one piece afterwards."""
+        pieces: List[bytes] = []
+        self.send = lambda header, values=(): pieces.append(b"".join(frame.pack(header, values)))  # type: ignore[method-assign,misc]
+        try:
+            yield
+        finally:
+            del self.send  # type: ignore[method-assign]
+        self.sock.sendall(b"".join(pieces))
+
+    def cancel(self, number: int) -> None:
+        """Send what cancels an invocation, without the signal."""
+        header = frame_pb2.Header()
+        header.cancel.id, header.cancel.run_id = number, RUN_ID
+        self.send(header)
+
     def read(self) -> Tuple[frame_pb2.Header, List[frame.Buffer]]:
         """Return the next frame that is no Log."""
         while True:
@@ -103,8 +120,16 @@ class WorkerProcess:
             self.printed.append((header.log.stream, header.log.function, header.log.text))
             self.heads.append(header.log)
 
-    def load(self, name: str, definition: Any, convention: int = function_pb2.CONVENTION_LIBRARY, version: int = 1) -> None:
+    def load(
+        self,
+        name: str,
+        definition: Any,
+        convention: int = function_pb2.CONVENTION_LIBRARY,
+        version: int = 1,
+        coroutine: bool = False,
+    ) -> None:
         header = frame_pb2.Header()
+        header.load.function.coroutine = coroutine
         header.load.function.name = name
         header.load.function.version = version
         header.load.function.convention = convention  # type: ignore[assignment]

@@ -20,7 +20,7 @@ Order = Callable[[Frame], None]
 class Begun:
     """An invocation whose coroutine has yet to run, and what answers it: with its result, or with what it raised."""
 
-    __slots__ = ("answer", "call", "fail", "invocation")
+    __slots__ = ("answer", "call", "cancelled", "fail", "invocation")
 
     def __init__(
         self,
@@ -28,11 +28,14 @@ class Begun:
         call: Callable[[], Any],
         answer: Callable[[Invocation, Any], None],
         fail: Callable[[Invocation, BaseException], None],
+        cancelled: bool,
     ) -> None:
+        """``cancelled``: it has been cancelled already."""
         self.invocation = invocation
         self.call = call
         self.answer = answer
         self.fail = fail
+        self.cancelled = cancelled
 
 
 class Loop:
@@ -85,7 +88,6 @@ class Loop:
         descriptor = self._channel.fileno()
         loop.add_reader(descriptor, self._readable)
         self._channel.on_order = self._wake
-        self._channel.beside = True
         try:
             self.begin(first)
             loop.call_soon(self._readable)  # what has been received already is announced by no event
@@ -93,7 +95,6 @@ class Loop:
                 loop.run_forever()
         finally:
             self._channel.on_order = None
-            self._channel.beside = False
             loop.remove_reader(descriptor)
             self._end_tasks()
         if self._ended is not None:
@@ -106,7 +107,9 @@ class Loop:
         # The task takes a copy of the context in which it is made.
         task: asyncio.Task[None] = copy_context().run(_made, loop, begun)
         self._tasks[number] = task
-        task.add_done_callback(functools.partial(self._done, number))
+        task.add_done_callback(functools.partial(self._done, begun))
+        if begun.cancelled:
+            task.cancel()
 
     def cancel(self, number: int) -> None:
         """Cancel the task of an invocation, if it has not ended."""
@@ -114,9 +117,16 @@ class Loop:
         if task is not None:
             task.cancel()
 
-    def _done(self, number: int, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(number, None)
-        if not task.cancelled() and task.exception() is not None:
+    def _done(self, begun: Begun, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(begun.invocation.number, None)
+        if task.cancelled():  # before its first step, so that it has not been answered
+            from asyncio import CancelledError
+
+            try:
+                begun.fail(begun.invocation, CancelledError())
+            except BaseException as e:
+                self._ended = e
+        elif task.exception() is not None:
             self._ended = task.exception()  # the answer could not be sent
         if not self._tasks or self._ended is not None:
             self._started().stop()

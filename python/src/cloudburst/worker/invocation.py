@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cloudburst.worker.context import Context
     from cloudburst.worker.functions import Function
 
-__all__ = ["Invocation", "begin", "beside", "current", "enter", "hand_on_to_threads", "locate", "stack"]
+__all__ = ["Invocation", "begin", "beside", "current", "enter", "hand_on_to_threads", "locate", "seen", "stack"]
 
 _TAIL_BYTES = 9  # of an Invoke: the deadline, a tag and six bytes; the attempt, a tag and one byte
 _LEVEL_SHIFT = 48
@@ -98,6 +98,7 @@ stack: List[Invocation] = []
 
 _current: ContextVar[Invocation] = ContextVar("cloudburst.invocation")
 _latest: Optional[Invocation] = None  # that was begun
+_seen = 0  # the highest id of those that have come here and were never put on the stack
 
 enter = _current.set
 """Make an invocation the one that the code of this context belongs to."""
@@ -110,9 +111,16 @@ def begin(invocation: Invocation) -> None:
     _latest = invocation
 
 
+def seen(number: int) -> None:
+    """Note the id of an invocation that is never put on the stack: it runs beside others, or has been declined."""
+    global _seen
+    _seen = max(_seen, number)
+
+
 def ended(number: int) -> bool:
-    """Report whether the invocation whose frame had an id has run here, and runs no more. Ids rise."""
-    return _latest is not None and number <= _latest.number and all(each.number != number for each in list(stack))
+    """Report whether the invocation whose frame had an id has come here, and is not on the stack. Ids rise."""
+    come = number <= _seen or (_latest is not None and number <= _latest.number)
+    return come and all(each.number != number for each in list(stack))
 
 
 def current() -> Optional[Invocation]:

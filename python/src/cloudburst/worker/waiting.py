@@ -17,6 +17,7 @@ import time
 from struct import Struct
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+from cloudburst import frame
 from cloudburst.blocking import Awaited
 from cloudburst.channel import Channel as Client
 from cloudburst.frame import varint
@@ -25,7 +26,7 @@ from cloudburst.v1 import error_pb2, frame_pb2
 from cloudburst.worker.baseline import timers_armed
 from cloudburst.worker.cancel import Cancels
 from cloudburst.worker.channel import Channel, Frame
-from cloudburst.worker.invocation import Invocation, current, stack
+from cloudburst.worker.invocation import Invocation, current, seen, stack
 
 __all__ = ["Waiting"]
 
@@ -220,12 +221,12 @@ class Waiting:
             raise failure
 
     def _decline(self, order: Order) -> None:
-        from cloudburst import frame
-
         header, _ = frame.parse(order) if isinstance(order, bytes) else order
         if header.WhichOneof("body") != "invoke":
             self._carry_out(order)
             return
+        seen(header.id)
+        self._cancels.told.pop(header.id, None)
         declined = frame_pb2.Header(id=header.id)
         declined.error.code = error_pb2.CODE_UNAVAILABLE
         declined.error.message = "the worker does not wait for the run any more"

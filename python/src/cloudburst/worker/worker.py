@@ -31,7 +31,7 @@ from cloudburst.worker.context import set_host
 from cloudburst.worker.coroutines import Begun, Loop
 from cloudburst.worker.functions import Functions
 from cloudburst.worker.host import Host
-from cloudburst.worker.invocation import Invocation, begin, beside, current, enter, locate, stack
+from cloudburst.worker.invocation import Invocation, begin, beside, current, enter, locate, seen, stack
 from cloudburst.worker.library import UserLibrary
 from cloudburst.worker.logs import LogStream
 from cloudburst.worker.outlet import Outlet, streamed
@@ -324,11 +324,15 @@ class Worker:
 
     def _run_beside(self, header: frame_pb2.Header, values: List[Buffer]) -> None:
         """Run an invocation, and those that come meanwhile, until none runs."""
-        first = self._begun(header, values)
-        if first is None:
-            return
-        self._baseline.take()
-        self._event_loop.serve(first, self._take_beside)
+        self._channel.beside = True
+        try:
+            first = self._begun(header, values)
+            if first is None:
+                return
+            self._baseline.take()
+            self._event_loop.serve(first, self._take_beside)
+        finally:
+            self._channel.beside = False
         stop_timers_surely()
         self._finish()
         self._baseline.set_back()
@@ -348,13 +352,15 @@ class Worker:
         """Return an invocation that is to run in the event loop; None when it has been answered, since it cannot run."""
         invocation = Invocation(b"\x08" + varint(header.id), b"", 0, 0, header.invoke, 0)
         invocation.beside = True
+        seen(header.id)
+        cancelled = self._cancels.told.pop(header.id, None) is not None
         try:
             plan = self._plan(invocation, header)
         except BaseException as e:
             self._fail_beside(invocation, e)
             return None
         call = functools.partial(self._run_steps, invocation, plan.steps, values)
-        return Begun(invocation, call, self._answer_beside, self._fail_beside)
+        return Begun(invocation, call, self._answer_beside, self._fail_beside, cancelled)
 
     def _answer_beside(self, invocation: Invocation, result: Any) -> None:
         try:
